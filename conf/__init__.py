@@ -1,0 +1,1 @@
+"""Settings and the errors that every part shares."""

@@ -1,0 +1,82 @@
+"""The errors of Candlecast, grouped by what the program does about them.
+
+CandlecastError
+├── RetryLater(retry_after_s)      wait, then try again            exit code 75
+│   ├── RateLimited                the source asked us to slow down
+│   ├── SourceUnavailable          the source did not answer, or not with what it promises
+│   └── BrokerUnavailable          Kafka can't be reached
+├── MalformedRecord                quarantine this record, go on   (never ends a program)
+│   ├── MalformedBar
+│   └── MalformedArticle
+└── Stop                           a person has to act             exit code 78
+    ├── ConfigurationError         a setting, key or argument is wrong
+    ├── MissingPrerequisite        Java, a jar, a port or disk space is missing
+    ├── ArtifactMismatch           a saved model is not what its manifest says, or not what we need
+    └── DataLoss                   going on would skip or repeat data  exit code 65
+"""
+
+from typing import ClassVar
+
+
+class CandlecastError(Exception):
+    """Anything that Candlecast itself reports; the message says what to do."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class RetryLater(CandlecastError):
+    """Something outside is unavailable for now."""
+
+    exit_code = 75
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(RetryLater):
+    """The source answered that we ask too often."""
+
+
+class SourceUnavailable(RetryLater):
+    """The source did not answer, or answered with something else than it promises."""
+
+
+class BrokerUnavailable(RetryLater):
+    """Kafka can't be reached, or did not acknowledge in time."""
+
+
+class MalformedRecord(CandlecastError):
+    """One record from outside breaks a rule; the message is the reason kept with it."""
+
+
+class MalformedBar(MalformedRecord):
+    """A bar breaks a rule of the contract."""
+
+
+class MalformedArticle(MalformedRecord):
+    """A news article lacks what every article must have."""
+
+
+class Stop(CandlecastError):
+    """Going on makes no sense until a person has changed something."""
+
+    exit_code = 78
+
+
+class ConfigurationError(Stop):
+    """A setting, a key or an argument is missing or makes no sense."""
+
+
+class MissingPrerequisite(Stop):
+    """The machine lacks something that the README asks for."""
+
+
+class ArtifactMismatch(Stop):
+    """A saved model is not what its manifest says, or does not fit the settings."""
+
+
+class DataLoss(Stop):
+    """Going on would silently skip or repeat data."""
+
+    exit_code = 65

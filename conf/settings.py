@@ -1,0 +1,147 @@
+"""The one settings object: values from `candlecast.toml`, environment over file.
+
+`CANDLECAST_KAFKA__BOOTSTRAP_SERVERS=host:9092` overrides `[kafka] bootstrap_servers`;
+`CANDLECAST_CONFIG=FILE` names another file. Secrets come from the environment only.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from conf.errors import ConfigurationError
+
+Interval = Literal["1m", "5m", "15m", "1h", "1d"]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+DEFAULT_FILE = Path(__file__).with_name("candlecast.toml")
+
+
+class Section(BaseModel):
+    """A table of the settings file; a name that does not exist is an error, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kafka(Section):
+    """Where the broker is and what the topics are called."""
+
+    bootstrap_servers: str = "localhost:9092"
+    bars_topic: str = "bars"
+    rejected_topic: str = "bars.rejected"
+    predictions_topic: str = "predictions"
+    news_topic: str = "news"
+
+
+class Ingest(Section):
+    """What is polled, how often, and how politely."""
+
+    source: str = "cryptocompare"
+    symbols: list[str] = ["BTC-USD", "ETH-USD"]
+    intervals: list[Interval] = ["1m"]
+
+
+class Window(Section):
+    """The stream's window state. `lookback`, `late_bars` and `shards` last as long as a checkpoint."""
+
+    lookback: PositiveInt = 60
+    late_bars: PositiveInt = 60
+    shards: PositiveInt = 4
+
+
+class Warehouse(Section):
+    """Where Parquet tables, checkpoints and reports go; any path that Hadoop knows."""
+
+    dir: str = "warehouse"
+    checkpoint_dir: str = "warehouse/_checkpoints"
+    reports_dir: str = "reports"
+
+
+class Stream(Section):
+    """How the Spark query runs."""
+
+    trigger_s: Annotated[float, Field(ge=0)] = 0
+    max_bars_per_micro_batch: PositiveInt = 100_000
+
+
+class Training(Section):
+    """How a model is trained; the learning rate is the paper's."""
+
+    horizons: list[PositiveInt] = [1, 5, 15]
+    units: PositiveInt = 32
+    learning_rate: PositiveFloat = 0.01
+    max_epochs: PositiveInt = 30
+    patience: PositiveInt = 4
+    batch_size: PositiveInt = 256
+    seed: int = 7
+
+
+class Registry(Section):
+    """Where MLflow keeps its models."""
+
+    tracking_uri: str = "sqlite:///warehouse/mlflow.db"
+    artifact_dir: str = "warehouse/models"
+
+
+class Settings(BaseSettings):
+    """All settings, validated once at start."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CANDLECAST_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    kafka: Kafka = Kafka()
+    ingest: Ingest = Ingest()
+    window: Window = Window()
+    warehouse: Warehouse = Warehouse()
+    stream: Stream = Stream()
+    training: Training = Training()
+    registry: Registry = Registry()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the file."""
+        file = Path(os.environ.get("CANDLECAST_CONFIG", DEFAULT_FILE))
+        if not file.is_file():
+            raise ConfigurationError(f"settings file {file} does not exist (CANDLECAST_CONFIG)")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+
+class Secrets(BaseSettings):
+    """What only the environment may hold; printing it shows stars."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    cryptocompare_api_key: SecretStr | None = None
+
+
+@cache
+def load_settings() -> Settings:
+    """Read and validate the settings once a process.
+
+    Raises ConfigurationError naming each setting that is wrong and what was found there.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']} (found {e['input']!r})"
+            for e in error.errors()
+        ]
+        raise ConfigurationError("settings: " + "; ".join(lines)) from error

@@ -1,0 +1,144 @@
+"""A bar (candle): its fields, its rules and its JSON on the topic `bars`.
+
+The rules are written once, with operators that floats, NumPy arrays and Spark columns share, so
+that the producer and the stream can't disagree about what a good bar is.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from conf.errors import MalformedBar
+
+BAR_VERSION: Final = 1
+INTERVAL_MS: Final = {
+    "1m": 60_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "1h": 3_600_000,
+    "1d": 86_400_000,
+}
+# BASE-QUOTE in any script; no white space, control character, slash or second hyphen, so that a
+# symbol can stand in a file name, a metric label and a URL.
+SYMBOL_PATTERN: Final = r"^[^\x00-\x20\x7f/\\-]{1,32}-[^\x00-\x20\x7f/\\-]{1,32}$"
+# Clocks of a producer and of a stream on two machines may differ by this much.
+CLOCK_SKEW_MS: Final = 5_000
+
+Rule = tuple[str, Callable[[Any], Any]]
+
+# Each takes anything with a bar's fields and `interval_ms` and `now_ms`. NaN passes no comparison
+# in Python and is the greatest number in Spark: `0 < x < inf` refuses it in both.
+RULES: Final[tuple[Rule, ...]] = (
+    ("open must be positive and finite", lambda b: (b.open > 0) & (b.open < math.inf)),
+    ("high must be positive and finite", lambda b: (b.high > 0) & (b.high < math.inf)),
+    ("low must be positive and finite", lambda b: (b.low > 0) & (b.low < math.inf)),
+    ("close must be positive and finite", lambda b: (b.close > 0) & (b.close < math.inf)),
+    ("low must not exceed open", lambda b: b.low <= b.open),
+    ("low must not exceed close", lambda b: b.low <= b.close),
+    ("open must not exceed high", lambda b: b.open <= b.high),
+    ("close must not exceed high", lambda b: b.close <= b.high),
+    (
+        "base_volume must be finite and not negative",
+        lambda b: (b.base_volume >= 0) & (b.base_volume < math.inf),
+    ),
+    (
+        "open_time must lie on the interval's grid",
+        lambda b: (b.open_time >= 0) & (b.open_time % b.interval_ms == 0),
+    ),
+    (
+        "the bar must be closed, not in the future",
+        lambda b: b.open_time + b.interval_ms <= b.now_ms + CLOCK_SKEW_MS,
+    ),
+    ("fetched_at must not be negative", lambda b: b.fetched_at >= 0),
+)
+# Only asked of a quote volume that is known.
+QUOTE_VOLUME_RULE: Final[Rule] = (
+    "quote_volume must be finite and not negative",
+    lambda b: (b.quote_volume >= 0) & (b.quote_volume < math.inf),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One closed bar of one symbol.
+
+    `open_time` and `fetched_at` are epoch milliseconds UTC; `open_time` is the bar's start.
+    `quote_volume` is None where the source does not tell it.
+
+    >>> bar = Bar("BTC-USD", "1m", 1514219880000, 10.0, 12.0, 9.0, 11.0, 1.5, 16.0, "example", 0)
+    >>> bar.close_time - bar.open_time
+    60000
+    >>> Bar.from_json(bar.to_json()) == bar
+    True
+    """
+
+    symbol: str
+    interval: str
+    open_time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    base_volume: float
+    quote_volume: float | None
+    source: str
+    fetched_at: int
+
+    @property
+    def interval_ms(self) -> int:
+        """Length of the bar in milliseconds."""
+        return INTERVAL_MS[self.interval]
+
+    @property
+    def close_time(self) -> int:
+        """End of the bar, exclusive: the next bar's `open_time`."""
+        return self.open_time + self.interval_ms
+
+    def violation(self, now_ms: int) -> str | None:
+        """Name the first rule that this bar breaks at `now_ms` (epoch ms), or None."""
+        if self.interval not in INTERVAL_MS:
+            return f"interval must be one of {', '.join(INTERVAL_MS)}"
+        if not re.match(SYMBOL_PATTERN, self.symbol):
+            return "symbol must look like BASE-QUOTE"
+        seen = _AtTime(self, now_ms)
+        rules = RULES if self.quote_volume is None else (*RULES, QUOTE_VOLUME_RULE)
+        return next((reason for reason, holds in rules if not holds(seen)), None)
+
+    def to_json(self) -> bytes:
+        """The bytes that go to the topic."""
+        fields = {"v": BAR_VERSION, **{name: getattr(self, name) for name in self.__slots__}}
+        return json.dumps(fields, allow_nan=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, message: bytes) -> "Bar":
+        """Read what `to_json` wrote.
+
+        Raises MalformedBar for anything else; whether the values make sense is `violation`'s part.
+        """
+        try:
+            fields = json.loads(message, parse_constant=_refuse_constant)
+            if fields.pop("v") != BAR_VERSION:
+                raise MalformedBar(f"v must be {BAR_VERSION}")
+            return cls(**{name: fields[name] for name in cls.__slots__})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MalformedBar(f"not a bar: {error!r}") from error
+
+
+class _AtTime:
+    """A bar's fields, and the time at which they are judged."""
+
+    __slots__ = ("_bar", "now_ms")
+
+    def __init__(self, bar: Bar, now_ms: int) -> None:
+        self._bar = bar
+        self.now_ms = now_ms
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bar, name)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")

@@ -1,0 +1,1 @@
+"""The programs: each parses its arguments, loads the settings, wires and starts."""
