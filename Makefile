@@ -1,0 +1,45 @@
+# Each target makes what it needs first; a second run starts at once.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint fmt evaluate bench-ingest clean
+ARGS ?=
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
+BIN := .venv/bin
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## */\t/' | expand -t 16
+
+install: .venv/.installed .jars/.installed ## the virtual environment and the jars, once
+
+.venv/.installed: requirements.lock pyproject.toml
+	@sh conf/check_machine.sh "$(PYTHON)"
+	@echo "Installing the Python packages into .venv (about 1 GB to fetch, 3 GB on disk, some minutes) ..."
+	@"$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+	  || { echo "candlecast: the packages could not be installed: see pip's message above (network? disk?)" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.jars/.installed: conf/jars.lock .venv/.installed
+	@$(BIN)/python -m jobs.jars
+	@touch $@
+
+demo: install    ## live predictions from recorded bars: broker, training, stream, table
+	@$(BIN)/candlecast demo $(ARGS)
+
+test: install lint ## lint, types and every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+fmt: install     ## format the code
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+evaluate: install ## walk-forward scores against persistence, ARIMA and ridge
+	@$(BIN)/python -m jobs.evaluate $(ARGS)
+
+bench-ingest: install ## bars per second into the topic, against a bare producer
+	@$(BIN)/python -m bench.ingest $(ARGS)
+
+clean:           ## forget models, tables, checkpoints and reports (not the recorded data)
+	@rm -rf warehouse reports spark-warehouse

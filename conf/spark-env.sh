@@ -1,0 +1,5 @@
+# Sourced by spark-submit. Python workers must run the project's interpreter: the worker of the
+# stateful operator is started as plain `python3` otherwise.
+if [ -z "${PYSPARK_PYTHON:-}" ] && [ -x "${SPARK_HOME}/../../../../bin/python" ]; then
+  PYSPARK_PYTHON="$(cd "${SPARK_HOME}/../../../../bin" && pwd)/python"
+fi

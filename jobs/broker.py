@@ -1,0 +1,176 @@
+"""Apache Kafka itself, one node on a free loopback port, for the demo, the tests and the benches."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from conf.errors import BrokerUnavailable, MissingPrerequisite
+from jobs.jars import JARS_DIR
+from jobs.java import java_command
+
+START_TIMEOUT_S: Final = 60
+STOP_TIMEOUT_S: Final = 20
+# 256 MB serve the largest replay here; the broker leans on the page cache, not on its heap.
+HEAP: Final = "-Xmx256m"
+
+CONFIG: Final = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
+log.dirs={log_dir}
+num.partitions=4
+auto.create.topics.enable=true
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+# Recorded bars carry old times; by event time the broker would delete them at once.
+log.retention.ms=-1
+log.message.timestamp.type=LogAppendTime
+"""
+
+
+class EmbeddedBroker:
+    """A broker that lives as long as the `with` block; its data stay in `directory`.
+
+    `start` on a directory that was used before serves the same topics again, on the same port.
+    Raises MissingPrerequisite where Java or the jars are missing, BrokerUnavailable where the
+    broker does not come up.
+    """
+
+    def __init__(self, directory: Path, port: int | None = None) -> None:
+        self.directory = directory.resolve()
+        self.port = port or free_port()
+        self._controller_port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What clients are given as `bootstrap_servers`."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while the broker runs."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> Self:
+        """Format the directory if it is new, start, and return once clients are answered."""
+        if not any((JARS_DIR / "kafka").glob("kafka_*.jar")):
+            raise MissingPrerequisite("Kafka's jars are missing; run `make install`")
+        require_free(self.port)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        config = self.directory / "server.properties"
+        config.write_text(
+            CONFIG.format(
+                port=self.port,
+                controller_port=self._controller_port,
+                log_dir=self.directory / "log",
+            )
+        )
+        cluster_id = ["-t", str(uuid.uuid4()), "-c", str(config), "--ignore-formatted"]
+        self._run_tool("kafka.tools.StorageTool", "format", "--standalone", *cluster_id)
+        with (self.directory / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._java(), "kafka.Kafka", str(config)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, in order
+            )
+        self._wait_until_ready()
+        return self
+
+    def stop(self) -> None:
+        """End the broker in an orderly way; data stay."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the broker as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _java(self) -> list[str]:
+        classpath = str(JARS_DIR.resolve() / "kafka" / "*")
+        return [java_command(), HEAP, "-cp", f"{Path('conf/broker').resolve()}{os.pathsep}{classpath}"]
+
+    def _run_tool(self, *command: str) -> None:
+        done = subprocess.run(
+            [*self._java(), *command], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise BrokerUnavailable(f"{command[0]} failed: {(done.stdout + done.stderr).strip()}")
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            if self._process.poll() is not None:
+                raise BrokerUnavailable(f"Kafka ended at start: see {self.directory}/broker.log")
+            try:
+                with KafkaAdminClient(
+                    bootstrap_servers=self.bootstrap_servers, bootstrap_timeout_ms=2_000
+                ) as admin:
+                    admin.list_topics()
+                return
+            except KafkaError as error:
+                if time.monotonic() > deadline:
+                    self.kill()
+                    raise BrokerUnavailable(
+                        f"Kafka did not answer on {self.bootstrap_servers} within "
+                        f"{START_TIMEOUT_S} s: see {self.directory}/broker.log"
+                    ) from error
+                time.sleep(0.1)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def require_free(port: int) -> None:
+    """Raise MissingPrerequisite where something listens on `port` already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise MissingPrerequisite(
+                f"port {port} is taken by another program; stop it or choose another port"
+            ) from error
