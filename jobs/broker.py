@@ -1,6 +1,7 @@
 """Apache Kafka itself, one node on a free loopback port, for the demo, the tests and the benches."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,10 +39,14 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
+# After a crash the broker waits until its own former session has expired: 9 s by default.
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=2000
 # Recorded bars carry old times; by event time the broker would delete them at once.
 log.retention.ms=-1
 log.message.timestamp.type=LogAppendTime
 """
+LISTENERS: Final = re.compile(r"^listeners=.*:(\d+),CONTROLLER://.*:(\d+)$", re.MULTILINE)
 
 
 class EmbeddedBroker:
@@ -54,8 +59,11 @@ class EmbeddedBroker:
 
     def __init__(self, directory: Path, port: int | None = None) -> None:
         self.directory = directory.resolve()
-        self.port = port or free_port()
-        self._controller_port = free_port()
+        self._config = self.directory / "server.properties"
+        ports = LISTENERS.findall(self._config.read_text()) if self._config.exists() else []
+        known = ports[0] if ports else (free_port(), free_port())
+        self.port = port or int(known[0])
+        self._controller_port = int(known[1])
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -74,19 +82,19 @@ class EmbeddedBroker:
             raise MissingPrerequisite("Kafka's jars are missing; run `make install`")
         require_free(self.port)
         self.directory.mkdir(parents=True, exist_ok=True)
-        config = self.directory / "server.properties"
-        config.write_text(
+        self._config.write_text(
             CONFIG.format(
                 port=self.port,
                 controller_port=self._controller_port,
                 log_dir=self.directory / "log",
             )
         )
-        cluster_id = ["-t", str(uuid.uuid4()), "-c", str(config), "--ignore-formatted"]
-        self._run_tool("kafka.tools.StorageTool", "format", "--standalone", *cluster_id)
+        if not (self.directory / "log" / "meta.properties").exists():
+            storage = ["kafka.tools.StorageTool", "format", "--standalone"]
+            self._run_tool(*storage, "-t", str(uuid.uuid4()), "-c", str(self._config))
         with (self.directory / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._java(), "kafka.Kafka", str(config)],
+                [*self._java(), "kafka.Kafka", str(self._config)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, in order
@@ -115,7 +123,12 @@ class EmbeddedBroker:
 
     def _java(self) -> list[str]:
         classpath = str(JARS_DIR.resolve() / "kafka" / "*")
-        return [java_command(), HEAP, "-cp", f"{Path('conf/broker').resolve()}{os.pathsep}{classpath}"]
+        return [
+            java_command(),
+            HEAP,
+            "-cp",
+            f"{Path('conf/broker').resolve()}{os.pathsep}{classpath}",
+        ]
 
     def _run_tool(self, *command: str) -> None:
         done = subprocess.run(

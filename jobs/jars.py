@@ -19,9 +19,13 @@ from jobs.java import java_command
 
 JARS_DIR: Final = Path(".jars")
 LOCK_FILE: Final = Path("conf/jars.lock")
+SPARK_SETTINGS: Final = ("spark-defaults.conf", "spark-env.sh", "log4j2.properties")
 MODULES: Final = {
-    "kafka": ("org.apache.kafka", "kafka_2.13", "4.2.0"),
-    "spark": ("org.apache.spark", "spark-sql-kafka-0-10_2.13", "4.2.0"),
+    "kafka": (
+        ("org.apache.kafka", "kafka_2.13", "4.2.0"),
+        ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.3"),  # or the broker logs nothing
+    ),
+    "spark": (("org.apache.spark", "spark-sql-kafka-0-10_2.13", "4.2.0"),),
 }
 
 
@@ -70,11 +74,16 @@ def verify(folder: Path, hashes: dict[str, str]) -> None:
             raise MissingPrerequisite(f"{jar}: expected sha256 {sha256}, found {found}")
 
 
-def link_into_spark(folder: Path, conf_dir: Path) -> None:
-    """Put the connector beside Spark's jars, and this project's `conf` where Spark looks."""
+def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
+    """Put the connector beside Spark's jars, and this project's Spark settings where it looks.
+
+    File by file: a folder `pyspark/conf` with an `__init__.py` would hide the module of that name.
+    """
     spark_home = spark_jars_dir().parent
-    links = [(spark_home / "jars" / jar.name, jar) for jar in folder.glob("*.jar")]
-    for link, target in [*links, (spark_home / "conf", conf_dir)]:
+    links = {spark_home / "jars" / jar.name: jar for jar in jars_dir.glob("*.jar")}
+    links |= {spark_home / "conf" / name: conf_dir / name for name in SPARK_SETTINGS}
+    for link, target in links.items():
+        link.parent.mkdir(exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(target.resolve())
 
@@ -83,10 +92,11 @@ def main() -> None:
     """Fetch, check, link."""
     print("Fetching the jars of Kafka and of Spark's connector (50 MB, once) ...", flush=True)
     hashes = locked_hashes(LOCK_FILE)
-    for name, module in MODULES.items():
+    for name, modules in MODULES.items():
         folder = JARS_DIR / name
         folder.mkdir(parents=True, exist_ok=True)
-        resolve(module, folder)
+        for module in modules:
+            resolve(module, folder)
         verify(folder, hashes)
     link_into_spark(JARS_DIR / "spark", Path("conf"))
     shutil.rmtree(JARS_DIR / "ivy")
