@@ -9,18 +9,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from conf.errors import MalformedBar
+from conf.intervals import INTERVAL_MS
 
 BAR_VERSION: Final = 1
-INTERVAL_MS: Final = {
-    "1m": 60_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "1h": 3_600_000,
-    "1d": 86_400_000,
-}
 # BASE-QUOTE in any script; no white space, control character, slash or second hyphen, so that a
 # symbol can stand in a file name, a metric label and a URL.
 SYMBOL_PATTERN: Final = r"^[^\x00-\x20\x7f/\\-]{1,32}-[^\x00-\x20\x7f/\\-]{1,32}$"
@@ -108,9 +103,21 @@ class Bar:
         return next((reason for reason, holds in rules if not holds(seen)), None)
 
     def to_json(self) -> bytes:
-        """The bytes that go to the topic."""
-        fields = {"v": BAR_VERSION, **{name: getattr(self, name) for name in self.__slots__}}
-        return json.dumps(fields, allow_nan=False, separators=(",", ":")).encode()
+        """The bytes that go to the topic; ValueError where a number is not finite."""
+        # A quarter of json.dumps' time: in a replay this is what the producer waits for.
+        quote = "null" if self.quote_volume is None else repr(self.quote_volume)
+        total = self.open + self.high + self.low + self.close + self.base_volume
+        if not math.isfinite(total + (self.quote_volume or 0.0)):
+            raise ValueError(f"a number of {self} is not finite")
+        prices = (
+            f'"open":{self.open!r},"high":{self.high!r},"low":{self.low!r},"close":{self.close!r}'
+        )
+        volumes = f'"base_volume":{self.base_volume!r},"quote_volume":{quote}'
+        return (
+            f'{{"v":{BAR_VERSION},"symbol":{_quoted(self.symbol)},"interval":'
+            f'{_quoted(self.interval)},"open_time":{self.open_time},{prices},{volumes},"source":'
+            f'{_quoted(self.source)},"fetched_at":{self.fetched_at}}}'
+        ).encode()
 
     @classmethod
     def from_json(cls, message: bytes) -> "Bar":
@@ -138,6 +145,11 @@ class _AtTime:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bar, name)
+
+
+@lru_cache(maxsize=65_536)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 def _refuse_constant(name: str) -> float:

@@ -1,0 +1,211 @@
+"""Records to Kafka: `publish` returns only when the broker has acknowledged every one."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+
+from conf.errors import BrokerUnavailable
+from ingest.bar import Bar
+
+log = logging.getLogger(__name__)
+
+# One minute's bars shall reach the stream as one group: a group that straddles two micro-batches
+# waits for the second. Long enough to gather them, short against the micro-batch itself.
+LINGER_S: Final = 0.15
+# Below the broker's default limit of 1,048,588 bytes a batch (message.max.bytes).
+BATCH_BYTES: Final = 1_000_000
+# kafka-python 3 has no limit on its buffer; this many unacknowledged records are about 20 MB.
+MAX_PENDING: Final = 50_000
+# A blocked wait looks this often whether the program is to stop.
+SLICE_S: Final = 0.25
+
+
+class Record(NamedTuple):
+    """One message for Kafka; records of one key keep their order."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+class Publisher:
+    """Sends records and waits for their acknowledgement by all in-sync replicas.
+
+    A context manager. After a failure it is still usable: the next call connects anew, and the
+    caller sends the same records again, so a record may arrive twice but never not at all.
+    `timeout_s` bounds how long one attempt waits for the broker; once `stopping` is set, an
+    attempt ends within about `stop_after_s`.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        linger_s: float = LINGER_S,
+        timeout_s: float = 30.0,
+        stopping: threading.Event | None = None,
+        stop_after_s: float = 3.0,
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._linger_s = linger_s
+        self._timeout_s = timeout_s
+        self._stopping = stopping or threading.Event()
+        self._stop_after_s = stop_after_s
+        self._producer: Any = None
+
+    def __enter__(self) -> Self:
+        self._connected()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._drop()
+
+    def send(self, records: Iterable[Record]) -> int:
+        """Send `records`, wait until all are acknowledged, and return how many they were.
+
+        Any number of records: at most MAX_PENDING are under way at a time.
+        Raises BrokerUnavailable where one of them was not acknowledged in time.
+        """
+        sent = 0
+        pending: deque[Any] = deque()
+        try:
+            producer = self._connected()
+            for topic, key, value in records:
+                pending.append(producer.send(topic, key=key, value=value))
+                sent += 1
+                if len(pending) >= MAX_PENDING:
+                    self._await_oldest(pending, MAX_PENDING // 2)
+            if pending:
+                producer.flush(0.001 if self._linger_s == 0 else self._linger_s)
+        except KafkaTimeoutError:
+            pass  # the flush only hurries; who is not there yet is waited for below
+        except KafkaError as error:
+            self._drop()
+            raise self._unavailable(error) from error
+        self._await_oldest(pending, len(pending))
+        return sent
+
+    def _await_oldest(self, pending: deque[Any], count: int) -> None:
+        for _ in range(count):
+            future = pending.popleft()
+            if not future.is_done:
+                self._await(future)
+            if future.exception is not None:
+                self._drop()
+                raise self._unavailable(future.exception) from future.exception
+
+    def _await(self, future: Any) -> None:
+        waited_s = 0.0
+        while not future.is_done:
+            limit_s = self._stop_after_s if self._stopping.is_set() else self._timeout_s
+            if waited_s >= limit_s:
+                self._drop()
+                raise BrokerUnavailable(
+                    f"Kafka at {self._bootstrap_servers} did not acknowledge within {limit_s:g} s"
+                )
+            try:
+                future.get(timeout=SLICE_S)
+            except KafkaTimeoutError:
+                waited_s += SLICE_S
+            except KafkaError:
+                return  # the future holds it
+
+    def _connected(self) -> Any:
+        if self._producer is None:
+            try:
+                self._producer = KafkaProducer(
+                    bootstrap_servers=self._bootstrap_servers,
+                    # Defaults, but unless explicit, a contradicting option turns idempotence off.
+                    acks="all",
+                    enable_idempotence=True,
+                    linger_ms=int(self._linger_s * 1000),
+                    batch_size=BATCH_BYTES,
+                    max_request_size=4 * BATCH_BYTES,
+                    max_block_ms=int(self._timeout_s * 1000),
+                    request_timeout_ms=int(self._timeout_s * 1000),
+                    delivery_timeout_ms=int((self._timeout_s + self._linger_s) * 1000) + 1,
+                    bootstrap_timeout_ms=int(min(self._timeout_s, 5.0) * 1000),
+                )
+            except KafkaError as error:
+                raise self._unavailable(error) from error
+        return self._producer
+
+    def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                producer.close(timeout=self._stop_after_s if self._stopping.is_set() else 0.5)
+            except KafkaError as error:
+                log.debug("event=close_failed error=%r", error)
+
+    def _unavailable(self, error: BaseException) -> BrokerUnavailable:
+        return BrokerUnavailable(
+            f"Kafka at {self._bootstrap_servers} can't be used: {type(error).__name__}: {error}"
+        )
+
+
+class BarPublisher(Publisher):
+    """Bars to one topic, keyed by symbol, so that a symbol's bars keep their order."""
+
+    def __init__(self, bootstrap_servers: str, topic: str, **options: Any) -> None:
+        super().__init__(bootstrap_servers, **options)
+        self.topic = topic
+
+    def publish(self, bars: Iterable[Bar]) -> int:
+        """Send `bars`, wait until all are acknowledged, and return how many they were.
+
+        Raises BrokerUnavailable where one of them was not acknowledged in time.
+        """
+        return self.send(bar_record(self.topic, bar) for bar in bars)
+
+
+def bar_record(topic: str, bar: Bar) -> Record:
+    """The message that carries `bar`.
+
+    >>> bar = Bar("BTC-USD", "1m", 1514219880000, 10.0, 12.0, 9.0, 11.0, 1.5, 16.0, "example", 0)
+    >>> bar_record("bars", bar).key
+    b'BTC-USD'
+    """
+    return Record(topic, bar.symbol.encode(), bar.to_json())
+
+
+def ensure_topics(
+    bootstrap_servers: str, partitions: Mapping[str, int], *, retention_s: float | None = None
+) -> list[str]:
+    """Create each topic of `partitions` (name to number of partitions) that is missing.
+
+    Returns the names of those created. `retention_s` None keeps records for ever: backfilled bars
+    are old news to Kafka's default of a week. Raises BrokerUnavailable.
+    """
+    retention_ms = -1 if retention_s is None else int(retention_s * 1000)
+    try:
+        with KafkaAdminClient(
+            bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=5_000
+        ) as admin:
+            missing = sorted(set(partitions) - set(admin.list_topics()))
+            for topic in missing:
+                _create_topic(admin, topic, partitions[topic], retention_ms)
+    except KafkaError as error:
+        raise BrokerUnavailable(
+            f"Kafka at {bootstrap_servers} can't be used: {type(error).__name__}: {error}"
+        ) from error
+    return missing
+
+
+def _create_topic(admin: Any, topic: str, partitions: int, retention_ms: int) -> None:
+    options = {"num_partitions": partitions, "configs": {"retention.ms": str(retention_ms)}}
+    try:
+        admin.create_topics({topic: options}, wait_for_metadata=True)
+    except TopicAlreadyExistsError:
+        log.debug("event=topic_exists topic=%s", topic)  # someone else was faster

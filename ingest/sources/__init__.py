@@ -1,0 +1,1 @@
+"""Where bars come from: one module a source, one line a source in SOURCES."""
