@@ -5,6 +5,7 @@ CandlecastError
 │   ├── RateLimited                the source asked us to slow down
 │   ├── SourceUnavailable          the source did not answer, or not with what it promises
 │   └── BrokerUnavailable          Kafka can't be reached
+├── NotOffered                     leave this symbol out, go on    (stops only where none is left)
 ├── MalformedRecord                quarantine this record, go on   (never ends a program)
 │   ├── MalformedBar
 │   └── MalformedArticle
@@ -44,6 +45,12 @@ class SourceUnavailable(RetryLater):
 
 class BrokerUnavailable(RetryLater):
     """Kafka can't be reached, or did not acknowledge in time."""
+
+
+class NotOffered(CandlecastError):
+    """The source does not know this symbol, or not at this interval."""
+
+    exit_code = 78
 
 
 class MalformedRecord(CandlecastError):

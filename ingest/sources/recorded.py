@@ -16,7 +16,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from conf.errors import ConfigurationError
-from ingest.bar import INTERVAL_MS, QUOTE_VOLUME_RULE, RULES, Bar
+from conf.intervals import INTERVAL_MS
+from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar
 
 log = logging.getLogger(__name__)
 
