@@ -7,7 +7,7 @@
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -18,10 +18,11 @@ from pydantic_settings import (
 )
 
 from conf.errors import ConfigurationError
+from conf.intervals import Interval
 
-Interval = Literal["1m", "5m", "15m", "1h", "1d"]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 DEFAULT_FILE = Path(__file__).with_name("candlecast.toml")
 
@@ -40,6 +41,7 @@ class Kafka(Section):
     rejected_topic: str = "bars.rejected"
     predictions_topic: str = "predictions"
     news_topic: str = "news"
+    partitions: PositiveInt = 4
 
 
 class Ingest(Section):
@@ -51,7 +53,7 @@ class Ingest(Section):
 
 
 class Window(Section):
-    """The stream's window state. `lookback`, `late_bars` and `shards` last as long as a checkpoint."""
+    """The stream's window state; fixed for the life of a checkpoint."""
 
     lookback: PositiveInt = 60
     late_bars: PositiveInt = 60
@@ -78,11 +80,20 @@ class Training(Section):
 
     horizons: list[PositiveInt] = [1, 5, 15]
     units: PositiveInt = 32
+    members: PositiveInt = 4
     learning_rate: PositiveFloat = 0.01
     max_epochs: PositiveInt = 30
     patience: PositiveInt = 4
-    batch_size: PositiveInt = 256
+    batch_size: PositiveInt = 16
+    validation_share: Share = 0.2
+    test_share: Share = 0.15
     seed: int = 7
+
+
+class Intervals(Section):
+    """How often a prediction interval shall hold the price, and how fast it adapts."""
+
+    coverage: Share = 0.9
 
 
 class Registry(Section):
@@ -105,6 +116,7 @@ class Settings(BaseSettings):
     warehouse: Warehouse = Warehouse()
     stream: Stream = Stream()
     training: Training = Training()
+    intervals: Intervals = Intervals()
     registry: Registry = Registry()
 
     @classmethod

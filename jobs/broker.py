@@ -1,4 +1,4 @@
-"""Apache Kafka itself, one node on a free loopback port, for the demo, the tests and the benches."""
+"""Apache Kafka itself, one node on a free loopback port, for demo, tests and benches."""
 
 import os
 import re

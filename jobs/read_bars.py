@@ -1,0 +1,115 @@
+"""From Kafka messages to checked bars; what breaks a rule keeps its reason and its place.
+
+The rules themselves are `ingest.bar.RULES`, evaluated here on Spark columns.
+"""
+
+from types import SimpleNamespace
+from typing import Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
+
+from conf.intervals import INTERVAL_MS
+from ingest.bar import BAR_VERSION, QUOTE_VOLUME_RULE, RULES, SYMBOL_PATTERN
+
+BAR_FIELDS: Final = {
+    "v": LongType(),
+    "symbol": StringType(),
+    "interval": StringType(),
+    "open_time": LongType(),
+    "open": DoubleType(),
+    "high": DoubleType(),
+    "low": DoubleType(),
+    "close": DoubleType(),
+    "base_volume": DoubleType(),
+    "quote_volume": DoubleType(),
+    "source": StringType(),
+    "fetched_at": LongType(),
+}
+_CORRUPT: Final = "_corrupt"
+_JSON_OPTIONS: Final = {
+    "mode": "PERMISSIVE",
+    "columnNameOfCorruptRecord": _CORRUPT,
+    "allowNonNumericNumbers": "false",
+    "allowSingleQuotes": "false",
+}
+# A rejected message is kept for a person to look at, not to be played again: its beginning will do.
+KEPT_BYTES: Final = 65_536
+
+
+def read_messages(messages: DataFrame, shards: int) -> DataFrame:
+    """Checked bars and rejected messages of Kafka's `messages`, each with its shard.
+
+    Columns: shard, reason (null: a good bar), the bar's fields, and the message's topic,
+    partition and offset; `payload` holds the beginning of a rejected message, null for a bar.
+    """
+    schema = StructType(
+        [StructField(name, kind) for name, kind in BAR_FIELDS.items()]
+        + [StructField(_CORRUPT, StringType())]
+    )
+    text = F.col("value").cast("string")
+    parsed = messages.withColumn("bar", F.from_json(text, schema, _JSON_OPTIONS))
+    checked = parsed.withColumn("reason", rejection(parsed, text))
+    rejected = F.col("reason").isNotNull()
+    series_shard = F.pmod(F.xxhash64(F.col("bar.symbol")), F.lit(shards))
+    return checked.select(
+        F.when(rejected, F.pmod(F.col("partition"), F.lit(shards)))
+        .otherwise(series_shard)
+        .cast("int")
+        .alias("shard"),
+        "reason",
+        *[_field(name, kind) for name, kind in BAR_FIELDS.items() if name != "v"],
+        "topic",
+        "partition",
+        "offset",
+        F.when(rejected, F.substring(F.col("value"), 1, KEPT_BYTES)).alias("payload"),
+    )
+
+
+def _field(name: str, kind: object) -> Column:
+    # pandas turns a whole-number column with a null into floats, so rejected rows carry zeros
+    value = F.col(f"bar.{name}")
+    return (F.coalesce(value, F.lit(0)) if isinstance(kind, LongType) else value).alias(name)
+
+
+def rejection(parsed: DataFrame, text: Column) -> Column:
+    """The first reason to refuse a message, or null."""
+    bar = SimpleNamespace(**{name: parsed[f"bar.{name}"] for name in BAR_FIELDS})
+    corrupt = F.col(f"bar.{_CORRUPT}").isNotNull()
+    lengths = F.create_map(*[F.lit(x) for item in INTERVAL_MS.items() for x in item])
+    bar.interval_ms = lengths[bar.interval]
+    bar.now_ms = F.unix_millis(F.current_timestamp())
+    nothing = F.coalesce(*[getattr(bar, name).cast("string") for name in BAR_FIELDS]).isNull()
+    # A null quote volume says that the source does not tell it; leaving the field out does not.
+    quote_absent = bar.quote_volume.isNull() & (
+        corrupt | ~F.contains(text, F.lit('"quote_volume"'))
+    )
+    reasons = [
+        F.when(text.isNull(), F.lit("the message is empty")),
+        F.when(nothing, F.lit("not a JSON object with a bar's fields")),
+        F.when(
+            bar.v != BAR_VERSION,
+            F.concat(F.lit(f"v must be {BAR_VERSION}, found "), bar.v.cast("string")),
+        ),
+        *[
+            F.when(getattr(bar, name).isNull(), F.lit(f"{name} is missing or {wrong_type(kind)}"))
+            for name, kind in BAR_FIELDS.items()
+            if name != "quote_volume"
+        ],
+        F.when(quote_absent, F.lit(f"quote_volume is missing or {wrong_type(DoubleType())}")),
+        F.when(corrupt, F.lit("not valid JSON")),
+        F.when(
+            bar.interval_ms.isNull(), F.lit(f"interval must be one of {', '.join(INTERVAL_MS)}")
+        ),
+        F.when(~bar.symbol.rlike(SYMBOL_PATTERN), F.lit("symbol must look like BASE-QUOTE")),
+        *[F.when(~holds(bar), F.lit(reason)) for reason, holds in RULES],
+    ]
+    reason, holds = QUOTE_VOLUME_RULE
+    reasons.append(F.when(bar.quote_volume.isNotNull() & ~holds(bar), F.lit(reason)))
+    return F.coalesce(*reasons)
+
+
+def wrong_type(kind: object) -> str:
+    """What a field of another type is called in a reason."""
+    return "not a string" if isinstance(kind, StringType) else "not a number"

@@ -1,0 +1,82 @@
+"""The champions in service, asked for before each micro-batch: a new one needs no restart."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from conf.errors import ArtifactMismatch
+from model.artifact import Artifact
+
+log = logging.getLogger(__name__)
+
+
+class ChampionSource(Protocol):
+    """What the registry answers."""
+
+    def champion(self, interval: str) -> str | None:
+        """The version that is champion of an interval, or None."""
+        ...
+
+    def load(self, version: str) -> Artifact:
+        """The artifact of a version; raises ArtifactMismatch if it is not what it should be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A champion as it travels with a micro-batch: version and bytes, so no worker reads a file."""
+
+    artifact: Artifact
+    interval_factors: tuple[float, ...] | None = None
+
+
+@dataclass
+class Champions:
+    """The model to serve at each interval.
+
+    A champion that can't be served (tampered with, other features, another lookback) is refused
+    and logged once; the last good one serves on.
+    """
+
+    registry: ChampionSource
+    intervals: Iterable[str]
+    lookback: int
+    _serving: dict[str, ServedModel] = field(default_factory=dict)
+    _refused: set[str] = field(default_factory=set)
+    _said_none: bool = False
+
+    def current(self) -> dict[str, ServedModel]:
+        """The models that predict the next micro-batch, by interval."""
+        for interval in self.intervals:
+            version = self.registry.champion(interval)
+            serving = self._serving.get(interval)
+            if version is None or version in self._refused:
+                continue
+            if serving is None or serving.artifact.version != version:
+                self._take(interval, version)
+        if not self._serving and not self._said_none:
+            self._said_none = True
+            log.warning("champion=none: bars are archived, nothing is predicted until one is there")
+        return dict(self._serving)
+
+    def _take(self, interval: str, version: str) -> None:
+        try:
+            artifact = self.registry.load(version)
+            if artifact.manifest.lookback != self.lookback:
+                raise ArtifactMismatch(
+                    f"{version} looks back {artifact.manifest.lookback} bars; the stream's window "
+                    f"state holds {self.lookback} (setting window.lookback)"
+                )
+        except ArtifactMismatch as error:
+            self._refused.add(version)
+            serving = self._serving.get(interval)
+            log.error(
+                "refused=%s serving=%s reason=%s",
+                version,
+                serving.artifact.version if serving else "none",
+                error,
+            )
+            return
+        log.info("champion=%s interval=%s", version, interval)
+        self._serving[interval] = ServedModel(artifact)
