@@ -7,7 +7,7 @@
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -42,6 +42,7 @@ class Kafka(Section):
     predictions_topic: str = "predictions"
     news_topic: str = "news"
     partitions: PositiveInt = 4
+    retention_days: PositiveInt | None = None
 
 
 class Ingest(Section):
@@ -50,6 +51,20 @@ class Ingest(Section):
     source: str = "cryptocompare"
     symbols: list[str] = ["BTC-USD", "ETH-USD"]
     intervals: list[Interval] = ["1m"]
+    intervals_of: dict[str, list[Interval]] = {}
+    every_s: PositiveInt = 60
+    grace_s: dict[Interval, Annotated[float, Field(ge=0)]] = {}
+    backfill_bars: PositiveInt = 10_080
+    overlap_bars: Annotated[int, Field(ge=0)] = 5
+    calls_per: dict[Literal["second", "minute", "hour", "day", "month"], PositiveInt] = {
+        "second": 20,
+        "minute": 300,
+    }
+    workers: PositiveInt = 8
+    attempts: PositiveInt = 5
+    timeout_s: Annotated[float, Field(gt=0, le=9)] = 8.0
+    news_every_s: Annotated[int, Field(ge=0)] = 0
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
 
 
 class Window(Section):

@@ -1,0 +1,129 @@
+"""A made-up market for load: any number of symbols, any stretch of time, always the same bars."""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from conf.errors import ConfigurationError
+from conf.intervals import INTERVAL_MS
+from ingest.bar import Bar
+from ingest.sources import SourceOptions
+
+MINUTE_MS: Final = INTERVAL_MS["1m"]
+MAX_POINTS: Final = 2_000
+# Noise at 2 ** 0 ... 2 ** 19 minutes (a year), each slower by a factor of two and larger by its
+# root: what a random walk is, without walking from its beginning.
+OCTAVES: Final = 20
+MINUTE_VOLATILITY: Final = 0.0006
+
+Words = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
+
+
+class Synthetic:
+    """Bars from a seed: `synthetic`, or `synthetic:SEED` for another market.
+
+    The price of a symbol at a minute is a function of seed, symbol and minute alone, so any page,
+    at any interval, shows the same market. It stands for load, not for how prices behave.
+    """
+
+    def __init__(self, options: SourceOptions) -> None:
+        try:
+            self._seed = int(options.argument or 0)
+        except ValueError:
+            raise ConfigurationError(
+                f"ingest.source synthetic:{options.argument}: the seed must be a whole number"
+            ) from None
+        self.name = f"synthetic:{self._seed}"
+        self._clock = options.clock
+        self._count_call = options.count_call
+
+    def page_bars(self, interval: str) -> int:
+        """The most bars that one `fetch` may ask for."""
+        return max(1, MAX_POINTS * MINUTE_MS // INTERVAL_MS[interval])
+
+    def keeps_ms(self, interval: str) -> int | None:
+        """It reaches back to 1970."""
+        return None
+
+    def cache_s(self, interval: str) -> float:
+        """Every answer is fresh."""
+        return 0.0
+
+    def fetch(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> list[Bar]:
+        """The bars with `first_ms <= open_time <= last_ms`, ascending."""
+        self._count_call()
+        return list(self.bars(symbol, interval, first_ms, last_ms))
+
+    def bars(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> Iterator[Bar]:
+        """Yield what `fetch` returns, with the close as `fetched_at`: the same bytes each time."""
+        step = INTERVAL_MS[interval] // MINUTE_MS
+        first = -(-first_ms // INTERVAL_MS[interval]) * step
+        count = max(0, last_ms // INTERVAL_MS[interval] * step - first + step)
+        closes = self._closes(symbol, first - 1, count + 1)
+        volumes = self._volumes(symbol, first, count)
+        for at in range(0, count, step):
+            prices = closes[at : at + step + 1]  # the open is the close before
+            base = math.fsum(volumes[at : at + step])
+            open_time = (first + at) * MINUTE_MS
+            yield Bar(
+                symbol,
+                interval,
+                open_time,
+                prices[0],
+                max(prices),
+                min(prices),
+                prices[-1],
+                base,
+                base * prices[-1],
+                self.name,
+                open_time + INTERVAL_MS[interval],
+            )
+
+    def _closes(self, symbol: str, first: int, count: int) -> list[float]:
+        minutes = np.arange(first, first + count, dtype=np.int64)
+        key = _key(f"{self._seed}/{symbol}")
+        walk = np.zeros(count)
+        for octave in range(OCTAVES):
+            walk += 2 ** (octave / 2) * _smooth_noise(minutes, octave, key)
+        level = 10 ** (4 * _uniform(np.array([key], dtype=np.uint64))[0])
+        prices: list[float] = np.round(level * np.exp(MINUTE_VOLATILITY * walk), 8).tolist()
+        return prices
+
+    def _volumes(self, symbol: str, first: int, count: int) -> list[float]:
+        minutes = np.arange(first, first + count, dtype=np.int64)
+        noise = _uniform(_mixed(minutes.astype(np.uint64) ^ np.uint64(_key(f"v/{symbol}"))))
+        volumes: list[float] = np.round(-np.log(noise), 6).tolist()
+        return volumes
+
+
+def _smooth_noise(minutes: npt.NDArray[np.int64], octave: int, key: int) -> Floats:
+    """Noise in -1..1 with a knot every 2 ** octave minutes and straight lines between them."""
+    knot = minutes >> octave
+    weight = (minutes - (knot << octave)) / (1 << octave)
+    salt = np.uint64((key + octave * 0x9E3779B97F4A7C15) % 2**64)
+    left, right = (_uniform(_mixed(k.astype(np.uint64) ^ salt)) for k in (knot, knot + 1))
+    return 2 * (left * (1 - weight) + right * weight) - 1
+
+
+def _mixed(words: Words) -> Words:
+    """The finaliser of SplitMix64: near words become unrelated ones."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def _uniform(words: Words) -> Floats:
+    """Words to (0, 1]."""
+    return ((words >> np.uint64(11)).astype(np.float64) + 1) / 2**53
+
+
+def _key(text: str) -> int:
+    """FNV-1a of `text`: the same in every process, unlike `hash`."""
+    key = 0xCBF29CE484222325
+    for byte in text.encode():
+        key = (key ^ byte) * 0x100000001B3 % 2**64
+    return key
