@@ -1,0 +1,222 @@
+"""The batch training job: bars from the warehouse or a file, a model into the registry.
+
+`python -m jobs.train` trains on `warehouse/bars`; `--data FILE.csv.gz --symbol BTC-USD` on a file.
+The last part of the bars is held back: what the table shows was not seen in training.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from conf.errors import CandlecastError, ConfigurationError
+from conf.settings import Settings, load_settings
+from model.artifact import KERAS_FILE, ONNX_FILE, save_artifact
+from model.dataset import Span, embargo_bars
+from model.evaluate import Metrics
+from model.lstm import EpochDone, FitSettings
+from model.registry import Registry
+from model.series import Series, read_file, read_warehouse
+from model.training import ModelSettings, TrainedModel, fit_model
+from model.validate import held_out_metrics
+
+app = typer.Typer(add_completion=False, help=__doc__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A registered model, how it did on the bars held back, and whether it serves now.
+
+    `metrics` maps each horizon to the model's and to persistence's.
+    """
+
+    version: str
+    promoted: bool
+    reason: str
+    metrics: dict[int, tuple[Metrics, Metrics]]
+    model: TrainedModel
+
+
+def train(
+    series: Sequence[Series],
+    model_settings: ModelSettings,
+    registry: Registry,
+    test_share: float,
+    allow_unproven: bool = False,
+    on_epoch: EpochDone | None = None,
+) -> TrainResult:
+    """Train on all but the last `test_share` of the time, register, and promote a first model.
+
+    Without a champion the model becomes it if it beats persistence on the bars held back, or by
+    `allow_unproven`, marked as unproven.
+    """
+    start, end = min(s.first_open_time for s in series), max(s.end_time for s in series)
+    border = end - int((end - start) * test_share)
+    embargo = embargo_bars(model_settings.lookback, model_settings.horizons)
+    trained = fit_model(
+        series,
+        Span(start, border - embargo * series[0].interval_ms),
+        model_settings,
+        on_epoch=on_epoch,
+    )
+    metrics = held_out_metrics(trained.artifact("new"), series, Span(border, end))
+    skill = metrics[model_settings.horizons[0]][0].skill
+    version = _register(trained, registry, metrics)
+    promoted, reason = _promote_first(registry, version, skill, allow_unproven)
+    if promoted:
+        version = registry.canonical(version)
+    return TrainResult(version, promoted, reason, metrics, trained)
+
+
+def _register(
+    trained: TrainedModel, registry: Registry, metrics: dict[int, tuple[Metrics, Metrics]]
+) -> str:
+    flat = {f"{k}_{h}": v for h, (own, _) in metrics.items() for k, v in own.as_dict().items()}
+    manifest = trained.manifest.model_copy(update={"metrics": flat})
+    with tempfile.TemporaryDirectory() as folder:
+        files = {ONNX_FILE: trained.onnx, KERAS_FILE: trained.keras()}
+        save_artifact(Path(folder), manifest, files)
+        return registry.register(Path(folder), manifest.interval)
+
+
+def _promote_first(
+    registry: Registry, version: str, skill: float, allow_unproven: bool
+) -> tuple[bool, str]:
+    champion = registry.champion(version.rsplit("-", 1)[0])
+    if champion is not None:
+        return False, f"{champion} is in service"
+    if skill > 0:
+        registry.promote(version)
+        return True, f"beats persistence by {skill:.2%} on bars held back"
+    if allow_unproven:
+        registry.promote(version, unproven=True)
+        return True, f"unproven: {skill:.2%} against persistence, served on demand"
+    return False, f"{skill:.2%} against persistence: not served (--allow-unproven does so)"
+
+
+def model_settings_from(settings: Settings) -> ModelSettings:
+    """The model's settings out of the settings file."""
+    training = settings.training
+    return ModelSettings(
+        lookback=settings.window.lookback,
+        horizons=tuple(training.horizons),
+        units=training.units,
+        members=training.members,
+        validation_share=training.validation_share,
+        coverage=settings.intervals.coverage,
+        fit=FitSettings(
+            training.learning_rate,
+            training.max_epochs,
+            training.patience,
+            training.batch_size,
+            training.seed,
+        ),
+    )
+
+
+@app.command()
+def main(
+    interval: Annotated[str, typer.Option(help="Length of a bar.")] = "1m",
+    symbols: Annotated[str | None, typer.Option(help="BTC-USD,ETH-USD; all if not given.")] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="Train on bars opened before it, UTC.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A recorded file, not the warehouse.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Symbol of the file's bars.")] = None,
+    allow_unproven: Annotated[bool, typer.Option(help="Serve a first model of no skill.")] = False,
+) -> None:
+    """Train a model and register it."""
+    console = Console()
+    try:
+        settings = load_settings()
+        series = _read(settings.warehouse.dir, interval, symbols, until, data, symbol)
+        registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+        with TrainingProgress(console, settings.training.max_epochs) as on_epoch:
+            result = train(
+                series,
+                model_settings_from(settings),
+                registry,
+                settings.training.test_share,
+                allow_unproven,
+                on_epoch,
+            )
+        print_result(console, result)
+    except CandlecastError as error:
+        console.print(f"train: {error}", style="red", markup=False)
+        raise typer.Exit(error.exit_code) from error
+
+
+def _read(
+    warehouse_dir: str,
+    interval: str,
+    symbols: str | None,
+    until: datetime | None,
+    data: Path | None,
+    symbol: str | None,
+) -> list[Series]:
+    until_ms = None if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1000)
+    if data is None:
+        names = None if symbols is None else symbols.split(",")
+        return read_warehouse(Path(warehouse_dir) / "bars", interval, names, until_ms)
+    if symbol is None:
+        raise ConfigurationError("--data needs --symbol, such as BTC-USD")
+    series = read_file(data, symbol, interval)
+    return [series if until_ms is None else series.until(until_ms)]
+
+
+class TrainingProgress:
+    """A bar with loss and time left; used as a context, gives what to call after each epoch."""
+
+    def __init__(self, console: Console, max_epochs: int) -> None:
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("epoch {task.completed}/{task.total}  {task.description}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console)
+        self._task = self._progress.add_task("starting TensorFlow", total=max_epochs)
+
+    def __enter__(self) -> EpochDone:
+        self._progress.start()
+        return self._done
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _done(self, epoch: int, loss: float, validation_loss: float) -> None:
+        described = f"loss {loss:.4f}, validation {validation_loss:.4f}"
+        self._progress.update(self._task, completed=epoch + 1, description=described)
+
+
+def print_result(console: Console, result: TrainResult) -> None:
+    """The metrics on the bars held back, the model beside persistence."""
+    table = Table(title=f"{result.version} on the bars held back")
+    for column in ("horizon", "forecaster", "windows", "MSE", "MAE", "R2", "skill", "direction"):
+        table.add_column(column, justify="right")
+    for horizon, (own, persistence) in result.metrics.items():
+        for name, m in (("LSTM", own), ("persistence", persistence)):
+            table.add_row(
+                str(horizon),
+                name,
+                str(m.n_windows),
+                f"{m.mse:.4g}",
+                f"{m.mae:.4g}",
+                f"{m.r2:.5f}",
+                f"{m.skill:.2%}",
+                "-" if m is persistence else f"{m.directional_accuracy:.1%}",
+            )
+    console.print(table)
+    state = "champion" if result.promoted else "not champion"
+    console.print(f"{result.version}: {state}; {result.reason}", markup=False)
+
+
+if __name__ == "__main__":
+    app()

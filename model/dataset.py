@@ -1,0 +1,158 @@
+"""Which windows of which bars a model may learn from, and how they are fed to an LSTM.
+
+Parts are stretches of time, the same for every symbol. A window belongs to a part if its last bar
+and its farthest target lie in it; between two parts lies an embargo of a lookback and the farthest
+horizon, so that no bar is seen by both.
+
+Training feeds sequences, not windows: a feature of a bar is the same through every window, so one
+pass over 2 * steps - 1 bars serves `steps` targets instead of one, at a fifteenth of the cost.
+
+```
+ sequence   f f f f f f f f f f f f f        f: features of a bar, 0 where one is missing
+ weights    . . . . . . w w w w w w w        w: 0 where the window that ends here is not complete
+            |--warm-up-|--- targets --|
+```
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from model.features import bar_features, complete_windows, sequence_steps, window_targets
+from model.series import Series
+
+Floats = NDArray[np.float64]
+Array = NDArray[np.float32]
+# A target beyond this many volatilities says "extreme"; its exact size would drown all others.
+TARGET_LIMIT = 6.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time, epoch ms UTC: `start` included, `end` not."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a part, of all symbols, in the order of the series given.
+
+    `features` (n_windows, steps, n_features); `targets` (n_windows, n_horizons) in units of
+    `scale * sqrt(horizon)`, not clipped; `scale`, `last_close`, `end_times` (n_windows,), the last
+    in epoch ms UTC (close of the last bar); `series` (n_windows,) says of which series.
+    """
+
+    features: Array
+    targets: Floats
+    scale: Floats
+    last_close: Floats
+    end_times: NDArray[np.int64]
+    series: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Stretches of bars to train on: `inputs` (n, 2 * steps - 1, n_features), `targets` and
+    `weights` (n, steps, n_horizons) of the last `steps` of them."""
+
+    inputs: Array
+    targets: Array
+    weights: Array
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def embargo_bars(lookback: int, horizons: Sequence[int]) -> int:
+    """Bars that lie between two parts: a lookback and the farthest horizon.
+
+    >>> embargo_bars(60, (1, 5, 15))
+    75
+    """
+    return lookback + max(horizons)
+
+
+def window_ends(
+    series: Series, part: Span, lookback: int, horizons: Sequence[int]
+) -> NDArray[np.int64]:
+    """Indices of the last bars of the windows of `part`, complete, with every target known."""
+    complete = complete_windows(series.close, lookback)
+    known = ~np.isnan(series.close)
+    for horizon in horizons:
+        complete[: len(complete) - horizon] &= known[horizon:]
+        complete[max(0, len(complete) - horizon) :] = False
+    step = series.interval_ms
+    first = -(-(part.start - series.first_open_time) // step) - 1
+    stop = (part.end - series.first_open_time) // step - max(horizons)
+    complete[: max(0, first)] = False
+    complete[max(0, stop) :] = False
+    return np.flatnonzero(complete)
+
+
+def windows_of(
+    all_series: Sequence[Series], part: Span, lookback: int, horizons: Sequence[int]
+) -> Windows:
+    """Cut every window of `part` out of the series."""
+    steps, horizons = sequence_steps(lookback), tuple(horizons)
+    found = []
+    for index, series in enumerate(all_series):
+        ends = window_ends(series, part, lookback, horizons)
+        features, volatility = bar_features(series.bars, lookback)
+        cut = sliding_window_view(np.pad(features, ((steps, 0), (0, 0))), steps, axis=0)
+        scale = volatility[ends]
+        found.append(
+            Windows(
+                np.ascontiguousarray(cut[ends + 1].swapaxes(1, 2)),
+                window_targets(series.close, ends, scale, horizons),
+                scale,
+                series.close[ends],
+                series.first_open_time + (ends + 1) * series.interval_ms,
+                np.full(len(ends), index),
+            )
+        )
+    fields = Windows.__dataclass_fields__
+    return Windows(**{name: np.concatenate([getattr(w, name) for w in found]) for name in fields})
+
+
+def sequences_of(
+    all_series: Sequence[Series], part: Span, lookback: int, horizons: Sequence[int]
+) -> Sequences:
+    """Cut `part` into sequences; the targets of each window occur once."""
+    steps, horizons = sequence_steps(lookback), tuple(horizons)
+    inputs, targets, weights = [], [], []
+    for series in all_series:
+        ends = window_ends(series, part, lookback, horizons)
+        if len(ends) == 0:
+            continue
+        features, volatility = bar_features(series.bars, lookback)
+        target = np.zeros((len(features), len(horizons)))
+        weight = np.zeros_like(target)
+        target[ends] = np.clip(
+            window_targets(series.close, ends, volatility[ends], horizons),
+            -TARGET_LIMIT,
+            TARGET_LIMIT,
+        )
+        weight[ends] = 1.0
+        starts = np.arange(ends[0], ends[-1] + 1, steps)
+        rows = starts[:, None] + np.arange(-(steps - 1), steps)
+        rows = np.clip(rows, 0, len(features) - 1)
+        # The last stretch reaches over the part's end: those rows repeat and carry no weight.
+        inside = starts[:, None] + np.arange(steps) < len(features)
+        aimed = rows[:, steps - 1 :]
+        chosen = (weight[aimed][..., 0] * inside).any(axis=1)
+        inputs.append(np.nan_to_num(features[rows])[chosen])
+        targets.append(target[aimed][chosen])
+        weights.append((weight[aimed] * inside[..., None])[chosen])
+    if not inputs:
+        empty = np.empty((0, steps, len(horizons)), np.float32)
+        return Sequences(np.empty((0, 2 * steps - 1, 0), np.float32), empty, empty)
+    joined = (np.concatenate(parts).astype(np.float32) for parts in (inputs, targets, weights))
+    return Sequences(*joined)

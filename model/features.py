@@ -1,0 +1,190 @@
+"""What the model sees: one implementation for training, the stream and evaluation.
+
+A feature of a bar looks only at that bar and at the `volatility_bars(lookback)` bars before it, and
+is expressed in units of the volatility there, so that no price level or regime is learned. It does
+not depend on the window that the bar is seen through: every window ending anywhere shares it.
+
+```
+ bars of a window (lookback 60)   0 1 2 ... 29 30 31 ... 59 60
+ closes needed                    x x x  x  x  x  x  x   x  x     bars_needed = 61
+ steps that the network reads                  s  s  s   s  s     sequence_steps = 30
+ volatility at the last step                      |---30---|
+```
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Indices = NDArray[np.integer]
+
+FEATURE_NAMES: Final = (
+    "log_return",
+    "close_in_range",
+    "range",
+    "vwap_gap",
+    "drift",
+    "short_volatility",
+    "volume",
+    "signed_volume",
+)
+OPEN, HIGH, LOW, CLOSE, BASE_VOLUME, QUOTE_VOLUME = range(6)
+MIN_LOOKBACK: Final = 10
+# A series that stood still has no volatility to divide by. A hundredth of a basis point lies
+# under the tick of anything traded, so that it changes no window in which the price moved.
+MIN_VOLATILITY: Final = 1e-6
+# Beyond this many volatilities an input says "extreme"; how extreme is noise to a network.
+FEATURE_LIMIT: Final = 8.0
+_SHORT_BARS: Final = 5
+
+
+def bars_needed(lookback: int) -> int:
+    """How many consecutive bars a window takes, with the one before its first return.
+
+    >>> bars_needed(60)
+    61
+    """
+    return lookback + 1
+
+
+def volatility_bars(lookback: int) -> int:
+    """How many returns the volatility at a bar is taken over.
+
+    >>> volatility_bars(60)
+    30
+    """
+    return lookback // 2
+
+
+def sequence_steps(lookback: int) -> int:
+    """How many bars the network reads: those with a full volatility behind them.
+
+    >>> sequence_steps(60)
+    30
+    """
+    return lookback - volatility_bars(lookback)
+
+
+def complete_windows(close: Floats, lookback: int) -> Bools:
+    """Where the window that ends at a bar has every bar.
+
+    `close` (n_bars,) holds NaN where a bar is missing. Returns (n_bars,).
+
+    >>> complete_windows(np.array([1.0, 2.0, 3.0, np.nan, 5.0]), lookback=2).tolist()
+    [False, False, True, False, False]
+    """
+    needed = bars_needed(lookback)
+    complete = np.zeros(len(close), dtype=bool)
+    if len(close) >= needed:
+        present = np.concatenate(([0], np.cumsum(~np.isnan(close))))
+        complete[needed - 1 :] = present[needed:] - present[:-needed] == needed
+    return complete
+
+
+def bar_features(bars: Floats, lookback: int) -> tuple[NDArray[np.float32], Floats]:
+    """The features of each bar, and the volatility of one bar's log return there.
+
+    `bars` (n_bars, 6): open, high, low, close, base_volume, quote_volume on the interval's grid, a
+    missing bar is a row of NaN, an unknown quote volume NaN alone. Returns (n_bars, n_features) and
+    (n_bars,); NaN where a bar that they need is missing.
+    """
+    n_bars, span = len(bars), volatility_bars(lookback)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        log_price = np.log(bars[:, :4])
+        log_close = log_price[:, CLOSE]
+        log_return = np.full(n_bars, np.nan)
+        log_return[1:] = np.diff(log_close)
+        squared = log_return**2
+        volatility = np.maximum(np.sqrt(_trailing_mean(squared, span)), MIN_VOLATILITY)
+        short = np.sqrt(_trailing_mean(squared, min(_SHORT_BARS, span)))
+        volume = _relative_volume(bars[:, BASE_VOLUME], span)
+        scaled_return = log_return / volatility
+        columns = (
+            scaled_return,
+            (2 * log_close - log_price[:, HIGH] - log_price[:, LOW]) / volatility,
+            (log_price[:, HIGH] - log_price[:, LOW]) / volatility,
+            _vwap_gap(bars, log_close) / volatility,
+            _trailing_mean(log_return, span) * np.sqrt(span) / volatility,
+            short / volatility,
+            volume,
+            scaled_return * volume,
+        )
+        features = np.stack(columns, axis=1)
+    return np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT).astype(np.float32), volatility
+
+
+def window_features(
+    bars: Floats, ends: Indices, lookback: int
+) -> tuple[NDArray[np.float32], Floats]:
+    """The network's input for the windows that end at `ends`, and the scale of its output.
+
+    `bars` (n_bars, 6) as in `bar_features`; `ends` (n_windows,) are indices of last bars, each of a
+    complete window. Bars of several symbols may lie behind one another: a window reads only its own
+    rows. Returns features (n_windows, sequence_steps, n_features) and scale (n_windows,): the
+    volatility of one bar's log return at the window's end.
+    """
+    steps = sequence_steps(lookback)
+    features, volatility = bar_features(bars, lookback)
+    if len(ends) == 0:
+        return np.empty((0, steps, len(FEATURE_NAMES)), np.float32), np.empty(0)
+    windows = sliding_window_view(features, steps, axis=0)
+    ends = np.asarray(ends)
+    return np.ascontiguousarray(windows[ends - (steps - 1)].swapaxes(1, 2)), volatility[ends]
+
+
+def window_targets(
+    close: Floats, ends: Indices, scale: Floats, horizons: tuple[int, ...]
+) -> Floats:
+    """What the network learns: the log return to each horizon, over its expected size.
+
+    The size expected of `h` bars is `scale * sqrt(h)`. Returns (n_windows, n_horizons); NaN where
+    the bar at a horizon is missing or not there yet.
+
+    >>> close = np.array([100.0, 101.0, 102.01])
+    >>> np.round(window_targets(close, np.array([0, 1]), np.array([0.01, 0.01]), (1, 2)), 3)
+    array([[0.995, 1.407],
+           [0.995,   nan]])
+    """
+    ahead = np.asarray(ends)[:, None] + np.asarray(horizons)
+    padded = np.append(np.log(close), np.full(max(horizons), np.nan))
+    moved: Floats = padded[ahead] - padded[np.asarray(ends)][:, None]
+    return moved / horizon_scale(scale, horizons)
+
+
+def horizon_scale(scale: Floats, horizons: tuple[int, ...]) -> Floats:
+    """The size expected of the log return to each horizon, (n_windows, n_horizons).
+
+    >>> horizon_scale(np.array([0.5]), (1, 4)).tolist()
+    [[0.5, 1.0]]
+    """
+    sizes: Floats = scale[:, None] * np.sqrt(np.asarray(horizons, dtype=float))
+    return sizes
+
+
+def _trailing_mean(values: Floats, span: int) -> Floats:
+    """Mean over each value and the `span - 1` before it, NaN where one of them is.
+
+    Summed window by window: a running sum would carry the rounding of far-off bars, and the stream
+    would then differ from a batch that starts elsewhere.
+    """
+    means = np.full(len(values), np.nan)
+    if len(values) >= span:
+        means[span - 1 :] = sliding_window_view(values, span).mean(axis=-1)
+    return means
+
+
+def _relative_volume(volume: Floats, span: int) -> Floats:
+    """Logarithm of volume over its trailing mean, 0 where it equals it; zero volume is finite."""
+    mean = _trailing_mean(volume, span)
+    return np.where(mean > 0, np.log1p(volume / mean) - np.log(2.0), mean)
+
+
+def _vwap_gap(bars: Floats, log_close: Floats) -> Floats:
+    """How far the close lies over the bar's average traded price, 0 where that is unknown."""
+    average = bars[:, QUOTE_VOLUME] / bars[:, BASE_VOLUME]
+    gap = log_close - np.log(average)
+    return np.where(np.isfinite(gap), gap, 0.0)

@@ -1,0 +1,116 @@
+"""Serve an artifact: bars in, prices with intervals out. No TensorFlow, no Spark, no registry."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from conf.errors import ArtifactMismatch
+from model.artifact import Artifact, check_features
+from model.features import CLOSE, Indices, horizon_scale, window_features
+
+Floats = NDArray[np.float64]
+# Measured fastest on one core: larger batches leave the cache.
+_BATCH_SIZE: Final = 256
+# No return of more than this many volatilities is ever forecast: an odd window shall not move the
+# prediction further than the market moves.
+_OUTPUT_LIMIT: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Prices forecast for some windows.
+
+    `last_close` (n_windows,); `predicted_close`, `lower`, `upper` (n_windows, n_horizons). `scale`
+    (n_windows, n_horizons) is the size expected of the log return, `unit_return` of the same shape
+    the forecast return in it.
+    """
+
+    last_close: Floats
+    predicted_close: Floats
+    lower: Floats
+    upper: Floats
+    scale: Floats
+    unit_return: Floats
+
+
+class Forecaster:
+    """An artifact in memory, with its own one-threaded ONNX Runtime session.
+
+    `interval_factor` (n_horizons,) widens the conformal intervals of each horizon, 1.0 by default:
+    live coverage says by how much.
+    """
+
+    def __init__(
+        self, artifact: Artifact, interval_factor: tuple[float, ...] | None = None
+    ) -> None:
+        """Raises ArtifactMismatch where the model does not fit this code or its own manifest."""
+        check_features(artifact.manifest, artifact.version)
+        manifest = artifact.manifest
+        self.version = artifact.version
+        self.interval = manifest.interval
+        self.lookback = manifest.lookback
+        self.horizons = manifest.horizons
+        self.coverage = manifest.coverage
+        factor = (1.0,) * len(self.horizons) if interval_factor is None else interval_factor
+        if len(factor) != len(self.horizons) or len(manifest.half_widths) != len(self.horizons):
+            raise ArtifactMismatch(
+                f"{artifact.version}: {len(self.horizons)} horizons, "
+                f"{len(manifest.half_widths)} half-widths, {len(factor)} interval factors"
+            )
+        self._half_width = np.array(manifest.half_widths) * np.array(factor)
+        try:
+            self._session = _session(artifact.onnx)
+        except Exception as error:
+            raise ArtifactMismatch(
+                f"{artifact.version}: model.onnx cannot be loaded: {error}"
+            ) from error
+
+    def predict(self, bars: Floats, ends: Indices) -> Forecast:
+        """Forecast from the windows that end at `ends`, each of which must be complete.
+
+        `bars` (n_bars, 6) and `ends` (n_windows,) as in `window_features`. Bars of several symbols
+        may lie behind one another: one call for a thousand symbols costs little more than for one.
+        """
+        features, scale = window_features(bars, ends, self.lookback)
+        sizes = horizon_scale(scale, self.horizons)
+        unit = np.clip(_infer(self._session, features), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
+        last_close = bars[np.asarray(ends), CLOSE]
+        margin = self._half_width * sizes
+        log_return = unit * sizes
+        return Forecast(
+            last_close=last_close,
+            predicted_close=last_close[:, None] * np.exp(log_return),
+            lower=last_close[:, None] * np.exp(log_return - margin),
+            upper=last_close[:, None] * np.exp(log_return + margin),
+            scale=sizes,
+            unit_return=unit,
+        )
+
+
+def run_graph(onnx: bytes, features: NDArray[np.float32]) -> Floats:
+    """The output (n_windows, n_horizons) of a graph that is no artifact yet."""
+    return _infer(_session(onnx), features)
+
+
+def _infer(session: onnxruntime.InferenceSession, features: NDArray[np.float32]) -> Floats:
+    outputs = [session.run(None, {"features": batch})[0] for batch in _batches(features)]
+    if not outputs:
+        return np.empty((0, session.get_outputs()[0].shape[1]))
+    return np.concatenate(outputs).astype(float)
+
+
+def _batches(features: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(features), _BATCH_SIZE):
+        yield features[start : start + _BATCH_SIZE]
+
+
+def _session(onnx: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,272 @@
+"""The Keras network: an ensemble of LSTMs with a linear path beside it, and how it is fitted.
+
+What is trained and what is saved share their weights. Training runs each LSTM over whole sequences
+and compares it with the target at every bar; the saved network reads one window and answers once.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.dataset import Sequences
+from model.weights import MemberWeights, NetworkWeights
+
+# Its notes on the processor are no news to anyone; oneDNN rounds by the load of the machine.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+import keras
+import tensorflow as tf
+
+logger = logging.getLogger(__name__)
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes that make two networks interchangeable."""
+
+    steps: int
+    n_features: int
+    n_horizons: int
+    units: int
+    members: int
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how fast to train; `batch_size` counts sequences."""
+
+    learning_rate: float
+    max_epochs: int
+    patience: int
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class History:
+    """Mean squared error of the clipped targets after each epoch, of a mean member."""
+
+    train_loss: tuple[float, ...]
+    validation_loss: tuple[float, ...]
+
+
+EpochDone = Callable[[int, float, float], None]
+
+
+def use_threads(count: int) -> None:
+    """Let TensorFlow compute on this many cores. Before the first network only."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
+    except RuntimeError:
+        logger.info("event=threads_unchanged reason=tensorflow_already_started")
+
+
+def fit_members(
+    shape: Shape,
+    train: Sequences,
+    validation: Sequences,
+    fit: FitSettings,
+    start: tuple[MemberWeights, ...] | None = None,
+    on_epoch: EpochDone | None = None,
+) -> tuple[tuple[MemberWeights, ...], History]:
+    """Fit every LSTM of the ensemble, and keep the weights of the best validation epoch.
+
+    Members differ by their first weights alone and do not touch each other: they share a pass
+    because one large step costs less than several small ones. `start` continues from other weights.
+    The same data, settings and number of threads give the same weights.
+    """
+    network = _training_network(shape)
+    keras.utils.set_random_seed(fit.seed)
+    _set_members(network, shape, start or _first_weights(shape, fit.seed))
+    _forget_steps(network.optimizer)
+    network.optimizer.learning_rate = fit.learning_rate
+    watch = _Watch(on_epoch)
+    stop = keras.callbacks.EarlyStopping(
+        "val_loss", patience=fit.patience, restore_best_weights=True
+    )
+    network.fit(
+        _batches(train, shape, fit),
+        validation_data=_whole(validation, shape),
+        epochs=fit.max_epochs,
+        shuffle=False,  # the data set does
+        callbacks=[watch, stop],
+        verbose=0,
+    )
+    history = History(tuple(watch.train), tuple(watch.validation))
+    return _get_members(network, shape), history
+
+
+def save_keras(weights: NetworkWeights, shape: Shape) -> bytes:
+    """The network as the bytes of a `.keras` file, equal in output to the exported graph."""
+    network = serving_network(shape, weights.linear_kernel.shape[0] // shape.n_features)
+    for index, member in enumerate(weights.members):
+        network.get_layer(f"lstm_{index}").set_weights(
+            [member.kernel, member.recurrent, member.bias]
+        )
+        network.get_layer(f"head_{index}").set_weights([member.head_kernel, member.head_bias])
+    network.get_layer("linear").set_weights([weights.linear_kernel])
+    network.get_layer("network_gain").set_weights([weights.network_gain])
+    network.get_layer("linear_gain").set_weights([weights.linear_gain])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        network.save(file)
+        return file.read_bytes()
+
+
+def load_keras(content: bytes) -> tuple[NetworkWeights, Shape]:
+    """Read what `save_keras` wrote, to train on from there."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        file.write_bytes(content)
+        network = keras.models.load_model(file, compile=False, safe_mode=True)
+    count = sum(layer.name.startswith("lstm_") for layer in network.layers)
+    members = tuple(
+        MemberWeights(
+            *network.get_layer(f"lstm_{i}").get_weights(),
+            *network.get_layer(f"head_{i}").get_weights(),
+        )
+        for i in range(count)
+    )
+    (linear,) = network.get_layer("linear").get_weights()
+    (network_gain,) = network.get_layer("network_gain").get_weights()
+    (linear_gain,) = network.get_layer("linear_gain").get_weights()
+    _, steps, n_features = network.input_shape
+    shape = Shape(steps, n_features, len(network_gain), members[0].recurrent.shape[0], count)
+    return NetworkWeights(members, linear, network_gain, linear_gain), shape
+
+
+def serving_network(shape: Shape, linear_steps: int) -> keras.Model:
+    """The network over one window: `(n_windows, steps, n_features) -> (n_windows, n_horizons)`."""
+    features = keras.Input((shape.steps, shape.n_features), name="features")
+    members = [
+        keras.layers.Dense(shape.n_horizons, name=f"head_{i}")(
+            keras.layers.LSTM(shape.units, name=f"lstm_{i}")(features)
+        )
+        for i in range(shape.members)
+    ]
+    mean = keras.layers.Average(name="members")(members) if len(members) > 1 else members[0]
+    last = keras.layers.Cropping1D((shape.steps - linear_steps, 0), name="last_steps")(features)
+    flat = keras.layers.Flatten(name="flat")(last)
+    linear = keras.layers.Dense(shape.n_horizons, use_bias=False, name="linear")(flat)
+    output = keras.layers.Add(name="output")(
+        [_gain("network_gain", shape)(mean), _gain("linear_gain", shape)(linear)]
+    )
+    return keras.Model(features, output, name="candlecast")
+
+
+def _gain(name: str, shape: Shape) -> keras.layers.Layer:
+    return keras.layers.EinsumDense("bh,h->bh", output_shape=(shape.n_horizons,), name=name)
+
+
+@cache
+def _training_network(shape: Shape) -> keras.Model:
+    """The ensemble over sequences; compiled once for all fits of a process."""
+    features = keras.Input((2 * shape.steps - 1, shape.n_features))
+    outputs = []
+    for index in range(shape.members):
+        states = keras.layers.LSTM(shape.units, return_sequences=True, name=f"lstm_{index}")(
+            features
+        )
+        aimed = keras.layers.Cropping1D((shape.steps - 1, 0))(states)
+        outputs.append(keras.layers.Dense(shape.n_horizons, name=f"head_{index}")(aimed))
+    joined = keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
+    network = keras.Model(features, joined)
+    network.compile(
+        optimizer=keras.optimizers.Adam(global_clipnorm=None),
+        loss=keras.losses.MeanSquaredError(),
+        jit_compile=False,
+    )
+    network.optimizer.build(network.trainable_variables)
+    return network
+
+
+def _first_weights(shape: Shape, seed: int) -> tuple[MemberWeights, ...]:
+    """Keras's own initialisation of an LSTM and a Dense layer, from seeds of our own.
+
+    The head starts at zero: an untrained member forecasts no change, and learns from there.
+    """
+    members = []
+    for index in range(shape.members):
+        glorot = keras.initializers.GlorotUniform(seed=1000 * seed + 2 * index)
+        orthogonal = keras.initializers.Orthogonal(seed=1000 * seed + 2 * index + 1)
+        bias = np.zeros(4 * shape.units, np.float32)
+        bias[shape.units : 2 * shape.units] = 1.0
+        members.append(
+            MemberWeights(
+                np.asarray(glorot((shape.n_features, 4 * shape.units))),
+                np.asarray(orthogonal((shape.units, 4 * shape.units))),
+                bias,
+                np.zeros((shape.units, shape.n_horizons), np.float32),
+                np.zeros(shape.n_horizons, np.float32),
+            )
+        )
+    return tuple(members)
+
+
+def _set_members(network: keras.Model, shape: Shape, members: tuple[MemberWeights, ...]) -> None:
+    for index, member in enumerate(members):
+        network.get_layer(f"lstm_{index}").set_weights(
+            [member.kernel, member.recurrent, member.bias]
+        )
+        network.get_layer(f"head_{index}").set_weights([member.head_kernel, member.head_bias])
+
+
+def _get_members(network: keras.Model, shape: Shape) -> tuple[MemberWeights, ...]:
+    return tuple(
+        MemberWeights(
+            *network.get_layer(f"lstm_{index}").get_weights(),
+            *network.get_layer(f"head_{index}").get_weights(),
+        )
+        for index in range(shape.members)
+    )
+
+
+def _forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
+    """Set an optimizer back to before its first step; all but the rate starts at zero."""
+    for variable in optimizer.variables:
+        if variable.path.split("/")[-1] != "learning_rate":
+            variable.assign(tf.zeros_like(variable))
+
+
+def _batches(train: Sequences, shape: Shape, fit: FitSettings) -> tf.data.Dataset:
+    """Shuffled anew each epoch; sequences that fill no batch wait for the next epoch."""
+    data = tf.data.Dataset.from_tensor_slices(_for_members(train, shape))
+    size = min(fit.batch_size, len(train))
+    return data.shuffle(len(train), seed=fit.seed).batch(size, drop_remainder=True)
+
+
+def _whole(validation: Sequences, shape: Shape) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(_for_members(validation, shape)).batch(256)
+
+
+def _for_members(data: Sequences, shape: Shape) -> tuple[Array, Array, Array]:
+    """Inputs, targets repeated for every member, and one weight a bar."""
+    return data.inputs, np.tile(data.targets, (1, 1, shape.members)), data.weights[..., 0]
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the losses, and tells them to whoever shows progress."""
+
+    def __init__(self, on_epoch: EpochDone | None) -> None:
+        super().__init__()
+        self._on_epoch = on_epoch
+        self.train: list[float] = []
+        self.validation: list[float] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = logs or {}
+        self.train.append(float(logs["loss"]))
+        self.validation.append(float(logs["val_loss"]))
+        if self._on_epoch is not None:
+            self._on_epoch(epoch, self.train[-1], self.validation[-1])

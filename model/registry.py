@@ -1,0 +1,223 @@
+"""The models there are and which one serves: MLflow's registry, a SQLite file by default.
+
+A model is registered as `candlecast-INTERVAL`; its version here is `INTERVAL-NUMBER`, such as
+`1m-3`. The alias `champion` names the one in service. A champion that was never shown to beat
+persistence carries `-unproven` behind its version, and so does every prediction it makes.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from conf.errors import ConfigurationError
+from conf.intervals import INTERVAL_MS
+from model.artifact import MANIFEST_FILE, Artifact, load_artifact
+
+CHAMPION: Final = "champion"
+_UNPROVEN_SUFFIX: Final = "-unproven"
+_VERSION: Final = re.compile(rf"({'|'.join(INTERVAL_MS)})-(\d+)({_UNPROVEN_SUFFIX})?")
+_NOT_FOUND: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+_SQLITE: Final = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A version with what the registry says about it; times are epoch ms UTC."""
+
+    version: str
+    interval: str
+    is_champion: bool
+    registered_at: int
+    tags: dict[str, str]
+
+
+class Registry:
+    """Registered models and the alias `champion` of each interval.
+
+    `tracking_uri` is MLflow's, such as `sqlite:///warehouse/mlflow.db`; artifacts are copied to
+    `artifact_dir`, a folder each. Opening one creates nothing: a registry that is not there yet has
+    no champion.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_dir: str | Path) -> None:
+        self._uri = tracking_uri
+        self._artifact_dir = Path(artifact_dir)
+
+    def champion(self, interval: str) -> str | None:
+        """The version in service at `interval`, or None. Takes some milliseconds."""
+        if not self._exists():
+            return None
+        found = self._find_champion(interval)
+        return None if found is None else _version_of(interval, found)
+
+    def load(self, version: str) -> Artifact:
+        """The artifact of `version`, checked.
+
+        Raises ArtifactMismatch where its files are not what they were when registered, and
+        ConfigurationError where there is no such version.
+        """
+        return load_artifact(self.folder(version), version)
+
+    def folder(self, version: str) -> Path:
+        """Where the artifact of `version` lies."""
+        return self._artifact_dir / str(self._get(version).tags["artifact"])
+
+    def register(self, folder: Path, interval: str, tags: Mapping[str, str] | None = None) -> str:
+        """Copy an artifact's folder, register it, and return its version.
+
+        The copy is named by its manifest's hash and is complete before it is registered.
+        """
+        load_artifact(folder, folder.name)
+        name = f"{interval}-{_manifest_hash(folder)}"
+        target = self._artifact_dir / name
+        if not (target / MANIFEST_FILE).exists():
+            staging = self._artifact_dir / f".{name}.{os.getpid()}"
+            shutil.copytree(folder, staging, dirs_exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            staging.rename(target)
+        self._ensure_model(interval)
+        created = self._client.create_model_version(
+            _model_name(interval),
+            source=str(target.resolve()),
+            tags={**(tags or {}), "artifact": name},
+        )
+        return f"{interval}-{created.version}"
+
+    def promote(self, version: str, unproven: bool = False) -> None:
+        """Make `version` the champion of its interval, and remember which one it replaced."""
+        self.load(version)
+        interval, number = _parse(version)
+        current = self._find_champion(interval)
+        replaced = "" if current is None else str(current.version)
+        if replaced != number:
+            self._tag(interval, number, "replaced", replaced)
+        self._tag(interval, number, "unproven", str(unproven).lower())
+        self._client.set_registered_model_alias(_model_name(interval), CHAMPION, number)
+
+    def replaced_by_champion(self, interval: str) -> str | None:
+        """The version that the present champion took the place of, or None."""
+        found = self._find_champion(interval) if self._exists() else None
+        number = "" if found is None else found.tags.get("replaced", "")
+        return self.canonical(f"{interval}-{number}") if number else None
+
+    def canonical(self, version: str) -> str:
+        """The version as predictions carry it, `-unproven` included."""
+        return _version_of(_parse(version)[0], self._get(version))
+
+    def models(self, interval: str | None = None) -> list[RegisteredModel]:
+        """Every version, newest first within an interval."""
+        if not self._exists():
+            return []
+        found = []
+        for name in [interval] if interval else INTERVAL_MS:
+            champion = self._find_champion(name)
+            number = None if champion is None else champion.version
+            versions = self._client.search_model_versions(f"name = '{_model_name(name)}'")
+            for entry in sorted(versions, key=lambda v: -int(v.version)):
+                found.append(
+                    RegisteredModel(
+                        _version_of(name, entry),
+                        name,
+                        entry.version == number,
+                        int(entry.creation_timestamp),
+                        dict(entry.tags),
+                    )
+                )
+        return found
+
+    def tag(self, version: str, name: str, value: str) -> None:
+        """Note something about a version."""
+        interval, number = _parse(version)
+        self._tag(interval, number, name, value)
+
+    def interval_factors(self, version: str) -> tuple[float, ...] | None:
+        """What live coverage says to multiply the half-widths of `version` by; None at first."""
+        text = self._get(version).tags.get("interval_factors")
+        return None if text is None else tuple(float(f) for f in json.loads(text))
+
+    def set_interval_factors(self, version: str, factors: tuple[float, ...]) -> None:
+        """Set the factor of each horizon; the stream reads them with the champion."""
+        self.tag(version, "interval_factors", json.dumps(list(factors)))
+
+    @cached_property
+    def _client(self) -> Any:
+        """MLflow's client; imported late, since the import takes a second."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("DO_NOT_TRACK", "true")
+        from mlflow import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        if self._uri.startswith(_SQLITE):
+            Path(self._uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(self._uri, self._uri)
+
+    def _exists(self) -> bool:
+        if self._uri.startswith(_SQLITE):
+            return Path(self._uri.removeprefix(_SQLITE)).is_file()
+        return True
+
+    def _find_champion(self, interval: str) -> Any | None:
+        with _absence_as_none():
+            return self._client.get_model_version_by_alias(_model_name(interval), CHAMPION)
+        return None
+
+    def _get(self, version: str) -> Any:
+        interval, number = _parse(version)
+        if self._exists():
+            with _absence_as_none():
+                return self._client.get_model_version(_model_name(interval), number)
+        raise ConfigurationError(f"no model {version} in {self._uri}")
+
+    def _ensure_model(self, interval: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(_model_name(interval))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _tag(self, interval: str, number: str, name: str, value: str) -> None:
+        self._client.set_model_version_tag(_model_name(interval), number, name, value)
+
+
+def _model_name(interval: str) -> str:
+    return f"candlecast-{interval}"
+
+
+def _version_of(interval: str, entry: Any) -> str:
+    suffix = _UNPROVEN_SUFFIX if entry.tags.get("unproven") == "true" else ""
+    return f"{interval}-{entry.version}{suffix}"
+
+
+def _manifest_hash(folder: Path) -> str:
+    return hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()[:16]
+
+
+def _parse(version: str) -> tuple[str, str]:
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise ConfigurationError(f"{version!r} is no model version; one looks like 1m-3")
+    return match[1], match[2]
+
+
+@contextmanager
+def _absence_as_none() -> Iterator[None]:
+    """Swallow MLflow's "not found", and nothing else."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in _NOT_FOUND:
+            raise

@@ -1,0 +1,29 @@
+"""Made-up bars with a known law, so that a test knows what there is to learn."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.series import Series
+
+START = 1_514_219_880_000
+
+
+def random_bars(count: int, seed: int, momentum: float = 0.0) -> NDArray[np.float64]:
+    """Bars (count, 6) whose log returns follow the one before by `momentum`, plus noise."""
+    noise = np.random.default_rng(seed)
+    returns = np.zeros(count)
+    shocks = noise.normal(0, 0.001, count)
+    for i in range(1, count):
+        returns[i] = momentum * returns[i - 1] + shocks[i]
+    close = 100 * np.exp(np.cumsum(returns))
+    open_ = np.concatenate([close[:1], close[:-1]])
+    high = np.maximum(open_, close) * (1 + np.abs(noise.normal(0, 0.0003, count)))
+    low = np.minimum(open_, close) * (1 - np.abs(noise.normal(0, 0.0003, count)))
+    volume = noise.lognormal(0, 0.5, count)
+    return np.column_stack([open_, high, low, close, volume, volume * (open_ + close) / 2])
+
+
+def random_series(
+    count: int, seed: int, momentum: float = 0.0, symbol: str = "BTC-USD", interval: str = "1m"
+) -> Series:
+    return Series(symbol, interval, START, random_bars(count, seed, momentum))

@@ -1,0 +1,135 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from conf.errors import ConfigurationError
+from model.dataset import Span, embargo_bars, sequences_of, window_ends, windows_of
+from model.features import complete_windows
+from model.forecast import run_graph
+from model.lstm import load_keras
+from model.series import Series
+from model.training import ModelSettings, TrainedModel, fit_gains, fit_model, split_part
+from model.validate import held_out_metrics
+from tests.model.synthetic import START, random_series
+
+LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
+
+
+def test_keras_and_onnx_agree(
+    trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
+) -> None:
+    file = tmp_path / "model.keras"
+    file.write_bytes(trained.keras())
+    features = windows_of(momentum_series, LATER, 16, (1, 3)).features
+    from_keras = keras.models.load_model(file).predict(features, verbose=0)
+    np.testing.assert_allclose(run_graph(trained.onnx, features), from_keras, atol=1e-5)
+
+
+def test_the_saved_network_has_the_weights_that_were_fitted(trained: TrainedModel) -> None:
+    weights, shape = load_keras(trained.keras())
+    assert shape == trained.shape
+    np.testing.assert_array_equal(weights.members[1].kernel, trained.weights.members[1].kernel)
+    np.testing.assert_array_equal(weights.linear_gain, trained.weights.linear_gain)
+
+
+def test_what_can_be_learned_is_learned(
+    trained: TrainedModel, momentum_series: Sequence[Series]
+) -> None:
+    own, persistence = held_out_metrics(trained.artifact("1m-1"), momentum_series, LATER)[1]
+    assert own.skill > 0.08
+    assert persistence.skill == 0
+
+
+def test_where_nothing_can_be_learned_the_forecast_is_the_last_price(small: ModelSettings) -> None:
+    series = [random_series(2500, seed=21)]
+    part = Span(START, START + 1500 * 60_000)
+    trained = fit_model(series, part, small)
+    later = Span(START + 1500 * 60_000, START + 2500 * 60_000)
+    own, _ = held_out_metrics(trained.artifact("1m-1"), series, later)[1]
+    assert own.skill > -0.005
+
+
+def test_the_same_data_and_seed_give_the_same_model(
+    trained: TrainedModel, momentum_series: Sequence[Series], small: ModelSettings
+) -> None:
+    again = fit_model(momentum_series, Span(0, START + 1200 * 60_000), small)
+    assert again.onnx == trained.onnx
+    assert again.manifest == trained.manifest
+
+
+def test_another_seed_gives_another_model(
+    trained: TrainedModel, momentum_series: Sequence[Series], small: ModelSettings
+) -> None:
+    other = replace(small, fit=replace(small.fit, seed=8))
+    assert fit_model(momentum_series, Span(0, START + 1200 * 60_000), other).onnx != trained.onnx
+
+
+def test_training_does_not_see_what_comes_after_its_part(small: ModelSettings) -> None:
+    series = random_series(900, seed=22, momentum=0.4)
+    bars = series.bars.copy()
+    bars[600:] *= 2
+    changed = replace(series, bars=bars)
+    part = Span(START, START + 600 * 60_000)
+    assert fit_model([series], part, small).onnx == fit_model([changed], part, small).onnx
+
+
+def test_an_embargo_lies_between_training_and_validation(small: ModelSettings) -> None:
+    series = random_series(1000, seed=23)
+    train, validation = split_part([series], Span(START, series.end_time), small)
+    last = window_ends(series, train, 16, (1, 3))[-1]
+    first = window_ends(series, validation, 16, (1, 3))[0]
+    last_seen_by_training = last + 3
+    first_seen_by_validation = first - 16
+    assert first_seen_by_validation > last_seen_by_training
+    assert first - last >= embargo_bars(16, (1, 3))
+
+
+def test_no_window_straddles_a_gap() -> None:
+    series = random_series(200, seed=24)
+    series.bars[100] = np.nan
+    ends = window_ends(series, Span(0, series.end_time), 16, (1, 3))
+    assert complete_windows(series.close, 16)[ends].all()
+    assert not set(ends.tolist()) & {97, 99, *range(100, 117)}
+
+
+def test_sequences_hold_the_target_of_each_window_once() -> None:
+    series = random_series(500, seed=25)
+    series.bars[[150, 321]] = np.nan
+    part = Span(START + 50 * 60_000, START + 450 * 60_000)
+    windows = windows_of([series], part, 16, (1, 3))
+    sequences = sequences_of([series], part, 16, (1, 3))
+    there = sequences.weights[..., 0] == 1
+    assert there.sum() == len(windows)
+    np.testing.assert_allclose(sequences.targets[there], np.clip(windows.targets, -6, 6), rtol=1e-5)
+
+
+def test_a_sequence_ends_each_target_with_the_windows_own_bars() -> None:
+    series = random_series(300, seed=26)
+    part = Span(0, series.end_time)
+    windows = windows_of([series], part, 16, (1, 3))
+    sequences = sequences_of([series], part, 16, (1, 3))
+    np.testing.assert_array_equal(sequences.inputs[0, 3:11], windows.features[3])
+
+
+def test_too_few_bars_say_how_many_windows_there_are(small: ModelSettings) -> None:
+    series = random_series(60, seed=27)
+    with pytest.raises(ConfigurationError, match="complete windows in the training part"):
+        fit_model([series], Span(0, series.end_time), small)
+
+
+def test_a_gain_of_pure_noise_is_zero_or_small() -> None:
+    noise = np.random.default_rng(1)
+    gains = [
+        fit_gains(noise.normal(size=(500, 1)), noise.normal(size=500), np.ones(500), overlap=1)[0]
+        for _ in range(20)
+    ]
+    assert np.mean(gains) < 0.03
+
+
+def test_a_gain_of_a_path_that_is_right_is_one() -> None:
+    path = np.random.default_rng(2).normal(size=(500, 1))
+    assert fit_gains(path, path[:, 0], np.ones(500), overlap=1)[0] == pytest.approx(1.0)
