@@ -3,3 +3,5 @@
 if [ -z "${PYSPARK_PYTHON:-}" ] && [ -x "${SPARK_HOME}/../../../../bin/python" ]; then
   PYSPARK_PYTHON="$(cd "${SPARK_HOME}/../../../../bin" && pwd)/python"
 fi
+# A job's own folder stays off Python's path, so that no neighbour hides a package of its name.
+PYTHONSAFEPATH=1

@@ -1,15 +1,18 @@
-"""The command `candlecast`. Each command lives in a module of its own, imported when it is asked
-for: Spark and TensorFlow take seconds that `candlecast --help` should not.
+"""The command `candlecast`.
+
+Each command lives in a module of its own, imported when it is asked for: Spark and TensorFlow take
+seconds that `candlecast --help` should not.
 """
 
 import os
 import sys
+import time
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
-import click
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from conf.errors import CandlecastError
 
@@ -20,34 +23,50 @@ COMMANDS: Final = {
 }
 
 
-class LazyCommands(click.Group):
+class LazyCommands(TyperGroup):
     """The commands of COMMANDS, imported one at a time."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """In the order of COMMANDS."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module and let Typer read its signature."""
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None; for the list of `--help`, only its description."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, function = COMMANDS[cmd_name][0].partition(":")
+        target, text = COMMANDS[cmd_name]
+        module, _, function = target.partition(":")
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(cmd_name)(getattr(import_module(module), function))
+        wanted = cmd_name in sys.argv[1:2]
+        run = getattr(import_module(module), function) if wanted else lambda: None
+        single.command(cmd_name, help=None if wanted else text)(run)
         return typer.main.get_command(single)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list for `--help`, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+group = typer.Typer(
+    cls=LazyCommands,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Real-time cryptocurrency price prediction. No trading advice.",
+)
+
+
+@group.callback()
+def _root() -> None:
+    pass
 
 
 def app() -> None:
     """Run a command; an error of ours is one line and an exit code, not a stack trace."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    group = LazyCommands(name="candlecast", help="Real-time price prediction. No trading advice.")
+    # Spark hands times to Python in the machine's zone; ours are UTC everywhere.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
     try:
-        group.main(prog_name="candlecast")
+        group()
     except CandlecastError as error:
-        Console(stderr=True).print(f"candlecast: {error}", style="red", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"candlecast: {error}", style="red", markup=False
+        )
         sys.exit(error.exit_code)

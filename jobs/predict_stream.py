@@ -7,7 +7,6 @@ import argparse
 import logging
 import sys
 
-from model.registry import Registry
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
@@ -16,10 +15,11 @@ from conf.intervals import INTERVAL_MS
 from conf.settings import Settings, load_settings
 from ingest.publish import ensure_topics
 from jobs.logs import configure_logging
-from jobs.operator import with_windows
 from jobs.read_bars import read_messages
 from jobs.sinks import MicroBatchWriter
+from jobs.window_operator import with_windows
 from model.champions import Champions
+from model.registry import Registry
 
 log = logging.getLogger(__name__)
 

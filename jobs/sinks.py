@@ -17,7 +17,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.intervals import INTERVAL_MS
-from jobs.operator import BAR, REJECTED, SKIPPED, VALUES, WINDOWS
+from jobs.window_operator import BAR, REJECTED, SKIPPED, VALUES, WINDOWS
 from model.champions import Champions, ServedModel
 from model.serve import forecast_udf
 
@@ -46,7 +46,7 @@ class MicroBatchWriter:
         4. one line to the log
         """
         models = self.champions.current()
-        query_id = batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
+        query_id = str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
         batch.persist(StorageLevel.MEMORY_AND_DISK)
         predictions = predict(batch, models, query_id, batch_id)
         predictions.persist(StorageLevel.MEMORY_AND_DISK)

@@ -22,6 +22,10 @@ class ChampionSource(Protocol):
         """The artifact of a version; raises ArtifactMismatch if it is not what it should be."""
         ...
 
+    def interval_factors(self, version: str) -> tuple[float, ...] | None:
+        """What live coverage says to multiply the intervals of a version by."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
@@ -42,7 +46,7 @@ class Champions:
     registry: ChampionSource
     intervals: Iterable[str]
     lookback: int
-    _serving: dict[str, ServedModel] = field(default_factory=dict)
+    _serving: dict[str, Artifact] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
     _said_none: bool = False
 
@@ -51,14 +55,16 @@ class Champions:
         for interval in self.intervals:
             version = self.registry.champion(interval)
             serving = self._serving.get(interval)
-            if version is None or version in self._refused:
-                continue
-            if serving is None or serving.artifact.version != version:
+            is_new = version is not None and (serving is None or serving.version != version)
+            if version is not None and is_new and version not in self._refused:
                 self._take(interval, version)
         if not self._serving and not self._said_none:
             self._said_none = True
             log.warning("champion=none: bars are archived, nothing is predicted until one is there")
-        return dict(self._serving)
+        return {
+            interval: ServedModel(artifact, self.registry.interval_factors(artifact.version))
+            for interval, artifact in self._serving.items()
+        }
 
     def _take(self, interval: str, version: str) -> None:
         try:
@@ -74,9 +80,9 @@ class Champions:
             log.error(
                 "refused=%s serving=%s reason=%s",
                 version,
-                serving.artifact.version if serving else "none",
+                serving.version if serving else "none",
                 error,
             )
             return
         log.info("champion=%s interval=%s", version, interval)
-        self._serving[interval] = ServedModel(artifact)
+        self._serving[interval] = artifact

@@ -73,7 +73,7 @@ class ShardWindows(StatefulProcessor):
         schema = StructType([StructField("shard", BinaryType())])
         self._state = handle.getValueState("shard", schema)
 
-    def handleInputRows(  # noqa: N802 - Spark's name
+    def handleInputRows(  # type: ignore[override]  # noqa: N802 - Spark's name
         self,
         key: Any,
         rows: Iterator[pd.DataFrame],

@@ -1,0 +1,122 @@
+"""The demo's balance: what was published, what could be predicted, what was, and how well."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from ingest.bar import Bar
+from model.features import complete_windows
+from model.series import Series, on_grid
+
+Window = tuple[str, int]  # symbol, as_of (epoch ms)
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """`reports/demo.json`.
+
+    windows_predictable: windows that end in the replayed part and have every bar.
+    predictions_parquet, predictions_topic: those of them with a prediction at every horizon.
+    unexpected: predicted windows that are none of these (there must be none).
+    duplicates_parquet: rows beyond the first with the same identity. skipped: replayed bars whose
+    window lacks a bar. skill_vs_persistence: one bar ahead, of log returns, all later than
+    everything that was fitted.
+    """
+
+    bars_published: int
+    windows_predictable: int
+    predictions_parquet: int
+    predictions_topic: int
+    unexpected: int
+    duplicates_parquet: int
+    skipped: int
+    skill_vs_persistence: float | None
+    seconds: float
+    model_version: str
+    horizons: list[int]
+
+    @property
+    def complete(self) -> bool:
+        """Whether each predictable window was predicted, once, in both places."""
+        return (
+            0 < self.windows_predictable == self.predictions_parquet == self.predictions_topic
+            and self.duplicates_parquet == self.unexpected == 0
+        )
+
+    def save(self, file: Path) -> None:
+        """Write it as JSON."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    def print(self, console: Console) -> None:
+        """Show it as a table, and the verdict as a line."""
+        table = Table("", "value", title="demo")
+        for name, value in asdict(self).items():
+            table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+        console.print(table)
+        if self.complete:
+            console.print("Every window that could be predicted was, in Parquet and on the topic.")
+        else:
+            console.print("[red]Predictions are missing or twice: see the table.[/red]")
+
+
+def series_of(bars: Iterable[Bar]) -> list[Series]:
+    """Bars, ascending within each symbol, as arrays on the grid."""
+    by_symbol: dict[str, list[Bar]] = defaultdict(list)
+    for bar in bars:
+        by_symbol[bar.symbol].append(bar)
+    return [
+        on_grid(symbol, own[0].interval, [bar.open_time for bar in own], _values(own))
+        for symbol, own in by_symbol.items()
+    ]
+
+
+def _values(bars: list[Bar]) -> NDArray[np.float64]:
+    rows = [(b.open, b.high, b.low, b.close, b.base_volume, b.quote_volume) for b in bars]
+    return np.array(rows, dtype=np.float64)
+
+
+def predictable_windows(bars: Iterable[Bar], lookback: int, since_ms: int) -> set[Window]:
+    """The windows with every bar whose last bar opens at or after `since_ms`."""
+    found: set[Window] = set()
+    for series in series_of(bars):
+        ends = np.flatnonzero(complete_windows(series.close, lookback))
+        as_of = series.first_open_time + (ends + 1) * series.interval_ms
+        found |= {(series.symbol, int(t)) for t in as_of[as_of > since_ms]}
+    return found
+
+
+def parquet_rows(warehouse_dir: Path, table: str) -> int:
+    """How many rows a table has by now."""
+    if not any(warehouse_dir.glob(f"{table}/batch=*/*.parquet")):
+        return 0
+    with duckdb.connect() as connection:
+        files = warehouse_dir / table / "batch=*" / "*.parquet"
+        (count,) = connection.execute(f"SELECT count(*) FROM '{files}'").fetchall()[0]
+    return int(count)
+
+
+def parquet_predictions(warehouse_dir: Path, horizons: int) -> tuple[set[Window], int]:
+    """Windows with a prediction at every horizon, and the number of rows beyond the first each."""
+    if not parquet_rows(warehouse_dir, "predictions"):
+        return set(), 0
+    files = warehouse_dir / "predictions" / "batch=*" / "*.parquet"
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        rows = connection.execute(
+            "SELECT symbol, epoch_ms(as_of::TIMESTAMP), horizon, model_version, count(*) "
+            f"FROM read_parquet('{files}') GROUP BY ALL"
+        ).fetchall()
+    by_window: dict[Window, set[int]] = defaultdict(set)
+    for symbol, as_of, horizon, _, _ in rows:
+        by_window[symbol, as_of].add(horizon)
+    complete = {window for window, found in by_window.items() if len(found) == horizons}
+    return complete, sum(count - 1 for *_, count in rows)

@@ -1,0 +1,207 @@
+"""The steps of the demo.
+
+1. start a broker, and the stream by `spark-submit`
+2. publish the first part of the bars; the stream archives them
+3. train on the archive
+4. replay the rest at a chosen speed while the stream predicts, and show it
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kafka import KafkaConsumer
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from conf.errors import CandlecastError
+from conf.settings import Settings, load_settings
+from ingest.bar import Bar
+from ingest.publish import BarPublisher, ensure_topics
+from jobs.broker import EmbeddedBroker
+from jobs.demo.replay import Replay
+from jobs.demo.report import (
+    DemoReport,
+    parquet_predictions,
+    parquet_rows,
+    predictable_windows,
+)
+from jobs.demo.table import DemoTable
+from jobs.processes import Program, spark_submit
+from model.registry import Registry
+
+DEMO_DIR: Final = Path("warehouse/demo")
+# What the stream may need for its first micro-batch on a slow laptop, and for the last one.
+ARCHIVE_TIMEOUT_S: Final = 180
+PREDICT_TIMEOUT_S: Final = 60
+
+
+class DemoFailed(CandlecastError):
+    """The demo can't go on; the message says at which step and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The bars in two parts, split at a time: the second is later than everything trained on."""
+
+    backfill: list[Bar]
+    replay: list[Bar]
+
+    @classmethod
+    def split(cls, bars: list[Bar], share: float) -> "Parts":
+        """Cut `bars`, ascending by close time, after `share` of the time that they span."""
+        first, last = bars[0].close_time, bars[-1].close_time
+        border = first + (last - first) * share
+        return cls(
+            [bar for bar in bars if bar.close_time <= border],
+            [bar for bar in bars if bar.close_time > border],
+        )
+
+    @property
+    def replayed_from(self) -> int:
+        """When the last backfilled bar closed, epoch ms."""
+        return self.backfill[-1].close_time
+
+
+class Stage:
+    """What runs during a demo, and the steps on it."""
+
+    def __init__(self, console: Console, running: ExitStack) -> None:
+        shutil.rmtree(DEMO_DIR, ignore_errors=True)
+        self._console = console
+        self._running = running
+        self._broker = EmbeddedBroker(DEMO_DIR / "broker")
+        self._env = {
+            "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": self._broker.bootstrap_servers,
+            "CANDLECAST_WAREHOUSE__DIR": str(DEMO_DIR),
+            "CANDLECAST_WAREHOUSE__CHECKPOINT_DIR": str(DEMO_DIR / "_checkpoints"),
+            "CANDLECAST_REGISTRY__TRACKING_URI": f"sqlite:///{DEMO_DIR}/mlflow.db",
+            "CANDLECAST_REGISTRY__ARTIFACT_DIR": str(DEMO_DIR / "models"),
+        }
+        os.environ.update(self._env)
+        self.settings: Settings = load_settings()
+        self._stream: Program = spark_submit(
+            "jobs/predict_stream.py", self._env, DEMO_DIR / "stream.log"
+        )
+
+    def start(self) -> None:
+        """Bring broker, topics and stream up."""
+        with self._console.status("Starting Kafka and Spark ..."):
+            self._running.enter_context(self._broker)
+            kafka = self.settings.kafka
+            topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
+            ensure_topics(kafka.bootstrap_servers, dict.fromkeys(topics, kafka.partitions))
+            self._running.enter_context(self._stream)
+        self._console.print(
+            f"Kafka on {self._broker.bootstrap_servers}; the stream logs to {self._stream.log}"
+        )
+
+    def archive(self, bars: list[Bar]) -> None:
+        """Publish the backfill and wait until the stream has archived it."""
+        with self._publisher() as publisher:
+            publisher.publish(bars)
+        shown = (TextColumn("archiving"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*shown, console=self._console) as progress:
+            task = progress.add_task("", total=len(bars))
+
+            def archived() -> bool:
+                count = parquet_rows(DEMO_DIR, "bars")
+                progress.update(task, completed=count)
+                return count >= len(bars)
+
+            self._wait(archived, ARCHIVE_TIMEOUT_S, "the stream did not archive the backfill")
+
+    def train(self, allow_unproven: bool) -> None:
+        """Train on the archive, in a process of its own: TensorFlow is needed for nothing else."""
+        command = [sys.executable, "-m", "jobs.train"]
+        command += ["--allow-unproven"] if allow_unproven else []
+        training = subprocess.Popen(command, start_new_session=True)
+        try:
+            code = training.wait()
+        except KeyboardInterrupt:
+            training.kill()
+            raise
+        if code:
+            raise DemoFailed(f"training ended with exit code {code}")
+        if self._registry().champion("1m") is None:
+            raise DemoFailed(
+                "the model is not better than repeating the last price, so it is not served; "
+                "make demo ARGS=--allow-unproven serves it all the same, marked in every row"
+            )
+
+    def predict(self, parts: Parts, speed: float, started: float) -> DemoReport:
+        """Replay, show the predictions as they come, and count them."""
+        lookback = self.settings.window.lookback
+        horizons = sorted(self.settings.training.horizons)
+        bars = parts.backfill + parts.replay
+        expected = predictable_windows(bars, lookback, parts.replayed_from)
+        table = DemoTable()
+        self._show(table, parts.replay, speed, len(expected) * len(horizons))
+        in_parquet, twice = parquet_predictions(DEMO_DIR, len(horizons))
+        by_window: dict[tuple[str, int], int] = defaultdict(int)
+        for symbol, _, as_of, _ in table.seen:
+            by_window[symbol, as_of] += 1
+        on_topic = {window for window, count in by_window.items() if count == len(horizons)}
+        return DemoReport(
+            bars_published=len(bars),
+            windows_predictable=len(expected),
+            predictions_parquet=len(in_parquet),
+            predictions_topic=len(on_topic),
+            unexpected=len((in_parquet | on_topic) - expected),
+            duplicates_parquet=twice,
+            skipped=len(parts.replay) - len(expected),
+            skill_vs_persistence=table.skill,
+            seconds=round(time.monotonic() - started, 1),
+            model_version=self._registry().champion("1m") or "none",
+            horizons=horizons,
+        )
+
+    def _show(self, table: DemoTable, replay: list[Bar], speed: float, expected_rows: int) -> None:
+        publishing = Replay(self._publisher(), replay, speed, table)
+        consumer = KafkaConsumer(
+            self.settings.kafka.predictions_topic,
+            bootstrap_servers=self._broker.bootstrap_servers,
+            auto_offset_reset="earliest",
+            group_id=None,
+        )
+        with consumer, publishing, Live(console=self._console, auto_refresh=False) as live:
+
+            def through() -> bool:
+                polled = consumer.poll(timeout_ms=200)
+                table.add_predictions(record.value for rows in polled.values() for record in rows)
+                table.settle()
+                publishing.check()
+                live.update(table.render(), refresh=self._console.is_terminal)
+                done = publishing.done and len(table.seen) >= expected_rows
+                return done and parquet_rows(DEMO_DIR, "predictions") >= expected_rows
+
+            replay_s = (replay[-1].close_time - replay[0].close_time) / 1000 / speed
+            late = "some predictions did not come; the summary says how many"
+            try:
+                self._wait(through, replay_s + PREDICT_TIMEOUT_S, late)
+            except DemoFailed as error:
+                self._console.print(str(error), style="red")
+
+    def _wait(self, done: Callable[[], bool], timeout_s: float, message: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            self._stream.check()
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"{message} within {timeout_s:.0f} s; see {self._stream.log}")
+            time.sleep(0.1)
+
+    def _publisher(self) -> BarPublisher:
+        kafka = self.settings.kafka
+        return BarPublisher(kafka.bootstrap_servers, kafka.bars_topic)
+
+    def _registry(self) -> Registry:
+        return Registry(self.settings.registry.tracking_uri, self.settings.registry.artifact_dir)

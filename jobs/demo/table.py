@@ -1,0 +1,92 @@
+"""What the demo shows while it runs: the newest predictions, and whether they came true."""
+
+import json
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.table import Table
+
+from ingest.bar import Bar
+
+ROWS: Final = 12
+# The horizon that is shown: one bar ahead, the one that people can follow with their eyes.
+SHOWN_HORIZON: Final = 1
+
+Identity = tuple[str, str, int, int]
+
+
+@dataclass
+class DemoTable:
+    """Predictions of the topic, joined to the closes that have been published since.
+
+    A prediction is scored when the bar that ends at its target time has been published, and not
+    before.
+    """
+
+    closes: dict[tuple[str, int], float] = field(default_factory=dict)
+    seen: set[Identity] = field(default_factory=set)
+    waiting: deque[dict[str, Any]] = field(default_factory=deque)
+    newest: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=ROWS))
+    error_sum: float = 0.0
+    persistence_sum: float = 0.0
+    scored: int = 0
+
+    def add_bars(self, bars: Iterable[Bar]) -> None:
+        """Note what has been published."""
+        self.closes.update({(bar.symbol, bar.close_time): bar.close for bar in bars})
+
+    def add_predictions(self, messages: Iterable[bytes]) -> None:
+        """Note what the topic `predictions` says; a repetition changes nothing."""
+        for message in messages:
+            row = json.loads(message)
+            identity = (row["symbol"], row["interval"], row["as_of"], row["horizon"])
+            if identity not in self.seen:
+                self.seen.add(identity)
+                if row["horizon"] == SHOWN_HORIZON:
+                    self.waiting.append(row)
+                    self.newest.append(row)
+
+    def settle(self) -> None:
+        """Score the predictions whose actual close is known by now."""
+        for _ in range(len(self.waiting)):
+            row = self.waiting.popleft()
+            actual = self.closes.get((row["symbol"], row["target_time"]))
+            if actual is None:
+                self.waiting.append(row)
+                continue
+            came = math.log(actual / row["last_close"])
+            forecast = math.log(row["predicted_close"] / row["last_close"])
+            self.error_sum += (came - forecast) ** 2
+            self.persistence_sum += came**2
+            self.scored += 1
+
+    @property
+    def skill(self) -> float | None:
+        """1 - MSE / MSE of persistence, on log returns; None before anything is scored."""
+        return 1 - self.error_sum / self.persistence_sum if self.persistence_sum else None
+
+    def render(self) -> Table:
+        """The newest predictions as a table, times in UTC."""
+        skill = "-" if self.skill is None else f"{self.skill:+.2%}"
+        table = Table(title=f"skill over persistence {skill} on {self.scored} predictions")
+        columns = ("as of (UTC)", "symbol", "last close", "predicted", "90 % interval", "actual")
+        for column in columns:
+            table.add_column(column, justify="right")
+        for row in self.newest:
+            actual = self.closes.get((row["symbol"], row["target_time"]))
+            inside = actual is not None and row["lower"] <= actual <= row["upper"]
+            style = "dim" if actual is None else "" if inside else "yellow"
+            table.add_row(
+                datetime.fromtimestamp(row["as_of"] / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+                row["symbol"],
+                f"{row['last_close']:.2f}",
+                f"{row['predicted_close']:.2f}",
+                f"{row['lower']:.2f} .. {row['upper']:.2f}",
+                "not yet" if actual is None else f"{actual:.2f}",
+                style=style,
+            )
+        return table

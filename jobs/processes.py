@@ -1,0 +1,106 @@
+"""Programs that another program starts, watches and ends: by their id, and no others."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from conf.errors import CandlecastError
+
+STOP_TIMEOUT_S: Final = 20
+PROJECT_DIR: Final = Path(__file__).parent.parent
+
+
+class ProgramEnded(CandlecastError):
+    """A program that should be running is not; the message holds the end of its log."""
+
+
+class Program:
+    """A child process with its output in a log file, in a session of its own.
+
+    Ctrl-C in the terminal therefore reaches only the parent, which ends its children in order.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._command = list(command)
+        self._env = {**os.environ, **env}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id, also the id of its process group."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start it; what it prints is appended to the log."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._env,
+                cwd=PROJECT_DIR,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def check(self) -> None:
+        """Raise ProgramEnded if it is no longer running."""
+        if self._process is not None and self._process.poll() is not None:
+            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+            raise ProgramEnded(
+                f"{self.name} ended with exit code {self._process.returncode}; its log {self.log} "
+                f"ends with:\n{tail}"
+            )
+
+    def wait(self) -> int:
+        """Wait for its end and return the exit code."""
+        assert self._process is not None
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end, and make it if it does not."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and what it started as a crash of the machine would: without a word."""
+        self._signal(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _signal(self, how: signal.Signals) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        os.killpg(self._process.pid, how)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def spark_submit(job: str, env: Mapping[str, str], log: Path) -> Program:
+    """`spark-submit JOB` with this interpreter's Spark."""
+    bin_dir = Path(sys.executable).parent
+    spark_env = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    return Program(job, [str(bin_dir / "spark-submit"), job], {**spark_env, **env}, log)
