@@ -109,6 +109,35 @@ class Intervals(Section):
     """How often a prediction interval shall hold the price, and how fast it adapts."""
 
     coverage: Share = 0.9
+    adapt_rate: PositiveFloat = 0.02
+
+
+class Evaluation(Section):
+    """Walk-forward evaluation; see docs/model.md for why so."""
+
+    folds: PositiveInt = 5
+    first_train_share: Share = 0.5
+    coverage_share: Share = 0.15
+
+
+class Promotion(Section):
+    """What the gate asks of a challenger."""
+
+    level: Share = 0.05
+    min_windows: PositiveInt = 100
+
+
+class Retrain(Section):
+    """When a challenger is trained: on a schedule, or when the champion does badly live.
+
+    Live figures are those of the last `live_windows` predictions made before their target time.
+    """
+
+    schedule: Literal["daily", "weekly", "monthly"] = "weekly"
+    check_every_s: PositiveFloat = 300
+    live_windows: PositiveInt = 1000
+    min_skill: float = -0.01
+    coverage_tolerance: Share = 0.05
 
 
 class Registry(Section):
@@ -132,6 +161,9 @@ class Settings(BaseSettings):
     stream: Stream = Stream()
     training: Training = Training()
     intervals: Intervals = Intervals()
+    evaluation: Evaluation = Evaluation()
+    promotion: Promotion = Promotion()
+    retrain: Retrain = Retrain()
     registry: Registry = Registry()
 
     @classmethod

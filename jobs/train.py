@@ -4,6 +4,7 @@
 The last part of the bars is held back: what the table shows was not seen in training.
 """
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from conf.errors import CandlecastError, ConfigurationError
 from conf.settings import Settings, load_settings
 from model.artifact import KERAS_FILE, ONNX_FILE, save_artifact
 from model.dataset import Span, embargo_bars
+from model.decisions import Decision, decide_and_record
 from model.evaluate import Metrics
 from model.lstm import EpochDone, FitSettings
+from model.promotion import GateSettings
 from model.registry import Registry
 from model.series import Series, read_file, read_warehouse
 from model.training import ModelSettings, TrainedModel, fit_model
@@ -32,73 +35,71 @@ app = typer.Typer(add_completion=False, help=__doc__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A registered model, how it did on the bars held back, and whether it serves now.
+    """A registered model, how it did on the bars held back, and what the gate said.
 
     `metrics` maps each horizon to the model's and to persistence's.
     """
 
     version: str
-    promoted: bool
-    reason: str
+    decision: Decision
     metrics: dict[int, tuple[Metrics, Metrics]]
     model: TrainedModel
+
+    @property
+    def promoted(self) -> bool:
+        """Whether it is the champion now."""
+        return self.decision.verdict.promoted
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence."""
+        return self.decision.verdict.reason
 
 
 def train(
     series: Sequence[Series],
     model_settings: ModelSettings,
     registry: Registry,
+    promotions_dir: Path,
     test_share: float,
+    gate: GateSettings,
     allow_unproven: bool = False,
     on_epoch: EpochDone | None = None,
 ) -> TrainResult:
-    """Train on all but the last `test_share` of the time, register, and promote a first model.
+    """Train on all but the last `test_share` of the time, register, and put to the gate there.
 
-    Without a champion the model becomes it if it beats persistence on the bars held back, or by
-    `allow_unproven`, marked as unproven.
+    `allow_unproven` lets a model that fails it serve where no other does, marked as unproven.
     """
+    part, held_back = hold_back(series, model_settings, test_share)
+    trained = fit_model(series, part, model_settings, on_epoch=on_epoch)
+    metrics = held_out_metrics(trained.artifact("new"), series, held_back)
+    with tempfile.TemporaryDirectory() as folder:
+        save_trained(Path(folder), trained, metrics)
+        version = registry.register(Path(folder), series[0].interval)
+    decision = decide_and_record(
+        registry, promotions_dir, version, series, held_back, gate, allow_unproven
+    )
+    return TrainResult(registry.canonical(version), decision, metrics, trained)
+
+
+def hold_back(
+    series: Sequence[Series], model_settings: ModelSettings, test_share: float
+) -> tuple[Span, Span]:
+    """The part to train on and the part held back, with the embargo between them."""
     start, end = min(s.first_open_time for s in series), max(s.end_time for s in series)
     border = end - int((end - start) * test_share)
     embargo = embargo_bars(model_settings.lookback, model_settings.horizons)
-    trained = fit_model(
-        series,
-        Span(start, border - embargo * series[0].interval_ms),
-        model_settings,
-        on_epoch=on_epoch,
-    )
-    metrics = held_out_metrics(trained.artifact("new"), series, Span(border, end))
-    skill = metrics[model_settings.horizons[0]][0].skill
-    version = _register(trained, registry, metrics)
-    promoted, reason = _promote_first(registry, version, skill, allow_unproven)
-    if promoted:
-        version = registry.canonical(version)
-    return TrainResult(version, promoted, reason, metrics, trained)
+    return Span(start, border - embargo * series[0].interval_ms), Span(border, end)
 
 
-def _register(
-    trained: TrainedModel, registry: Registry, metrics: dict[int, tuple[Metrics, Metrics]]
-) -> str:
+def save_trained(
+    folder: Path, trained: TrainedModel, metrics: dict[int, tuple[Metrics, Metrics]]
+) -> None:
+    """Write an artifact with its metrics on the bars held back in the manifest."""
     flat = {f"{k}_{h}": v for h, (own, _) in metrics.items() for k, v in own.as_dict().items()}
-    manifest = trained.manifest.model_copy(update={"metrics": flat})
-    with tempfile.TemporaryDirectory() as folder:
-        files = {ONNX_FILE: trained.onnx, KERAS_FILE: trained.keras()}
-        save_artifact(Path(folder), manifest, files)
-        return registry.register(Path(folder), manifest.interval)
-
-
-def _promote_first(
-    registry: Registry, version: str, skill: float, allow_unproven: bool
-) -> tuple[bool, str]:
-    champion = registry.champion(version.rsplit("-", 1)[0])
-    if champion is not None:
-        return False, f"{champion} is in service"
-    if skill > 0:
-        registry.promote(version)
-        return True, f"beats persistence by {skill:.2%} on bars held back"
-    if allow_unproven:
-        registry.promote(version, unproven=True)
-        return True, f"unproven: {skill:.2%} against persistence, served on demand"
-    return False, f"{skill:.2%} against persistence: not served (--allow-unproven does so)"
+    known = {name: None if math.isnan(value) else value for name, value in flat.items()}
+    manifest = trained.manifest.model_copy(update={"metrics": known})
+    save_artifact(folder, manifest, {ONNX_FILE: trained.onnx, KERAS_FILE: trained.keras()})
 
 
 def model_settings_from(settings: Settings) -> ModelSettings:
@@ -143,7 +144,9 @@ def main(
                 series,
                 model_settings_from(settings),
                 registry,
+                Path(settings.warehouse.dir) / "promotions",
                 settings.training.test_share,
+                GateSettings(settings.promotion.level, settings.promotion.min_windows),
                 allow_unproven,
                 on_epoch,
             )

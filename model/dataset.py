@@ -118,8 +118,13 @@ def windows_of(
                 np.full(len(ends), index),
             )
         )
-    fields = Windows.__dataclass_fields__
-    return Windows(**{name: np.concatenate([getattr(w, name) for w in found]) for name in fields})
+    return joined(*found)
+
+
+def joined(*parts: Windows) -> Windows:
+    """The windows of several parts behind one another."""
+    names = Windows.__dataclass_fields__
+    return Windows(**{name: np.concatenate([getattr(w, name) for w in parts]) for name in names})
 
 
 def sequences_of(

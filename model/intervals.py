@@ -46,3 +46,25 @@ def adapt_factor(factor: float, covered: NDArray[np.bool_], coverage: float, rat
     """
     moved = math.log(factor) + rate * float(np.sum(coverage - covered))
     return math.exp(min(max(moved, -_MAX_LOG_FACTOR), _MAX_LOG_FACTOR))
+
+
+def adapt_online(scores: Floats, horizon: int, coverage: float, rate: float) -> NDArray[np.bool_]:
+    """Which forecasts are covered when the factor follows each outcome as soon as it is known.
+
+    `scores` (n_windows,) in order of time are absolute errors over the half-width before any
+    factor. The factor of a forecast knows only outcomes `horizon` or more forecasts back, as it
+    would live.
+
+    >>> scores = np.random.default_rng(1).exponential(size=5000)
+    >>> bool(abs(adapt_online(scores, 5, coverage=0.9, rate=0.05).mean() - 0.9) < 0.005)
+    True
+    """
+    log_factor = np.zeros(len(scores) + 1)
+    covered = np.zeros(len(scores), dtype=bool)
+    log_scores = np.log(np.maximum(scores, 1e-12))
+    for i in range(len(scores)):
+        known = i - horizon
+        moved = rate * (coverage - covered[known]) if known >= 0 else 0.0
+        log_factor[i] = min(max(log_factor[i - 1] + moved, -_MAX_LOG_FACTOR), _MAX_LOG_FACTOR)
+        covered[i] = log_scores[i] <= log_factor[i]
+    return covered

@@ -1,36 +1,46 @@
-"""The linear path: ridge regression from the last bars' features to every horizon.
+"""The linear path: ridge regression from the last bars' returns to every horizon.
 
 Lai et al. 2018 (LSTNet) put an autoregressive part beside a recurrent network, which then has to
 learn only what a line can't say. Solved in closed form: it costs nothing and finds the optimum.
 """
 
+import itertools
 from typing import Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from model.dataset import TARGET_LIMIT, Sequences, Windows
+from model.dataset import TARGET_LIMIT, Windows
+from model.features import FEATURE_NAMES
 
 Floats = NDArray[np.float64]
 Array = NDArray[np.float32]
 
 LINEAR_STEPS: Final = 5
-# Penalty per window in units of a feature's variance, which is near one.
+# Of each of these steps the path reads the return alone. With the other features it did better on
+# some series and much worse on others: they are left to the LSTMs.
+_FEATURE: Final = FEATURE_NAMES.index("log_return")
+# Penalty per window in units of a return's variance, which is one.
 _PENALTY: Final = 0.01
+_STRETCHES: Final = 5
 
 
-def fit_linear(windows: Windows, weights: Floats) -> Array:
-    """The kernel (LINEAR_STEPS * n_features, n_horizons) that fits the clipped targets best.
+def out_of_fold_outputs(windows: Windows, weights: Floats, embargo_ms: int) -> Floats:
+    """The linear path's outputs (n_windows, n_horizons), each fitted without its own stretch.
 
-    `weights` (n_windows,) say how much each window counts.
+    The windows are cut into stretches of time; what lies within the embargo around a stretch is
+    left out of its fit too. Much closer to what the path will do on new bars than its own fit is.
     """
-    inputs = flat_features(windows.features).astype(float)
-    targets = np.clip(windows.targets, -TARGET_LIMIT, TARGET_LIMIT)
-    weighted = inputs * weights[:, None]
-    normal = inputs.T @ weighted
-    normal[np.diag_indices_from(normal)] += _PENALTY * weights.sum()
-    return np.linalg.solve(normal, weighted.T @ targets).astype(np.float32)
+    outputs = np.zeros_like(windows.targets)
+    times = windows.end_times
+    borders = np.quantile(times, np.linspace(0, 1, _STRETCHES + 1))
+    borders[-1] += 1
+    for low, high in itertools.pairwise(borders):
+        inside = (times >= low) & (times < high)
+        outside = (times < low - embargo_ms) | (times >= high + embargo_ms)
+        kernel = fit_linear(windows, np.where(outside, weights, 0.0))
+        outputs[inside] = flat_features(windows.features[inside]) @ kernel
+    return outputs
 
 
 def flat_features(features: Array) -> Array:
@@ -38,10 +48,17 @@ def flat_features(features: Array) -> Array:
     return features[:, -LINEAR_STEPS:].reshape(len(features), -1)
 
 
-def linear_outputs(sequences: Sequences, kernel: Array) -> Array:
-    """The linear path at every target of the sequences, (n, steps, n_horizons)."""
-    steps = sequences.targets.shape[1]
-    recent = sequences.inputs[:, steps - LINEAR_STEPS :]
-    windows = sliding_window_view(recent, LINEAR_STEPS, axis=1).swapaxes(2, 3)
-    flat = windows.reshape(*windows.shape[:2], -1)
-    return np.asarray(flat @ kernel, dtype=np.float32)
+def fit_linear(windows: Windows, weights: Floats) -> Array:
+    """The kernel (LINEAR_STEPS * n_features, n_horizons) that fits the clipped targets best.
+
+    `weights` (n_windows,) say how much each window counts.
+    """
+    inputs = windows.features[:, -LINEAR_STEPS:, _FEATURE].astype(float)
+    targets = np.clip(windows.targets, -TARGET_LIMIT, TARGET_LIMIT)
+    weighted = inputs * weights[:, None]
+    normal = inputs.T @ weighted
+    normal[np.diag_indices_from(normal)] += _PENALTY * weights.sum()
+    solved = np.linalg.solve(normal, weighted.T @ targets)
+    kernel = np.zeros((LINEAR_STEPS, windows.features.shape[2], targets.shape[1]), np.float32)
+    kernel[:, _FEATURE] = solved
+    return kernel.reshape(-1, targets.shape[1])

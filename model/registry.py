@@ -103,6 +103,12 @@ class Registry:
         self._tag(interval, number, "unproven", str(unproven).lower())
         self._client.set_registered_model_alias(_model_name(interval), CHAMPION, number)
 
+    def restore(self, version: str) -> None:
+        """Make `version` the champion again, as it was: what it replaced and whether unproven."""
+        self.load(version)
+        interval, number = _parse(version)
+        self._client.set_registered_model_alias(_model_name(interval), CHAMPION, number)
+
     def replaced_by_champion(self, interval: str) -> str | None:
         """The version that the present champion took the place of, or None."""
         found = self._find_champion(interval) if self._exists() else None

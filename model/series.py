@@ -83,10 +83,11 @@ def on_grid(symbol: str, interval: str, open_times: Iterable[int], bars: Floats)
     return Series(symbol, interval, int(times[0]), grid)
 
 
-def read_file(file: Path, symbol: str, interval: str) -> Series:
+def read_file(file: Path, symbol: str, interval: str | None = None) -> Series:
     """Read a recorded `*.csv.gz` file: `time` in unix seconds UTC, then the six values of a bar.
 
-    Raises ConfigurationError where the file is missing, has another header or holds no bar.
+    Without `interval` it is the most frequent step between two bars. Raises ConfigurationError
+    where the file is missing, has another header or holds no bar.
     """
     if not file.is_file():
         raise ConfigurationError(f"no file {file}")
@@ -99,7 +100,18 @@ def read_file(file: Path, symbol: str, interval: str) -> Series:
     if not values:
         raise ConfigurationError(f"{file}: no bars")
     table = np.array(values)
-    return on_grid(symbol, interval, (table[:, 0] * 1000).astype(np.int64).tolist(), table[:, 1:])
+    times = (table[:, 0] * 1000).astype(np.int64)
+    return on_grid(symbol, interval or _frequent_step(times, file), times.tolist(), table[:, 1:])
+
+
+def _frequent_step(times: NDArray[np.int64], file: Path) -> str:
+    steps, counts = np.unique(np.diff(times), return_counts=True)
+    step = int(steps[np.argmax(counts)]) if len(steps) else 0
+    for name, length in INTERVAL_MS.items():
+        if length == step:
+            return name
+    known = ", ".join(INTERVAL_MS)
+    raise ConfigurationError(f"{file}: bars are mostly {step} ms apart, which is none of {known}")
 
 
 def read_warehouse(
@@ -110,7 +122,9 @@ def read_warehouse(
     `until_ms` (epoch ms, exclusive) bounds `open_time`; `symbols` None means all that are there.
     Raises ConfigurationError where there is nothing to read.
     """
-    files = [str(file) for file in sorted(bars_dir.rglob("*.parquet")) if _is_committed(file, bars_dir)]
+    files = [
+        str(file) for file in sorted(bars_dir.rglob("*.parquet")) if _is_committed(file, bars_dir)
+    ]
     if not files:
         raise ConfigurationError(f"no bars in {bars_dir}: run the stream or `--data FILE` first")
     with duckdb.connect() as connection:

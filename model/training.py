@@ -1,25 +1,26 @@
-"""Fit a model to bars: the linear path, the LSTMs on what it leaves, their gains, the intervals.
+"""Fit a model to bars: the linear path, the LSTMs, how much both are trusted, the intervals.
 
 ```
  |------------- train -------------|- embargo -|--- validation ---|
-   linear path, LSTM weights                     when to stop, gains, interval half-widths
+   linear path, LSTM weights                     when to stop, gain, interval half-widths
 ```
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError
 from model.artifact import Artifact, Manifest
-from model.dataset import Sequences, Span, Windows, embargo_bars, sequences_of, windows_of
+from model.dataset import Span, Windows, embargo_bars, joined, sequences_of, windows_of
 from model.features import FEATURE_NAMES, MIN_LOOKBACK, sequence_steps
 from model.forecast import run_graph
 from model.intervals import conformal_half_width
-from model.linear import fit_linear, flat_features, linear_outputs
+from model.linear import fit_linear, out_of_fold_outputs
 from model.lstm import EpochDone, FitSettings, History, Shape, fit_members, save_keras
 from model.onnx_export import export_onnx
 from model.series import Series
@@ -28,7 +29,8 @@ from model.weights import NetworkWeights
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
-Array = NDArray[np.float32]
+# Few windows decide the gain: one jump of the price shall not.
+GAIN_TARGET_LIMIT: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,19 @@ def fit_model(
     )
     members, history = fit_members(
         shape,
-        _left_over(sequences_of(series, train_part, settings.lookback, settings.horizons), kernel),
-        _left_over(
-            sequences_of(series, validation_part, settings.lookback, settings.horizons), kernel
-        ),
+        sequences_of(series, train_part, settings.lookback, settings.horizons),
+        sequences_of(series, validation_part, settings.lookback, settings.horizons),
         settings.fit,
         start=None if start is None else start.members,
         on_epoch=on_epoch,
     )
-    ones = np.ones(len(settings.horizons), np.float32)
-    weights, outputs = _with_fitted_gains(
-        NetworkWeights(members, kernel, ones, ones), shape, validation, settings.horizons
+    half = np.full(len(settings.horizons), 0.5, np.float32)
+    weights, outputs = _with_fitted_gain(
+        NetworkWeights(members, kernel, half, half),
+        settings,
+        train,
+        validation,
+        series[0].interval_ms,
     )
     half_widths = conformal_half_width(np.abs(validation.targets - outputs), settings.coverage)
     manifest = Manifest(
@@ -130,12 +134,13 @@ def split_part(series: Sequence[Series], part: Span, settings: ModelSettings) ->
 
 
 def window_weights(scale: Floats) -> Floats:
-    """How much each window counts in a fit, from the volatility there, with mean about one.
+    """How much each window counts in the linear fit, from the volatility there.
 
     The error that matters is that of the return, so that volatile windows count more; fully, by
     the square, a handful of them would decide alone.
     """
-    return scale / float(np.median(scale))
+    weights: Floats = np.sqrt(scale / np.median(scale))
+    return weights
 
 
 def _require_windows(train: Windows, validation: Windows, settings: ModelSettings) -> None:
@@ -149,55 +154,59 @@ def _require_windows(train: Windows, validation: Windows, settings: ModelSetting
             )
 
 
-def _left_over(sequences: Sequences, kernel: Array) -> Sequences:
-    """The same sequences with what the linear path does not explain as targets."""
-    return replace(sequences, targets=sequences.targets - linear_outputs(sequences, kernel))
-
-
-def _with_fitted_gains(
-    weights: NetworkWeights, shape: Shape, validation: Windows, horizons: tuple[int, ...]
+def _with_fitted_gain(
+    weights: NetworkWeights,
+    settings: ModelSettings,
+    train: Windows,
+    validation: Windows,
+    bar_ms: int,
 ) -> tuple[NetworkWeights, Floats]:
-    """Set the gains that do best on the validation part, shrunk by their own uncertainty.
+    """Shrink both paths by one gain, and give the linear path the newest bars too.
 
-    Returns the network with them, and its outputs (n_windows, n_horizons) there.
+    The validation part alone is too short to tell a small skill from none. The linear path, fitted
+    without a stretch of the training part, says on that stretch how much of such forecasts comes
+    true. Returns the network, and its outputs (n_windows, n_horizons) on the validation part before
+    the linear path has seen it.
     """
-    n_horizons = shape.n_horizons
-    linear = (flat_features(validation.features) @ weights.linear_kernel).astype(float)
-    zeros, ones = np.zeros(n_horizons, np.float32), np.ones(n_horizons, np.float32)
-    network = run_graph(
-        export_onnx(weights.with_gains(ones, zeros), shape.steps), validation.features
-    )
-    counts = window_weights(validation.scale)
-    gains = np.array(
+    steps = sequence_steps(settings.lookback)
+    mean = run_graph(export_onnx(weights, steps), validation.features)
+    embargo_ms = embargo_bars(settings.lookback, settings.horizons) * bar_ms
+    earlier = out_of_fold_outputs(train, window_weights(train.scale), embargo_ms)
+    forecasts = np.concatenate([earlier, mean])
+    targets = np.concatenate([train.targets, validation.targets])
+    gain = np.array(
         [
-            fit_gains(
-                np.stack([network[:, h], linear[:, h]], 1), validation.targets[:, h], counts, bars
-            )
-            for h, bars in enumerate(horizons)
+            fit_gain(forecasts[:, index], targets[:, index], overlap=horizon)
+            for index, horizon in enumerate(settings.horizons)
         ]
     )
-    fitted = weights.with_gains(gains[:, 0].astype(np.float32), gains[:, 1].astype(np.float32))
-    return fitted, network * gains[:, 0] + linear * gains[:, 1]
+    shrunk = gain.astype(np.float32)
+    both = joined(train, validation)
+    fitted = NetworkWeights(
+        weights.members,
+        fit_linear(both, window_weights(both.scale)),
+        weights.network_gain * shrunk,
+        weights.linear_gain * shrunk,
+    )
+    return fitted, mean * gain
 
 
-def fit_gains(paths: Floats, targets: Floats, weights: Floats, overlap: int) -> Floats:
-    """How much of each path to use: least squares, each shrunk by its own noise, within 0..1.
+def fit_gain(forecast: Floats, targets: Floats, overlap: int) -> float:
+    """How much of a forecast to believe: least squares, shrunk by its own noise, within 0..1.
 
-    `paths` (n_windows, n_paths). A gain `g` with standard error `s` becomes `g * (1 - s^2 / g^2)`,
-    or 0 where that is negative (positive-part James-Stein): a path whose use can't be told from
-    chance is left out. `overlap` is how many windows share a bar of their targets: so many fewer
-    are independent.
+    A gain `g` with standard error `s` becomes `g * (1 - s^2 / g^2)`, or 0 where that is negative
+    (positive-part James-Stein): a forecast that can't be told from chance is not made. `overlap` is
+    how many windows share a bar of their targets: so many fewer are independent.
+
+    >>> fit_gain(np.array([1.0, -1.0, 2.0]), np.array([0.5, -0.5, 1.0]), overlap=1)
+    0.5
     """
-    gains = np.zeros(paths.shape[1])
-    left = np.clip(targets, -6, 6)
-    for index in reversed(range(paths.shape[1])):
-        path = paths[:, index]
-        power = float(np.sum(weights * path**2))
-        if power <= 0:
-            continue
-        gain = float(np.sum(weights * path * left)) / power
-        error = overlap * float(np.sum((weights * path * (left - gain * path)) ** 2)) / power**2
-        if gain > 0:
-            gains[index] = min(1.0, gain * max(0.0, 1 - error / gain**2))
-        left = left - gains[index] * path
-    return gains
+    clipped = np.clip(targets, -GAIN_TARGET_LIMIT, GAIN_TARGET_LIMIT)
+    power = float(np.sum(forecast**2))
+    if power <= 0:
+        return 0.0
+    gain = float(np.sum(forecast * clipped)) / power
+    if gain <= 0:
+        return 0.0
+    variance = overlap * float(np.sum((forecast * (clipped - gain * forecast)) ** 2)) / power**2
+    return min(1.0, gain * max(0.0, 1 - variance / gain**2))

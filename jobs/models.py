@@ -1,0 +1,82 @@
+"""The functions behind `candlecast models`, `candlecast promote` and `candlecast rollback`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from conf.errors import ConfigurationError
+from conf.intervals import INTERVAL_MS
+from conf.settings import Settings
+from model.decisions import Action, Decision, deciding, now, record
+from model.promotion import Verdict
+from model.registry import RegisteredModel, Registry
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The registry that the settings name."""
+    return Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+
+
+def promotions_dir_of(settings: Settings) -> Path:
+    """Where decisions are kept."""
+    return Path(settings.warehouse.dir) / "promotions"
+
+
+def print_models(console: Console, models: list[RegisteredModel]) -> None:
+    """Every model, the champions marked, with what was decided about it and why."""
+    if not models:
+        console.print("no models yet: `python -m jobs.train` makes one")
+        return
+    table = Table()
+    for column in ("version", "registered (UTC)", "state", "reason"):
+        table.add_column(column, overflow="fold")
+    for model in models:
+        registered = datetime.fromtimestamp(model.registered_at / 1000, UTC)
+        table.add_row(
+            model.version,
+            f"{registered:%Y-%m-%d %H:%M}",
+            "champion" if model.is_champion else "",
+            model.tags.get("reason", "not judged yet"),
+        )
+    console.print(table)
+
+
+def promote(registry: Registry, promotions_dir: Path, version: str, reason: str) -> str:
+    """Make `version` the champion because a person says so; returns it as predictions carry it.
+
+    Raises ArtifactMismatch where its files are not what was registered, and ConfigurationError
+    where there is no such version.
+    """
+    with deciding(promotions_dir):
+        interval = registry.load(version).manifest.interval
+        _by_hand(registry, promotions_dir, "promote", interval, version, reason)
+        registry.promote(version)
+    return registry.canonical(version)
+
+
+def rollback(registry: Registry, promotions_dir: Path, interval: str, reason: str = "") -> str:
+    """Put the champion's predecessor back in service; returns it.
+
+    Raises ConfigurationError where the champion of `interval` had none.
+    """
+    if interval not in INTERVAL_MS:
+        raise ConfigurationError(f"interval {interval}: expected one of {', '.join(INTERVAL_MS)}")
+    with deciding(promotions_dir):
+        former = registry.replaced_by_champion(interval)
+        if former is None:
+            raise ConfigurationError(f"the champion of {interval} bars replaced no other")
+        why = reason or f"rollback from {registry.champion(interval)}"
+        _by_hand(registry, promotions_dir, "rollback", interval, former, why)
+        registry.restore(former)
+    return former
+
+
+def _by_hand(
+    registry: Registry, promotions_dir: Path, action: Action, interval: str, version: str, why: str
+) -> None:
+    trained_until = registry.load(version).manifest.trained_until
+    verdict = Verdict(True, why, trained_until, trained_until)
+    champion = registry.champion(interval)
+    record(promotions_dir, registry, Decision(now(), action, interval, version, champion, verdict))

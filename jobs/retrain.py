@@ -1,0 +1,212 @@
+"""Self-learning: train a challenger when it is time or the champion does badly, and let it compete.
+
+`python -m jobs.retrain --once` looks, acts and ends; without it the job stays and looks every few
+minutes. A run that dies half-way leaves the champion as it was: the alias moves last, under a lock.
+"""
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from conf.errors import ArtifactMismatch, CandlecastError
+from conf.intervals import INTERVAL_MS
+from conf.settings import Settings, load_settings
+from jobs.logs import configure_logging
+from jobs.train import hold_back, model_settings_from, save_trained
+from model.artifact import KERAS_FILE
+from model.dataset import Span
+from model.decisions import Decision, decide_and_record, decisions
+from model.live import LiveFigures, live_figures
+from model.lstm import load_keras
+from model.promotion import GateSettings
+from model.registry import Registry
+from model.series import Series, read_warehouse
+from model.training import ModelSettings, TrainedModel, fit_model
+from model.validate import held_out_metrics
+
+app = typer.Typer(add_completion=False, help=__doc__)
+logger = logging.getLogger(__name__)
+
+SCHEDULE_DAYS = {"daily": 1, "weekly": 7, "monthly": 30}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Live figures beyond which a challenger is trained at once."""
+
+    live_windows: int
+    min_skill: float
+    coverage_tolerance: float
+
+
+def reason_to_retrain(
+    now: datetime,
+    last_decision: datetime | None,
+    schedule: str,
+    figures: LiveFigures | None,
+    coverage: float,
+    bounds: Bounds,
+) -> str | None:
+    """Why a challenger should be trained now, or None.
+
+    `figures` are the champion's at its first horizon, None before there are any; fewer windows than
+    `live_windows` are not judged.
+
+    >>> bounds = Bounds(live_windows=100, min_skill=-0.01, coverage_tolerance=0.05)
+    >>> day = datetime(2024, 1, 8, tzinfo=UTC)
+    >>> reason_to_retrain(day, datetime(2024, 1, 1, tzinfo=UTC), "weekly", None, 0.9, bounds)
+    'the weekly challenger is due'
+    >>> reason_to_retrain(day, day, "weekly", None, 0.9, bounds)
+    """
+    if last_decision is None:
+        return "no challenger was ever judged"
+    if (now - last_decision).total_seconds() >= SCHEDULE_DAYS[schedule] * 86_400:
+        return f"the {schedule} challenger is due"
+    if figures is None or figures.n_windows < bounds.live_windows:
+        return None
+    # A day between two tries: what one day of bars could not mend, five minutes will not.
+    if (now - last_decision).total_seconds() < 86_400:
+        return None
+    if not math.isnan(figures.skill) and figures.skill < bounds.min_skill:
+        return f"live skill {figures.skill:.2%} is below {bounds.min_skill:.2%}"
+    if abs(figures.coverage - coverage) > bounds.coverage_tolerance:
+        return f"live coverage {figures.coverage:.1%} is far from {coverage:.0%}"
+    return None
+
+
+def retrain(
+    series: Sequence[Series],
+    model: ModelSettings,
+    registry: Registry,
+    promotions_dir: Path,
+    test_share: float,
+    gate: GateSettings,
+) -> list[Decision]:
+    """Train challengers from the champion's weights and from scratch, and put both to the gate.
+
+    Both are trained on all but the newest `test_share` of the time and judged there. Returns the
+    decisions; the champion changes at most once for each challenger that passes.
+    """
+    part, held_back = hold_back(series, model, test_share)
+    made = []
+    for trained in _challengers(series, part, model, registry):
+        with tempfile.TemporaryDirectory() as folder:
+            metrics = held_out_metrics(trained.artifact("new"), series, held_back)
+            save_trained(Path(folder), trained, metrics)
+            version = registry.register(Path(folder), series[0].interval)
+        made.append(decide_and_record(registry, promotions_dir, version, series, held_back, gate))
+        logger.info("challenger=%s reason=%s", version, made[-1].verdict.reason)
+    return made
+
+
+def _challengers(
+    series: Sequence[Series], part: Span, model: ModelSettings, registry: Registry
+) -> list[TrainedModel]:
+    """From scratch, and from the champion's weights where it has the same shape."""
+    scratch = fit_model(series, part, model)
+    champion = registry.champion(series[0].interval)
+    if champion is None:
+        return [scratch]
+    try:
+        registry.load(champion)
+        weights, shape = load_keras((registry.folder(champion) / KERAS_FILE).read_bytes())
+    except ArtifactMismatch as error:
+        logger.warning("champion=%s not_continued=%s", champion, error)
+        return [scratch]
+    if shape != scratch.shape:
+        return [scratch]
+    return [scratch, fit_model(series, part, model, start=weights)]
+
+
+def look(settings: Settings, interval: str, now: datetime, force: bool = False) -> list[Decision]:
+    """Retrain one interval if there is a reason to; returns the decisions made."""
+    warehouse = Path(settings.warehouse.dir)
+    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+    promotions_dir = warehouse / "promotions"
+    reason = (
+        "asked for"
+        if force
+        else reason_to_retrain(
+            now,
+            _last_gate(promotions_dir, interval),
+            settings.retrain.schedule,
+            _champion_figures(settings, registry, interval),
+            settings.intervals.coverage,
+            Bounds(
+                settings.retrain.live_windows,
+                settings.retrain.min_skill,
+                settings.retrain.coverage_tolerance,
+            ),
+        )
+    )
+    if reason is None:
+        return []
+    logger.info("interval=%s retrain=%s", interval, reason)
+    return retrain(
+        read_warehouse(warehouse / "bars", interval),
+        model_settings_from(settings),
+        registry,
+        promotions_dir,
+        settings.training.test_share,
+        GateSettings(settings.promotion.level, settings.promotion.min_windows),
+    )
+
+
+def _last_gate(promotions_dir: Path, interval: str) -> datetime | None:
+    times = [
+        row["decided_at"]
+        for row in decisions(promotions_dir)
+        if row["interval"] == interval and row["action"] == "gate"
+    ]
+    return max(times, default=None)
+
+
+def _champion_figures(settings: Settings, registry: Registry, interval: str) -> LiveFigures | None:
+    champion = registry.champion(interval)
+    if champion is None:
+        return None
+    found = live_figures(
+        Path(settings.warehouse.dir),
+        interval,
+        INTERVAL_MS[interval],
+        champion,
+        settings.retrain.live_windows,
+    )
+    return found[min(found)] if found else None
+
+
+@app.command()
+def main(
+    once: Annotated[bool, typer.Option(help="Look once and end.")] = False,
+    force: Annotated[bool, typer.Option(help="Train now, whatever the schedule.")] = False,
+) -> None:
+    """Retrain on a schedule, or when live figures fall below their bounds."""
+    configure_logging()
+    console = Console()
+    try:
+        settings = load_settings()
+        while True:
+            for interval in settings.ingest.intervals:
+                for decision in look(settings, interval, datetime.now(UTC), force):
+                    state = "promoted" if decision.verdict.promoted else "kept"
+                    text = f"{decision.challenger}: {state}; {decision.verdict.reason}"
+                    console.print(text, markup=False)
+            if once:
+                return
+            time.sleep(settings.retrain.check_every_s)
+    except CandlecastError as error:
+        console.print(f"retrain: {error}", style="red", markup=False)
+        raise typer.Exit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,175 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conf.errors import ConfigurationError
+from model.artifact import Artifact, save_artifact
+from model.dataset import Span
+from model.decisions import decide_and_record, deciding, decisions
+from model.onnx_export import export_onnx
+from model.promotion import GateSettings, judge
+from model.registry import Registry
+from model.series import Series
+from model.training import TrainedModel
+from tests.model.synthetic import START, random_series
+
+GATE = GateSettings(level=0.05, min_windows=100)
+LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
+
+
+def _with_gain(trained: TrainedModel, factor: float) -> Artifact:
+    """The same model, its forecasts multiplied."""
+    weights = trained.weights.with_gains(
+        trained.weights.network_gain * np.float32(factor),
+        trained.weights.linear_gain * np.float32(factor),
+    )
+    return replace(trained.artifact("1m-2"), onnx=export_onnx(weights, trained.shape.steps))
+
+
+@pytest.fixture
+def good(trained: TrainedModel) -> Artifact:
+    return trained.artifact("1m-1")
+
+
+def test_a_first_model_that_beats_persistence_passes(
+    good: Artifact, momentum_series: Sequence[Series]
+) -> None:
+    verdict = judge(good, None, momentum_series, LATER, GATE)
+    assert verdict.promoted
+    assert verdict.p_persistence < 0.05
+
+
+def test_a_first_model_without_skill_is_refused(good: Artifact) -> None:
+    unpredictable = [random_series(1500, seed=31)]
+    verdict = judge(good, None, unpredictable, LATER, GATE)
+    assert not verdict.promoted
+    assert verdict.reason.startswith("does not beat persistence")
+
+
+def test_a_better_challenger_passes(
+    trained: TrainedModel, good: Artifact, momentum_series: Sequence[Series]
+) -> None:
+    verdict = judge(good, _with_gain(trained, 0.2), momentum_series, LATER, GATE)
+    assert verdict.promoted
+    assert verdict.skill > verdict.champion_skill
+
+
+def test_an_equal_challenger_is_refused(good: Artifact, momentum_series: Sequence[Series]) -> None:
+    verdict = judge(good, good, momentum_series, LATER, GATE)
+    assert not verdict.promoted
+    assert "does not beat the champion" in verdict.reason
+
+
+def test_a_worse_challenger_is_refused(
+    trained: TrainedModel, good: Artifact, momentum_series: Sequence[Series]
+) -> None:
+    verdict = judge(_with_gain(trained, 0.5), good, momentum_series, LATER, GATE)
+    assert not verdict.promoted
+
+
+def test_a_challenger_that_forecasts_nan_is_refused(
+    trained: TrainedModel, momentum_series: Sequence[Series]
+) -> None:
+    verdict = judge(_with_gain(trained, np.nan), None, momentum_series, LATER, GATE)
+    assert not verdict.promoted
+    assert verdict.reason == "a forecast is not a finite number"
+
+
+def test_a_challenger_of_other_features_is_refused(
+    good: Artifact, momentum_series: Sequence[Series]
+) -> None:
+    other = replace(good, manifest=good.manifest.model_copy(update={"feature_names": ("moon",)}))
+    verdict = judge(other, None, momentum_series, LATER, GATE)
+    assert not verdict.promoted
+    assert "list of features" in verdict.reason
+
+
+def test_a_challenger_of_another_interval_is_refused(
+    good: Artifact, momentum_series: Sequence[Series]
+) -> None:
+    other = replace(good, manifest=good.manifest.model_copy(update={"interval": "1h"}))
+    verdict = judge(other, good, momentum_series, LATER, GATE)
+    assert verdict.reason == "trained on 1h bars, judged on 1m bars"
+
+
+def test_bars_that_either_was_trained_on_are_not_judged(
+    good: Artifact, momentum_series: Sequence[Series]
+) -> None:
+    seen = good.manifest.model_copy(update={"trained_until": LATER.end - 30 * 60_000})
+    verdict = judge(good, replace(good, manifest=seen), momentum_series, LATER, GATE)
+    assert not verdict.promoted
+    assert verdict.judged_from == LATER.end - 30 * 60_000
+    assert "100 are needed" in verdict.reason
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
+
+
+def _register(registry: Registry, trained: TrainedModel, onnx: bytes, folder: Path) -> str:
+    files = {"model.onnx": onnx, "model.keras": trained.keras()}
+    save_artifact(folder, trained.manifest, files)
+    return registry.register(folder, "1m")
+
+
+def test_each_decision_is_a_row_and_a_tag(
+    registry: Registry, trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
+) -> None:
+    promotions = tmp_path / "promotions"
+    first = _register(registry, trained, trained.onnx, tmp_path / "a")
+    second = _register(registry, trained, trained.onnx, tmp_path / "b")
+    for version in (first, second):
+        decide_and_record(registry, promotions, version, momentum_series, LATER, GATE)
+    rows = decisions(promotions)
+    assert [(r["challenger"], r["champion"], r["promoted"]) for r in rows] == [
+        ("1m-1", None, True),
+        ("1m-2", "1m-1", False),
+    ]
+    assert registry.champion("1m") == "1m-1"
+    kept = registry.models("1m")[0]
+    assert kept.tags["promoted"] == "false"
+    assert "does not beat the champion" in kept.tags["reason"]
+
+
+def test_a_first_model_without_skill_serves_only_on_demand_and_marked(
+    registry: Registry, trained: TrainedModel, tmp_path: Path
+) -> None:
+    series = [random_series(1500, seed=31)]
+    promotions = tmp_path / "promotions"
+    version = _register(registry, trained, trained.onnx, tmp_path / "a")
+    decide_and_record(registry, promotions, version, series, LATER, GATE)
+    assert registry.champion("1m") is None
+    decide_and_record(registry, promotions, version, series, LATER, GATE, allow_unproven=True)
+    assert registry.champion("1m") == "1m-1-unproven"
+
+
+def test_two_at_once_cannot_both_promote(
+    registry: Registry, trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
+) -> None:
+    promotions = tmp_path / "promotions"
+    version = _register(registry, trained, trained.onnx, tmp_path / "a")
+    with (
+        deciding(promotions),
+        pytest.raises(ConfigurationError, match="another process is choosing"),
+    ):
+        decide_and_record(registry, promotions, version, momentum_series, LATER, GATE)
+    assert registry.champion("1m") is None
+
+
+def test_a_tampered_champion_is_replaced_by_what_beats_persistence(
+    registry: Registry, trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
+) -> None:
+    promotions = tmp_path / "promotions"
+    first = _register(registry, trained, trained.onnx, tmp_path / "a")
+    decide_and_record(registry, promotions, first, momentum_series, LATER, GATE)
+    (registry.folder(first) / "model.onnx").write_bytes(b"tampered")
+    other = _with_gain(trained, 0.9)
+    second = _register(registry, trained, other.onnx, tmp_path / "b")
+    assert decide_and_record(
+        registry, promotions, second, momentum_series, LATER, GATE
+    ).verdict.promoted
+    assert registry.champion("1m") == "1m-2"
