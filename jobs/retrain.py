@@ -14,18 +14,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 
 from conf.errors import ArtifactMismatch, CandlecastError
-from conf.intervals import INTERVAL_MS
 from conf.settings import Settings, load_settings
 from jobs.logs import configure_logging
+from jobs.sql import open_duckdb
 from jobs.train import hold_back, model_settings_from, save_trained
 from model.artifact import KERAS_FILE
 from model.dataset import Span
 from model.decisions import Decision, decide_and_record, decisions
-from model.live import LiveFigures, live_figures
+from model.evaluate import skill
 from model.lstm import load_keras
 from model.promotion import GateSettings
 from model.registry import Registry
@@ -37,6 +38,24 @@ app = typer.Typer(add_completion=False, help=__doc__)
 logger = logging.getLogger(__name__)
 
 SCHEDULE_DAYS = {"daily": 1, "weekly": 7, "monthly": 30}
+
+
+# What came of the newest predictions that were made before their target time.
+_REVEALED = """
+    SELECT actual_return, predicted_return, covered FROM scored
+    WHERE model_version = ? AND NOT backfilled AND horizon = (
+        SELECT min(horizon) FROM scored WHERE model_version = ?)
+    ORDER BY target_time DESC, symbol LIMIT ?
+"""
+
+
+@dataclass(frozen=True)
+class LiveFigures:
+    """The champion's newest live predictions at its first horizon, against what came."""
+
+    n_windows: int
+    skill: float
+    coverage: float
 
 
 @dataclass(frozen=True)
@@ -132,6 +151,7 @@ def look(settings: Settings, interval: str, now: datetime, force: bool = False) 
     warehouse = Path(settings.warehouse.dir)
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
     promotions_dir = warehouse / "promotions"
+    champion, newest = registry.champion(interval), settings.retrain.live_windows
     reason = (
         "asked for"
         if force
@@ -139,7 +159,7 @@ def look(settings: Settings, interval: str, now: datetime, force: bool = False) 
             now,
             _last_gate(promotions_dir, interval),
             settings.retrain.schedule,
-            _champion_figures(settings, registry, interval),
+            None if champion is None else live_figures(warehouse, champion, newest),
             settings.intervals.coverage,
             Bounds(
                 settings.retrain.live_windows,
@@ -170,18 +190,17 @@ def _last_gate(promotions_dir: Path, interval: str) -> datetime | None:
     return max(times, default=None)
 
 
-def _champion_figures(settings: Settings, registry: Registry, interval: str) -> LiveFigures | None:
-    champion = registry.champion(interval)
-    if champion is None:
-        return None
-    found = live_figures(
-        Path(settings.warehouse.dir),
-        interval,
-        INTERVAL_MS[interval],
-        champion,
-        settings.retrain.live_windows,
+def live_figures(warehouse_dir: Path, version: str, newest: int) -> LiveFigures | None:
+    """Figures of `version` over its `newest` revealed live predictions; None before the first."""
+    with open_duckdb(warehouse_dir) as connection:
+        found = connection.execute(_REVEALED, [version, version, newest]).fetchnumpy()
+    came, forecast = (
+        np.asarray(found[name], float) for name in ("actual_return", "predicted_return")
     )
-    return found[min(found)] if found else None
+    if not len(came):
+        return None
+    covered = float(np.mean(np.asarray(found["covered"], bool)))
+    return LiveFigures(len(came), skill(came, forecast), covered)
 
 
 @app.command()
