@@ -15,6 +15,7 @@ from conf.intervals import INTERVAL_MS
 from conf.settings import Settings, load_settings
 from ingest.publish import ensure_topics
 from jobs.logs import configure_logging
+from jobs.metrics import StreamMetrics
 from jobs.read_bars import read_messages
 from jobs.sinks import MicroBatchWriter
 from jobs.window_operator import with_windows
@@ -36,7 +37,8 @@ def build_session(settings: Settings) -> SparkSession:
         )
         .config("spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled", "true")
         .config("spark.sql.streaming.noDataMicroBatches.enabled", "false")
-        .config("spark.sql.execution.pythonUDF.arrow.enabled", "true")
+        # INT96, Spark's default, carries no zone and no statistics for a reader to skip by.
+        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .getOrCreate()
     )
 
@@ -54,7 +56,9 @@ def read_topic(spark: SparkSession, settings: Settings) -> DataFrame:
     )
 
 
-def start_query(spark: SparkSession, settings: Settings) -> StreamingQuery:
+def start_query(
+    spark: SparkSession, settings: Settings, metrics: StreamMetrics | None = None
+) -> StreamingQuery:
     """Wire topic, window state, model and sinks together, and start."""
     window = settings.window
     bars = read_messages(read_topic(spark, settings), window.shards)
@@ -65,6 +69,7 @@ def start_query(spark: SparkSession, settings: Settings) -> StreamingQuery:
         settings.kafka.rejected_topic,
         settings.warehouse.dir,
         Champions(registry, tuple(INTERVAL_MS), window.lookback),
+        (metrics or StreamMetrics()).written,
     )
     return (
         with_windows(bars, window.lookback, window.late_bars)
@@ -85,7 +90,11 @@ def main() -> int:
         kafka = settings.kafka
         topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
         ensure_topics(kafka.bootstrap_servers, dict.fromkeys(topics, kafka.partitions))
-        query = start_query(build_session(settings), settings)
+        metrics = StreamMetrics()
+        metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)
+        session = build_session(settings)
+        session.streams.addListener(metrics)
+        query = start_query(session, settings, metrics)
         log.info("query=%s topic=%s", query.id, settings.kafka.bars_topic)
         query.awaitTermination()
     except CandlecastError as error:

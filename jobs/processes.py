@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,6 +13,7 @@ from typing import Final, Self
 from conf.errors import CandlecastError
 
 STOP_TIMEOUT_S: Final = 20
+POLL_S: Final = 0.1
 PROJECT_DIR: Final = Path(__file__).parent.parent
 
 
@@ -104,3 +106,19 @@ def spark_submit(job: str, env: Mapping[str, str], log: Path) -> Program:
     bin_dir = Path(sys.executable).parent
     spark_env = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
     return Program(job, [str(bin_dir / "spark-submit"), job], {**spark_env, **env}, log)
+
+
+def wait_until(
+    done: Callable[[], bool], timeout_s: float, check: Callable[[], None] = lambda: None
+) -> bool:
+    """Ask `done` again and again; False where it is not so within `timeout_s`.
+
+    `check` is called in between, to raise what makes waiting pointless.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        check()
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True

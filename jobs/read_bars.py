@@ -98,7 +98,8 @@ def rejection(parsed: DataFrame, text: Column) -> Column:
             if name != "quote_volume"
         ],
         F.when(quote_absent, F.lit(f"quote_volume is missing or {wrong_type(DoubleType())}")),
-        F.when(corrupt, F.lit("not valid JSON")),
+        # Spark's parser stops at the end of the first object and does not say what follows.
+        F.when(corrupt | ~F.rtrim(text).endswith("}"), F.lit("not valid JSON")),
         F.when(
             bar.interval_ms.isNull(), F.lit(f"interval must be one of {', '.join(INTERVAL_MS)}")
         ),

@@ -36,7 +36,7 @@ from jobs.demo.report import (
     predictable_windows,
 )
 from jobs.demo.table import DemoTable
-from jobs.processes import Program, spark_submit
+from jobs.processes import Program, spark_submit, wait_until
 from model.registry import Registry
 
 DEMO_DIR: Final = Path("warehouse/demo")
@@ -192,12 +192,8 @@ class Stage:
                 self._console.print(str(error), style="red")
 
     def _wait(self, done: Callable[[], bool], timeout_s: float, message: str) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not done():
-            self._stream.check()
-            if time.monotonic() > deadline:
-                raise DemoFailed(f"{message} within {timeout_s:.0f} s; see {self._stream.log}")
-            time.sleep(0.1)
+        if not wait_until(done, timeout_s, self._stream.check):
+            raise DemoFailed(f"{message} within {timeout_s:.0f} s; see {self._stream.log}")
 
     def _publisher(self) -> BarPublisher:
         kafka = self.settings.kafka

@@ -1,0 +1,47 @@
+"""What should be predicted: a plain pass of NumPy and ONNX over the same bars."""
+
+import numpy as np
+import pandas as pd
+
+from conf.settings import Registry as RegistrySettings
+from ingest.bar import Bar
+from jobs.demo.report import series_of
+from model.features import complete_windows
+from model.forecast import Forecaster
+from model.registry import Registry
+
+IDENTITY = ["symbol", "as_of", "horizon"]
+PRICES = ["last_close", "predicted_close", "lower", "upper"]
+
+
+def batch_predictions(bars: list[Bar], registry: RegistrySettings) -> pd.DataFrame:
+    """What a plain pass of NumPy and ONNX over the bars predicts."""
+    forecaster = Forecaster(Registry(registry.tracking_uri, registry.artifact_dir).load("1m-1"))
+    frames = []
+    for series in series_of(bars):
+        ends = np.flatnonzero(complete_windows(series.close, forecaster.lookback))
+        forecast = forecaster.predict(series.bars, ends)
+        as_of = series.first_open_time + (ends + 1) * series.interval_ms
+        for column, horizon in enumerate(forecaster.horizons):
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "symbol": series.symbol,
+                        "as_of": pd.to_datetime(as_of, unit="ms", utc=True),
+                        "horizon": horizon,
+                        "last_close": forecast.last_close,
+                        "predicted_close": forecast.predicted_close[:, column],
+                        "lower": forecast.lower[:, column],
+                        "upper": forecast.upper[:, column],
+                    }
+                )
+            )
+    return pd.concat(frames)
+
+
+def assert_same_predictions(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """The same windows, each once, with the same prices to 1e-5."""
+    left = found.sort_values(IDENTITY).reset_index(drop=True)
+    right = expected.sort_values(IDENTITY).reset_index(drop=True)
+    assert left[IDENTITY].astype(str).equals(right[IDENTITY].astype(str))
+    np.testing.assert_allclose(left[PRICES], right[PRICES], rtol=1e-5)
