@@ -22,6 +22,7 @@ from conf.intervals import Interval
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 DEFAULT_FILE = Path(__file__).with_name("candlecast.toml")
@@ -88,6 +89,8 @@ class Stream(Section):
 
     trigger_s: Annotated[float, Field(ge=0)] = 0
     max_bars_per_micro_batch: PositiveInt = 100_000
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 9108
 
 
 class Training(Section):
@@ -140,6 +143,36 @@ class Retrain(Section):
     coverage_tolerance: Share = 0.05
 
 
+class Score(Section):
+    """When a distribution counts as drifted: population stability against the training range."""
+
+    psi_watch: PositiveFloat = 0.1
+    psi_alarm: PositiveFloat = 0.25
+
+
+class Dashboard(Section):
+    """Where the page and the HTTP API listen, and how often the page looks for something new."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8501
+    refresh_s: PositiveFloat = 2.0
+    api_host: str = "127.0.0.1"
+    api_port: Port = 8000
+    requests_per_minute: PositiveInt = 600
+
+
+class Alerts(Section):
+    """What is worth a message; where to is a secret (ALERT_WEBHOOK_URL)."""
+
+    form: Literal["slack", "discord", "telegram"] = "slack"
+    telegram_chat_id: str = ""
+    silent_intervals: PositiveInt = 3
+    lag_records: PositiveInt = 1_000
+    coverage_tolerance: Share = 0.05
+    min_predictions: PositiveInt = 500
+    repeat_after_s: PositiveInt = 21_600
+
+
 class Registry(Section):
     """Where MLflow keeps its models."""
 
@@ -165,6 +198,9 @@ class Settings(BaseSettings):
     promotion: Promotion = Promotion()
     retrain: Retrain = Retrain()
     registry: Registry = Registry()
+    score: Score = Score()
+    dashboard: Dashboard = Dashboard()
+    alerts: Alerts = Alerts()
 
     @classmethod
     def settings_customise_sources(
@@ -188,6 +224,7 @@ class Secrets(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     cryptocompare_api_key: SecretStr | None = None
+    alert_webhook_url: SecretStr | None = None
 
 
 @cache

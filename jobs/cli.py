@@ -19,6 +19,10 @@ from conf.errors import CandlecastError
 COMMANDS: Final = {
     "demo": ("jobs.demo:demo", "Live predictions from recorded bars, all in one terminal."),
     "ingest": ("jobs.ingest:ingest", "Publish closed bars to Kafka."),
+    "score": ("jobs.score:score", "Score predictions against persistence and ARIMA."),
+    "dashboard": ("jobs.dashboard:dashboard", "Show it all on a web page."),
+    "api": ("jobs.dashboard:api", "Serve predictions, scores and health over HTTP."),
+    "export": ("jobs.export:export", "Write a table as CSV, Parquet or JSON."),
     "sql": ("jobs.sql:sql", "Query the warehouse with Spark SQL."),
 }
 

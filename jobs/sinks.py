@@ -17,6 +17,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.intervals import INTERVAL_MS
+from jobs.metrics import WrittenMicroBatch
 from jobs.window_operator import BAR, REJECTED, SKIPPED, VALUES, WINDOWS
 from model.champions import Champions, ServedModel
 from model.serve import forecast_udf
@@ -35,6 +36,7 @@ class MicroBatchWriter:
     rejected_topic: str
     warehouse_dir: str
     champions: Champions
+    on_written: Callable[[WrittenMicroBatch], None] = lambda _: None
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
@@ -43,7 +45,7 @@ class MicroBatchWriter:
         1. ask for the champions: one version an interval predicts the whole batch
         2. predictions to Kafka
         3. what is left, side by side: Parquet tables, rejected messages to Kafka
-        4. one line to the log
+        4. one line to the log, and figures to the metrics
         """
         models = self.champions.current()
         query_id = str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
@@ -53,17 +55,25 @@ class MicroBatchWriter:
         try:
             if models:
                 self._to_topic(prediction_messages(predictions), self.predictions_topic)
-            counts = {row["kind"]: row["count"] for row in batch.groupBy("kind").count().collect()}
+            counts, skipped = count_kinds(batch)
             self._write_rest(batch, predictions, f"{query_id}-{batch_id}", counts, bool(models))
+            written = WrittenMicroBatch(
+                counts.get(BAR, 0),
+                predictions.count(),
+                counts.get(REJECTED, 0),
+                skipped,
+                {interval: model.artifact.version for interval, model in models.items()},
+            )
             log.info(
                 "micro_batch=%d bars=%d skipped=%d rejected=%d predictions=%d model=%s",
                 batch_id,
-                counts.get(BAR, 0),
+                written.bars,
                 counts.get(SKIPPED, 0),
-                counts.get(REJECTED, 0),
-                predictions.count(),
-                ",".join(m.artifact.version for m in models.values()) or "none",
+                written.rejected,
+                written.predictions,
+                ",".join(written.versions.values()) or "none",
             )
+            self.on_written(written)
         finally:
             predictions.unpersist()
             batch.unpersist()
@@ -102,6 +112,19 @@ class MicroBatchWriter:
             .mode("overwrite")
             .parquet(f"{self.warehouse_dir}/{table}")
         )
+
+
+def count_kinds(batch: DataFrame) -> tuple[dict[str, int], dict[str, int]]:
+    """Rows of each kind, and bars without a prediction by reason."""
+    # The reasons of rejected messages quote the messages: far too many to count each.
+    reason = F.when(F.col("kind") == SKIPPED, F.col("reason"))
+    kinds: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    for row in batch.groupBy("kind", reason.alias("reason")).count().collect():
+        kinds[row["kind"]] = kinds.get(row["kind"], 0) + row["count"]
+        if row["kind"] == SKIPPED:
+            skipped[row["reason"]] = row["count"]
+    return kinds, skipped
 
 
 def predict(

@@ -123,8 +123,8 @@ def _duckdb_source(folder: Path, table: str, files: Sequence[str] | None) -> str
 
 def create_spark_views(spark: "SparkSession", warehouse_dir: str) -> None:
     """Create the views in a Spark session, over any path that Hadoop knows."""
-    jvm: Any = spark._jvm  # type: ignore[attr-defined]
-    conf = spark._jsc.hadoopConfiguration()  # type: ignore[attr-defined]
+    jvm: Any = spark._jvm
+    conf = spark._jsc.hadoopConfiguration()
     for table in TABLES:
         path = jvm.org.apache.hadoop.fs.Path(f"{warehouse_dir}/{table}/{COMMITTED}")
         found = path.getFileSystem(conf).globStatus(path)
