@@ -46,7 +46,12 @@ class Feed(Protocol):
 
     @property
     def name(self) -> str:
-        """For the log."""
+        """For the log; no two feeds of a poller share one."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """What its records are called: `bars` or `articles`."""
         ...
 
     def next_poll_ms(self, now_ms: int) -> int:
@@ -121,6 +126,8 @@ class BarFeed:
     Every poll also asks again for the last `overlap_bars` bars: one that came late is published,
     one that the source has revised since is published again.
     """
+
+    kind = "bars"
 
     def __init__(
         self,

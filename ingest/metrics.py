@@ -18,10 +18,13 @@ class IngestMetrics:
             registry=self.registry,
         )
         self.rejected = Counter(
-            f"{prefix}_bars_rejected",
-            "Bars that break a rule",
-            ["reason"],
+            f"{prefix}_rejected",
+            "Bars and articles that break a rule",
+            ["kind", "reason"],
             registry=self.registry,
+        )
+        self.articles = Counter(
+            f"{prefix}_articles_published", "Articles acknowledged", registry=self.registry
         )
         self.gaps = Gauge(
             f"{prefix}_gaps_open",

@@ -12,14 +12,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_when_event_set,
-    wait_exponential_jitter,
-)
-
 from conf.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -32,6 +24,7 @@ from ingest.clock import Clock
 from ingest.feed import Digest, Feed, Request
 from ingest.metrics import IngestMetrics
 from ingest.publish import Publisher, Record
+from ingest.retry import source_backoff_s, until_broker_answers
 from ingest.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -40,8 +33,6 @@ log = logging.getLogger(__name__)
 GATHER_S: Final = 1.0
 # How long a wait for answers may keep a due poll or a stop waiting.
 SLICE_S: Final = 0.1
-SOURCE_WAIT: Final = wait_exponential_jitter(initial=1, max=30, jitter=1)
-BROKER_WAIT: Final = wait_exponential_jitter(initial=0.5, max=10, jitter=0.5)
 
 
 @dataclass(slots=True)
@@ -52,6 +43,7 @@ class Poll:
     pending: set[str] = field(default_factory=set)
     symbols: int = 0
     bars: int = 0
+    articles: int = 0
     revised: int = 0
     rejected: int = 0
     errors: int = 0
@@ -107,8 +99,8 @@ class Poller:
     def run(self, until_ms: int | None = None) -> None:
         """Poll at once and then at each slot; return on a stop, or when all is done that is due.
 
-        `until_ms` (epoch ms): return before waiting for anything later than that. Raises
-        ConfigurationError where a person has to act, or no symbol is left.
+        `until_ms` (epoch ms): begin no poll after that. Raises where a
+        person has to act, or no symbol is left.
         """
         self._due = [(self._clock.now_ms(), next(self._order), feed) for feed in self._feeds]
         heapq.heapify(self._due)
@@ -123,7 +115,7 @@ class Poller:
                     self._publish_arrived()
                 elif not self._in_flight:
                     next_ms = self._next_event_ms(wait_s)
-                    if until_ms is not None and next_ms > until_ms:
+                    if until_ms is not None and not self._ready and next_ms > until_ms:
                         break
                     self._clock.sleep((next_ms - self._clock.now_ms()) / 1000)
             self._publish_arrived()
@@ -177,7 +169,7 @@ class Poller:
         """Plan the page again, leave it to the next poll, drop the feed, or end the program."""
         now_ms = self._clock.now_ms()
         task.poll.errors += 1
-        self._metrics.errors.labels(kind=type(error).__name__).inc()
+        self._count_error(error)
         if isinstance(error, NotOffered):
             self._drop(task, error, now_ms)
         elif not isinstance(error, RetryLater):
@@ -185,7 +177,7 @@ class Poller:
         elif task.attempt >= self._attempts:
             self._give_up(task, error, now_ms)
         else:
-            wait_s = max(backoff_s(SOURCE_WAIT, task.attempt), error.retry_after_s or 0.0)
+            wait_s = max(source_backoff_s(task.attempt), error.retry_after_s or 0.0)
             log.warning(
                 "event=call_failed feed=%r attempt=%d kind=%s wait_s=%.1f reason=%r",
                 *(task.feed.name, task.attempt, type(error).__name__, wait_s, str(error)),
@@ -237,20 +229,13 @@ class Poller:
             return
         for task, digest in digests:
             task.feed.settle(digest)  # 3
-            self._count(task.poll, digest)
+            self._count(task.feed, task.poll, digest)
         for task, _ in digests:
             self._next_page(task.feed, task.poll, self._clock.now_ms())  # 4
 
     def _send(self, records: list[Record]) -> bool:
         """Send until the broker has everything; False where the program is stopped before."""
-        retrying = Retrying(
-            retry=retry_if_exception_type(BrokerUnavailable),
-            wait=BROKER_WAIT,
-            stop=stop_when_event_set(self._stopping),
-            sleep=self._clock.sleep,
-            before_sleep=self._log_broker,
-            reraise=True,
-        )
+        retrying = until_broker_answers(self._clock, self._stopping, self._count_error)
         try:
             retrying(self._publisher.send, records)
         except BrokerUnavailable as error:
@@ -261,23 +246,22 @@ class Poller:
             return False
         return True
 
-    def _log_broker(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
+    def _count_error(self, error: BaseException) -> None:
         self._metrics.errors.labels(kind=type(error).__name__).inc()
-        log.warning(
-            "event=broker_unavailable attempt=%d reason=%r: bars wait",
-            *(state.attempt_number, str(error)),
-        )
 
-    def _count(self, poll: Poll, digest: Digest) -> None:
+    def _count(self, feed: Feed, poll: Poll, digest: Digest) -> None:
         new = len(digest.published) - digest.revised
-        poll.bars += new
+        if feed.kind == "bars":
+            poll.bars += new
+            self._metrics.published.inc(new)
+            self._metrics.revised.inc(digest.revised)
+        else:
+            poll.articles += new
+            self._metrics.articles.inc(new)
         poll.revised += digest.revised
         poll.rejected += len(digest.rejected)
-        self._metrics.published.inc(new)
-        self._metrics.revised.inc(digest.revised)
         for reason in digest.rejected:
-            self._metrics.rejected.labels(reason=reason).inc()
+            self._metrics.rejected.labels(kind=feed.kind, reason=reason).inc()
         self._report(new)
 
     def _finish(self, feed: Feed, poll: Poll, now_ms: int) -> None:
@@ -289,6 +273,10 @@ class Poller:
         poll.pending.discard(feed.name)
         if poll.pending:
             return
+        self._tell(poll, now_ms)
+
+    def _tell(self, poll: Poll, now_ms: int) -> None:
+        """One line to the log, and the gauges."""
         closes = [close for f in self._feeds if (close := f.newest_close_ms()) is not None]
         behind_s = (now_ms - min(closes)) / 1000 if closes else 0.0
         late_s = (now_ms - max(closes)) / 1000 if closes else 0.0
@@ -299,20 +287,13 @@ class Poller:
         for window, left in self._budget.left.items():
             self._metrics.budget.labels(window=window).set(left)
         log.info(
-            "event=poll symbols=%d bars=%d revised=%d rejected=%d gaps=%d late_s=%.1f behind_s=%.1f"
-            " calls=%d errors=%d took_s=%.1f",
-            *(poll.symbols, poll.bars, poll.revised, poll.rejected, gaps, late_s, behind_s),
-            *(poll.calls, poll.errors, (now_ms - poll.started_ms) / 1000),
+            "event=poll symbols=%d bars=%d articles=%d revised=%d rejected=%d gaps=%d late_s=%.1f"
+            " behind_s=%.1f calls=%d errors=%d took_s=%.1f",
+            *(poll.symbols, poll.bars, poll.articles, poll.revised, poll.rejected, gaps, late_s),
+            *(behind_s, poll.calls, poll.errors, (now_ms - poll.started_ms) / 1000),
         )
 
     def _next_event_ms(self, wait_s: float) -> int:
         now_ms = self._clock.now_ms()
         planned = [now_ms + int(wait_s * 1000) + 1] if self._ready else []
         return min(planned + [at for at, _, _ in self._due[:1]], default=now_ms + 1000)
-
-
-def backoff_s(wait: wait_exponential_jitter, attempt: int) -> float:
-    """Seconds to wait after the `attempt`-th failure in a row."""
-    state = RetryCallState(Retrying(), fn=None, args=(), kwargs={})
-    state.attempt_number = attempt
-    return wait(state)

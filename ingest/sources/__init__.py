@@ -1,7 +1,7 @@
 """Where bars come from: one module a source, one line a source in SOURCES."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Final, Protocol
 
@@ -13,6 +13,9 @@ from ingest.clock import Clock
 # takes seconds.
 SOURCES: Final = {
     "cryptocompare": "ingest.sources.cryptocompare:CryptoCompare",
+    "coindesk": "ingest.sources.coindesk:CoinDesk",
+    "exchange": "ingest.sources.exchange:Exchange",
+    "synthetic": "ingest.sources.synthetic:Synthetic",
 }
 
 
@@ -22,6 +25,11 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """What a bar's `source` says."""
+        ...
+
+    @property
+    def metered(self) -> bool:
+        """Whether its calls count against `ingest.calls_per`."""
         ...
 
     def page_bars(self, interval: str) -> int:
@@ -61,13 +69,18 @@ class SourceOptions:
         return f"SourceOptions(argument={self.argument!r}, base_url={self.base_url!r})"
 
 
-def source_class(name: str) -> Callable[[SourceOptions], Source]:
-    """What makes the source called `name`; raises ConfigurationError where there is none."""
-    try:
-        module, _, attribute = SOURCES[name].partition(":")
-    except KeyError:
+def open_source(name: str, options: SourceOptions) -> Source:
+    """Make the source `name`, or `name:ARGUMENT`; raises ConfigurationError where there is none.
+
+    >>> from ingest.clock import SystemClock
+    >>> open_source("synthetic:7", SourceOptions(clock=SystemClock())).name
+    'synthetic:7'
+    """
+    kind, _, argument = name.partition(":")
+    if kind not in SOURCES:
         raise ConfigurationError(
-            f"ingest.source {name!r} is unknown; there are {', '.join(sorted(SOURCES))}"
-        ) from None
-    made: Callable[[SourceOptions], Source] = getattr(import_module(module), attribute)
+            f"ingest.source {kind!r} is unknown; there are {', '.join(sorted(SOURCES))}, recorded"
+        )
+    module, _, attribute = SOURCES[kind].partition(":")
+    made: Source = getattr(import_module(module), attribute)(replace(options, argument=argument))
     return made

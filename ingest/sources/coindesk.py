@@ -27,6 +27,8 @@ MINUTES_KEPT_MS: Final = 7 * 86_400_000
 class CoinDesk:
     """Bars of one index of CoinDesk's Data API: `coindesk` is cadli, `coindesk:ccix` another."""
 
+    metered = True
+
     def __init__(self, options: SourceOptions) -> None:
         self._clock = options.clock
         self._market = options.argument or MARKET

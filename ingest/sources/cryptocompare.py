@@ -35,6 +35,7 @@ class CryptoCompare:
     """Bars of the index CCCAGG, the paper's source; needs a key since May 2026."""
 
     name = "cryptocompare"
+    metered = True
 
     def __init__(self, options: SourceOptions) -> None:
         self._clock = options.clock

@@ -30,6 +30,8 @@ class Synthetic:
     at any interval, shows the same market. It stands for load, not for how prices behave.
     """
 
+    metered = False
+
     def __init__(self, options: SourceOptions) -> None:
         try:
             self._seed = int(options.argument or 0)

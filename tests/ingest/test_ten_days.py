@@ -1,0 +1,45 @@
+"""Ten simulated days of an API of which a fifth of all answers is wrong."""
+
+from collections.abc import Callable
+
+from conf.errors import ConfigurationError
+from conf.intervals import INTERVAL_MS
+from tests.ingest.market_server import LASTING, PASSING, MarketServer, SimulatedClock, faulty
+from tests.ingest.runs import DAY_MS, START_MS, Run, latest, truth
+
+DAYS = 10
+SYMBOLS = ("BTC-USD", "ETH-USD")
+INTERVALS = ("1m", "5m")
+# A restart looks this far back, 30 hours of minutes: far enough for the longest silence.
+BACKFILL_BARS = 1_800
+
+
+def test_ten_days_of_faults_and_restarts_bring_exactly_the_bars_of_the_good_api(
+    new_run: Callable[..., Run], server: MarketServer, clock: SimulatedClock
+) -> None:
+    server.fault = faulty(7, 0.2, PASSING + LASTING)
+    options = {
+        "symbols": SYMBOLS,
+        "intervals": INTERVALS,
+        "every_s": 7_200,
+        "backfill_bars": BACKFILL_BARS,
+    }
+    end_ms = START_MS + DAYS * DAY_MS
+    while clock.now_ms() < end_ms:
+        try:
+            new_run(**options).until(min(end_ms, clock.now_ms() + DAY_MS))
+        except ConfigurationError:
+            clock.sleep(600)  # a person reads the message and starts it again
+    server.fault = lambda path: None
+    new_run(**options).until(clock.now_ms())
+
+    good: dict = {}
+    for symbol in SYMBOLS:
+        for interval in INTERVALS:
+            first_ms = START_MS - BACKFILL_BARS * INTERVAL_MS[interval]
+            good |= truth(server, symbol, interval, first_ms, clock.now_ms())
+    found = latest(new_run(**options).published())
+    asked = {key for key in good if START_MS <= key[2] < end_ms - 3_600_000}
+    assert set(server.faults) == set(PASSING + LASTING)
+    assert not asked - set(found)
+    assert found == {key: good[key] for key in found}
