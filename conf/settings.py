@@ -66,6 +66,7 @@ class Ingest(Section):
     timeout_s: Annotated[float, Field(gt=0, le=9)] = 8.0
     news_every_s: Annotated[int, Field(ge=0)] = 0
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    base_url: str | None = None
 
 
 class Window(Section):
@@ -82,6 +83,13 @@ class Warehouse(Section):
     dir: str = "warehouse"
     checkpoint_dir: str = "warehouse/_checkpoints"
     reports_dir: str = "reports"
+
+
+class Compaction(Section):
+    """How `jobs/compact.py` keeps the tables small."""
+
+    closed_after_h: Annotated[float, Field(gt=0)] = 2
+    keep_days: Annotated[int, Field(ge=0)] = 0
 
 
 class Stream(Section):
@@ -191,6 +199,7 @@ class Settings(BaseSettings):
     ingest: Ingest = Ingest()
     window: Window = Window()
     warehouse: Warehouse = Warehouse()
+    compaction: Compaction = Compaction()
     stream: Stream = Stream()
     training: Training = Training()
     intervals: Intervals = Intervals()
