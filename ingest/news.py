@@ -3,10 +3,11 @@
 import logging
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from ingest.article import Article, article_record
 from ingest.feed import Digest, Request
+from ingest.sources import NewsSource
 
 log = logging.getLogger(__name__)
 
@@ -14,22 +15,6 @@ log = logging.getLogger(__name__)
 OVERLAP_MS: Final = 6 * 3_600_000
 # A first start, or one after a long time, goes back at most this far.
 BACKFILL_MS: Final = 7 * 86_400_000
-
-
-class NewsSource(Protocol):
-    """Lists a provider's articles, newest first."""
-
-    @property
-    def name(self) -> str:
-        """What an article's `provider` says."""
-        ...
-
-    def fetch(self, to_ms: int) -> list[Article]:
-        """Ask once for the newest articles published at or before `to_ms` (epoch ms).
-
-        At least one. Raises what `Source.fetch` may raise.
-        """
-        ...
 
 
 @dataclass(slots=True)

@@ -69,6 +69,10 @@ class Publisher:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back; everything that `send` returned for is acknowledged."""
         self._drop()
 
     def send(self, records: Iterable[Record]) -> int:
@@ -209,3 +213,18 @@ def _create_topic(admin: Any, topic: str, partitions: int, retention_ms: int) ->
         admin.create_topics({topic: options}, wait_for_metadata=True)
     except TopicAlreadyExistsError:
         log.debug("event=topic_exists topic=%s", topic)  # someone else was faster
+
+
+def check_broker(bootstrap_servers: str, topic: str) -> str:
+    """Ask the broker once whether `topic` is there, and say so; raises BrokerUnavailable."""
+    try:
+        with KafkaAdminClient(
+            bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=5_000
+        ) as admin:
+            there = topic in admin.list_topics()
+    except KafkaError as error:
+        raise BrokerUnavailable(
+            f"Kafka at {bootstrap_servers} can't be used: {type(error).__name__}: {error}"
+            " (kafka.bootstrap_servers)"
+        ) from error
+    return f"broker={bootstrap_servers} topic={topic} {'exists' if there else 'will be created'}"

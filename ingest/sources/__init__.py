@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from conf.errors import ConfigurationError
+from ingest.article import Article
 from ingest.bar import Bar
 from ingest.clock import Clock
 
@@ -16,6 +17,11 @@ SOURCES: Final = {
     "coindesk": "ingest.sources.coindesk:CoinDesk",
     "exchange": "ingest.sources.exchange:Exchange",
     "synthetic": "ingest.sources.synthetic:Synthetic",
+}
+
+NEWS: Final = {
+    "cryptocompare": "ingest.sources.cryptocompare_news:CryptoCompareNews",
+    "coindesk": "ingest.sources.coindesk_news:CoinDeskNews",
 }
 
 
@@ -54,6 +60,22 @@ class Source(Protocol):
         ...
 
 
+class NewsSource(Protocol):
+    """Lists a provider's articles, newest first."""
+
+    @property
+    def name(self) -> str:
+        """What an article's `provider` says."""
+        ...
+
+    def fetch(self, to_ms: int) -> list[Article]:
+        """Ask once for the newest articles published at or before `to_ms` (epoch ms).
+
+        At least one. Raises what `Source.fetch` may raise.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
     """What a source may need; `argument` is what follows the colon of its name."""
@@ -81,6 +103,22 @@ def open_source(name: str, options: SourceOptions) -> Source:
         raise ConfigurationError(
             f"ingest.source {kind!r} is unknown; there are {', '.join(sorted(SOURCES))}, recorded"
         )
-    module, _, attribute = SOURCES[kind].partition(":")
-    made: Source = getattr(import_module(module), attribute)(replace(options, argument=argument))
+    made: Source = _attribute(SOURCES[kind])(replace(options, argument=argument))
+    return made
+
+
+def open_news(name: str, options: SourceOptions) -> NewsSource:
+    """Make the news source that goes with the source `name`; raises ConfigurationError."""
+    kind = name.partition(":")[0]
+    if kind not in NEWS:
+        raise ConfigurationError(
+            f"ingest.news_every_s: {kind} has no news; {' and '.join(sorted(NEWS))} do"
+        )
+    made: NewsSource = _attribute(NEWS[kind])(options)
+    return made
+
+
+def _attribute(place: str) -> Callable[[SourceOptions], Any]:
+    module, _, name = place.partition(":")
+    made: Callable[[SourceOptions], Any] = getattr(import_module(module), name)
     return made

@@ -85,6 +85,12 @@ class Synthetic:
                 open_time + INTERVAL_MS[interval],
             )
 
+    def stream(self, symbol: str, interval: str, first_ms: int, until_ms: int) -> Iterator[Bar]:
+        """Yield the bars with `first_ms <= open_time < until_ms`, made page by page."""
+        length = self.page_bars(interval) * INTERVAL_MS[interval]
+        for start in range(first_ms, until_ms, length):
+            yield from self.bars(symbol, interval, start, min(start + length, until_ms) - 1)
+
     def _closes(self, symbol: str, first: int, count: int) -> list[float]:
         minutes = np.arange(first, first + count, dtype=np.int64)
         key = _key(f"{self._seed}/{symbol}")
@@ -100,6 +106,15 @@ class Synthetic:
         noise = _uniform(_mixed(minutes.astype(np.uint64) ^ np.uint64(_key(f"v/{symbol}"))))
         volumes: list[float] = np.round(-np.log(noise), 6).tolist()
         return volumes
+
+
+def synthetic_symbols(count: int) -> list[str]:
+    """Names for `count` made-up coins.
+
+    >>> synthetic_symbols(2)
+    ['S0001-USD', 'S0002-USD']
+    """
+    return [f"S{number:04}-USD" for number in range(1, count + 1)]
 
 
 def _smooth_noise(minutes: npt.NDArray[np.int64], octave: int, key: int) -> Floats:

@@ -1,0 +1,155 @@
+"""The replaying half of `candlecast ingest`: recorded files, and the synthetic market as a file."""
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from conf.errors import ConfigurationError
+from conf.settings import Ingest, Kafka
+from ingest.bar import Bar
+from ingest.clock import Clock, SystemClock
+from ingest.cursor import bars_since
+from ingest.plan import check_intervals, check_symbols
+from ingest.publish import BarPublisher, ensure_topics
+from ingest.replay import Refusals, between, in_close_order, publish_replay, replay_groups
+from ingest.resume import without_known
+from ingest.sources import SourceOptions
+from ingest.sources.recorded import Recording, read_bars
+from ingest.sources.synthetic import Synthetic
+from jobs.progress import backfill_bar
+
+log = logging.getLogger(__name__)
+
+
+def replay(
+    asked: Ingest,
+    kafka: Kafka,
+    files: list[str],
+    speed: str,
+    from_: str | None,
+    until: str | None,
+    *,
+    again: bool,
+    stopping: threading.Event,
+) -> int:
+    """Publish bars of the past, in the order of their closes; return how many.
+
+    Bars that are on the topic already are left out, so a replay that was killed goes on where it
+    was, unless `again`. Raises ConfigurationError and BrokerUnavailable.
+    """
+    clock = SystemClock(stopping)
+    pace = speed_of(speed)
+    refusals = Refusals(kafka.rejected_topic, clock)
+    series = (
+        recorded_series(files, asked.intervals, epoch_ms(from_), epoch_ms(until), refusals)
+        if asked.source == "recorded"
+        else synthetic_series(asked, clock, epoch_ms(from_), epoch_ms(until))
+    )
+    topics = dict.fromkeys((kafka.bars_topic, kafka.rejected_topic), kafka.partitions)
+    ensure_topics(kafka.bootstrap_servers, topics)
+    bars: Iterable[Bar] = in_close_order(series)
+    if not again:
+        bars = without_known(bars, bars_since(kafka.bootstrap_servers, kafka.bars_topic, 0))
+    with (
+        BarPublisher(kafka.bootstrap_servers, kafka.bars_topic, stopping=stopping) as publisher,
+        backfill_bar("replay", None) as report,
+    ):
+        published = publish_replay(
+            replay_groups(bars, pace, clock),
+            publisher,
+            refusals=refusals,
+            clock=clock,
+            stopping=stopping,
+            report=report,
+        )
+    rejected = sum(refusals.reasons.values())
+    log.info("event=replayed series=%d bars=%d rejected=%d", len(series), published, rejected)
+    return published
+
+
+def recorded_series(
+    files: Sequence[str],
+    intervals: Sequence[str],
+    first_ms: int | None,
+    until_ms: int | None,
+    refusals: Refusals,
+) -> list[Iterable[Bar]]:
+    """The bars of each file, given as SYMBOL=PATH, all of one interval."""
+    if not files:
+        raise ConfigurationError("--source recorded needs at least one --file SYMBOL=PATH")
+    if len(intervals) != 1:
+        raise ConfigurationError("--source recorded takes one --interval, that of its files")
+    recordings = [recording(text, intervals[0]) for text in files]
+    check_symbols([item.symbol for item in recordings], {})
+    return [
+        between(
+            read_bars(item.path, item.symbol, item.interval, on_refused=refusals),
+            first_ms,
+            until_ms,
+        )
+        for item in recordings
+    ]
+
+
+def synthetic_series(
+    asked: Ingest, clock: Clock, first_ms: int | None, until_ms: int | None
+) -> list[Iterable[Bar]]:
+    """Each symbol's made-up bars at each of its intervals."""
+    kind, _, seed = asked.source.partition(":")
+    if kind != "synthetic":
+        raise ConfigurationError(f"--until is for recorded and synthetic bars, not {asked.source}")
+    if first_ms is None or until_ms is None or first_ms >= until_ms:
+        raise ConfigurationError("a synthetic replay needs --from and a later --until")
+    market = Synthetic(SourceOptions(clock=clock, argument=seed))
+    check_symbols(asked.symbols, asked.intervals_of)
+    return [
+        market.stream(symbol, interval, first_ms, until_ms)
+        for symbol in asked.symbols
+        for interval in check_intervals(symbol, asked.intervals_of.get(symbol, asked.intervals))
+    ]
+
+
+def recording(text: str, interval: str) -> Recording:
+    """Read `SYMBOL=PATH`.
+
+    >>> recording("BTC-USD=bars.csv.gz", "1m").symbol
+    'BTC-USD'
+    """
+    symbol, separator, path = text.partition("=")
+    if not separator or not path:
+        raise ConfigurationError(f"--file {text!r} must look like SYMBOL=PATH")
+    return Recording(Path(path), symbol, interval)
+
+
+def speed_of(text: str) -> float | None:
+    """`max` is None; otherwise how many times as fast as it happened.
+
+    >>> speed_of("60"), speed_of("max")
+    (60.0, None)
+    """
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise ConfigurationError(f"--speed {text!r} must be 'max' or a number above 0")
+    return speed
+
+
+def epoch_ms(text: str | None) -> int | None:
+    """ISO time to epoch milliseconds; without a zone it is UTC.
+
+    >>> epoch_ms("2017-12-26")
+    1514246400000
+    """
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is no ISO time such as 2017-12-26T00:00") from error
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)

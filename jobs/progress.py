@@ -1,0 +1,55 @@
+"""The progress bar of a backfill: how much of how much, how fast, how long still."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+Advance = Callable[[int], None]
+
+
+class RateColumn(ProgressColumn):
+    """Bars a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate, once there is one."""
+        return Text(f"{task.speed:,.0f} bars/s" if task.speed else "", style="cyan")
+
+
+@contextmanager
+def backfill_bar(title: str, total: int | None) -> Iterator[Advance]:
+    """Show a bar on a terminal while the block runs, and nothing anywhere else.
+
+    Yields what is to be told of every few bars more; `total` None where nobody knows it. The bar
+    goes once it is full: what comes after is live.
+    """
+    if not sys.stderr.isatty() or total == 0:
+        yield lambda bars: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=total)
+
+        def advance(bars: int) -> None:
+            progress.advance(task, bars)
+            if total is not None and progress.tasks[0].completed >= total:
+                progress.stop()
+
+        yield advance
