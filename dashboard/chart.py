@@ -1,0 +1,118 @@
+"""The chart: candles, what was predicted for them, and the path ahead with its interval."""
+
+from typing import Final
+
+import pandas as pd
+import plotly.graph_objects as go
+
+# Legible on white and on black, and told apart without red and green.
+UP: Final = "#2a9d8f"
+DOWN: Final = "#d1495b"
+PREDICTED: Final = "#e09f3e"
+BAND: Final = "rgba(224, 159, 62, 0.18)"
+PATH: Final = "#5e7ce2"
+PATH_BAND: Final = "rgba(94, 124, 226, 0.25)"
+HEIGHT: Final = 460
+TIMES: Final = ("open_time", "close_time", "as_of", "target_time")
+
+
+def price_chart(
+    candles: pd.DataFrame, predictions: pd.DataFrame, horizon: int, zone: str
+) -> go.Figure:
+    """Draw one series; times of both tables are UTC without a zone and are shown in `zone`.
+
+    Predicted prices stand at their target time, so that they lie over the close that they meant.
+    """
+    candles, predictions = in_zone(candles, zone), in_zone(predictions, zone)
+    figure = go.Figure()
+    _add_candles(figure, candles)
+    _add_past(figure, predictions[predictions["horizon"] == horizon], horizon)
+    _add_path(figure, newest_path(predictions))
+    figure.update_layout(
+        height=HEIGHT,
+        margin={"l": 4, "r": 4, "t": 8, "b": 4},
+        xaxis={"rangeslider": {"visible": False}, "title": zone},
+        yaxis={"side": "right", "tickformat": ",.6~g", "automargin": True},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        hovermode="x",
+        dragmode="pan",
+        uirevision="kept",  # a refresh must not undo a zoom
+    )
+    return figure
+
+
+def in_zone(table: pd.DataFrame, zone: str) -> pd.DataFrame:
+    """The times of a table on the clocks of `zone`, without a zone: Plotly knows none."""
+    table = table.copy()
+    for name in set(TIMES) & set(table.columns):
+        times = pd.to_datetime(table[name])
+        table[name] = times.dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+    return table
+
+
+def newest_path(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The prediction at every horizon from the newest bar that was predicted from."""
+    if predictions.empty:
+        return predictions
+    newest = predictions[predictions["as_of"] == predictions["as_of"].max()]
+    latest = newest.sort_values("predicted_at").drop_duplicates("horizon", keep="last")
+    path: pd.DataFrame = latest.sort_values("horizon")
+    return path
+
+
+def _add_candles(figure: go.Figure, candles: pd.DataFrame) -> None:
+    figure.add_candlestick(
+        x=candles["open_time"],
+        open=candles["open"],
+        high=candles["high"],
+        low=candles["low"],
+        close=candles["close"],
+        name="price",
+        increasing={"line": {"color": UP, "width": 1}},
+        decreasing={"line": {"color": DOWN, "width": 1}},
+    )
+    figure.add_scatter(
+        x=candles["close_time"],
+        y=candles["close"],
+        name="actual close",
+        line={"color": "#8d99ae", "width": 1},
+        hoverinfo="skip",
+    )
+
+
+def _add_past(figure: go.Figure, made: pd.DataFrame, horizon: int) -> None:
+    _add_band(figure, made["target_time"], made["lower"], made["upper"], BAND, "interval")
+    figure.add_scatter(
+        x=made["target_time"],
+        y=made["predicted_close"],
+        name=f"predicted {horizon} ahead",
+        line={"color": PREDICTED, "width": 1.5},
+        hovertemplate="%{y:,.6~g}",
+    )
+
+
+def _add_path(figure: go.Figure, path: pd.DataFrame) -> None:
+    if path.empty:
+        return
+    start = path.iloc[0]
+    times = [start["as_of"], *path["target_time"]]
+    lower, upper = ([start["last_close"], *path[name]] for name in ("lower", "upper"))
+    _add_band(figure, times, lower, upper, PATH_BAND, "interval ahead")
+    figure.add_scatter(
+        x=times,
+        y=[start["last_close"], *path["predicted_close"]],
+        name="ahead",
+        mode="lines+markers",
+        line={"color": PATH, "width": 2, "dash": "dot"},
+        marker={"size": 8},
+        hovertemplate="%{y:,.6~g}",
+    )
+
+
+def _add_band(
+    figure: go.Figure, times: object, lower: object, upper: object, colour: str, name: str
+) -> None:
+    line = {"width": 0}
+    shared = {"x": times, "mode": "lines", "line": line, "hoverinfo": "skip"}
+    figure.add_scatter(**shared, y=upper, showlegend=False)
+    figure.add_scatter(**shared, y=lower, fill="tonexty", fillcolor=colour, name=name)

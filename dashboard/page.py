@@ -1,0 +1,228 @@
+"""The page, run by Streamlit: what is predicted, how sure, was it right, is it running?
+
+Streamlit runs this file from top to bottom for every open page; what is costly is shared
+(`Sources`), and the parts that change are fragments, which run again by themselves.
+"""
+
+from typing import Any, Final
+
+import pandas as pd
+import streamlit as st
+
+from conf.intervals import INTERVAL_MS
+from conf.settings import load_settings
+from dashboard import empty
+from dashboard.chart import price_chart
+from dashboard.health import Health, read_health
+from dashboard.scores import LEGEND, shown_board, styled
+from dashboard.sources import Sources
+
+RANGES: Final = {"1 h": 1, "3 h": 3, "12 h": 12, "1 d": 24, "7 d": 168, "30 d": 720, "all": 0}
+SPANS: Final = ("1h", "24h", "7d", "all")
+REFRESH_S: Final = load_settings().dashboard.refresh_s
+SLOW_REFRESH_S: Final = 5 * REFRESH_S
+HOUR_MS: Final = 3_600_000
+
+
+@st.cache_resource
+def sources() -> Sources:
+    """What all pages share; lives as long as the server."""
+    return Sources.open(load_settings())
+
+
+@st.cache_data(ttl=REFRESH_S / 2, max_entries=64, show_spinner=False)
+def read_range(
+    symbol: str, interval: str, since_ms: int, bars: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Candles and predictions; twenty pages of one series ask once."""
+    shared = sources()
+    candles = shared.tables.candles(symbol, interval, since_ms, bars)
+    return candles, shared.predictions(symbol, interval, since_ms, bars)
+
+
+@st.cache_data(ttl=REFRESH_S / 2, show_spinner=False)
+def health() -> Health:
+    """The health of all that runs; every page shows the same."""
+    return read_health(sources())
+
+
+def main() -> None:
+    """Lay the page out."""
+    st.set_page_config(
+        page_title="Candlecast", page_icon=":material/candlestick_chart:", layout="wide"
+    )
+    st.title("Candlecast", anchor=False)
+    st.caption("Predictions of cryptocurrency prices, checked against what came. No advice.")
+    series = sources().series()
+    if not series:
+        waiting()
+        return
+    with st.container(key="choices"):
+        columns = st.columns(5)
+        symbol = columns[0].selectbox("Symbol", sorted({s for s, _ in series}))
+        intervals = [i for i in INTERVAL_MS if (symbol, i) in series]
+        interval = columns[1].selectbox("Interval", intervals)
+        horizons = load_settings().training.horizons
+        horizon = columns[2].selectbox("Horizon (bars)", horizons)
+        span = columns[3].selectbox("Range", list(RANGES), index=2)
+        clock = columns[4].selectbox("Times", ["UTC", "local"])
+    zone = "UTC" if clock == "UTC" else st.context.timezone or "UTC"
+    live(symbol, interval, horizon, span, zone, len(series))
+    scoreboard()
+    models(zone)
+    running()
+
+
+@st.fragment(run_every=REFRESH_S)
+def waiting() -> None:
+    """The page before there is any bar; becomes the whole page by itself."""
+    if sources().series():
+        st.rerun(scope="app")
+    empty.no_bars(sources().newest.state, load_settings().kafka.bootstrap_servers)
+
+
+@st.fragment(run_every=REFRESH_S)
+def live(symbol: str, interval: str, horizon: int, span: str, zone: str, known: int) -> None:
+    """The newest prediction in figures, and the chart."""
+    shared = sources()
+    series = shared.tables.series()
+    if len(shared.series()) > known:
+        st.rerun(scope="app")
+    newest = series.get((symbol, interval), 0)
+    hours = RANGES[span]
+    since = max(0, newest - hours * HOUR_MS) if hours else 0
+    bars = hours * HOUR_MS // INTERVAL_MS[interval] if hours else 10**6
+    candles, predictions = read_range(symbol, interval, since, bars)
+    if candles.empty and predictions.empty:
+        empty.nothing_in_range(symbol, interval, span)
+        return
+    figures(candles, predictions[predictions["horizon"] == horizon], interval, zone)
+    with st.container(key="chart"):
+        st.plotly_chart(
+            price_chart(candles, predictions, horizon, zone),
+            key=f"chart {symbol} {interval}",
+            config={"displaylogo": False, "scrollZoom": True, "displayModeBar": False},
+        )
+    if predictions.empty:
+        empty.no_predictions(bool(shared.registry.champion(interval)), interval, span)
+    if shared.newest.state != "connected":
+        empty.no_topic(shared.newest.state, load_settings().kafka.bootstrap_servers)
+
+
+def figures(candles: pd.DataFrame, made: pd.DataFrame, interval: str, zone: str) -> None:
+    """The newest bar and the newest prediction of the chosen horizon."""
+    columns = st.container(key="figures").columns(4)
+    if not candles.empty:
+        bar = candles.iloc[-1]
+        columns[0].metric("Last close", f"{bar['close']:,.6g}")
+        columns[0].caption(f"bar until {shown_time(bar['close_time'], zone)}")
+    if made.empty:
+        return
+    row = made.sort_values(["as_of", "predicted_at"]).iloc[-1]
+    change = row["predicted_close"] / row["last_close"] - 1
+    columns[1].metric("Predicted", f"{row['predicted_close']:,.6g}", f"{change:+.3%}", "off")
+    columns[1].caption(f"for {shown_time(row['target_time'], zone)}, by {row['model_version']}")
+    columns[2].metric(
+        f"{row['coverage']:.0%} interval", f"{row['lower']:,.6g} to {row['upper']:,.6g}"
+    )
+    columns[2].caption(f"{(row['upper'] - row['lower']) / row['last_close']:.3%} of the price wide")
+    columns[3].metric("Target time", shown_time(row["target_time"], zone))
+    columns[3].caption(f"{row['horizon']} x {interval} after {shown_time(row['as_of'], zone)}")
+
+
+def shown_time(time: Any, zone: str) -> str:
+    """A UTC time on the clocks of `zone`, to the minute."""
+    return f"{pd.Timestamp(time).tz_localize('UTC').tz_convert(zone):%Y-%m-%d %H:%M}"
+
+
+@st.fragment(run_every=SLOW_REFRESH_S)
+def scoreboard() -> None:
+    """How good the predictions were; live ones and backfilled ones apart."""
+    st.subheader("Was it right?", anchor=False)
+    board = sources().board.scores()
+    if board is None:
+        st.info("The scores are being computed.")
+        return
+    if board.empty:
+        empty.nothing_scored()
+        return
+    columns = st.columns(2)
+    span = columns[0].segmented_control("Over", SPANS, default="24h", key="span") or "24h"
+    has_live = bool((~board["backfilled"].astype(bool)).any())
+    made = columns[1].segmented_control(
+        "Predictions", ["live", "backfilled"], default="live" if has_live else "backfilled"
+    )
+    shown = shown_board(board, span, made == "backfilled")
+    with st.container(key="scoreboard"):
+        if shown.empty:
+            st.info(f"No {made} prediction has come to its target time in this span.")
+        else:
+            st.dataframe(styled(shown), hide_index=True)
+    st.caption(f"{LEGEND} Backfilled: made after their target time had passed.")
+
+
+@st.fragment(run_every=SLOW_REFRESH_S)
+def models(zone: str) -> None:
+    """The models, what was decided about them and why, and whether their world has changed."""
+    st.subheader("Models", anchor=False)
+    registered, decided = sources().models(), sources().decisions()
+    if not registered:
+        empty.no_model()
+        return
+    rows = [
+        {
+            "model": model.version,
+            "state": "in service" if model.is_champion else "",
+            "registered": shown_time(pd.Timestamp(model.registered_at, unit="ms"), zone),
+            "reason": model.tags.get("reason", ""),
+        }
+        for model in registered
+    ]
+    with st.container(key="models"):
+        st.dataframe(pd.DataFrame(rows), hide_index=True)
+    if decided:
+        st.markdown("**Decisions of the gate**")
+        st.dataframe(pd.DataFrame(decided), hide_index=True)
+    drift = sources().board.drift()
+    if not drift.empty:
+        st.markdown("**Drift against the training range** (population stability index)")
+        st.dataframe(drift.drop(columns="checked_at").round(3), hide_index=True)
+
+
+@st.fragment(run_every=REFRESH_S)
+def running() -> None:
+    """Whether everything runs."""
+    st.subheader("Is it running?", anchor=False)
+    now = health()
+    columns = st.container(key="health").columns(4)
+    columns[0].metric("Last bar", age(now.last_bar_age_s))
+    columns[1].metric("Last prediction", age(now.last_prediction_age_s))
+    lag = "-" if now.lag_records is None else f"{now.lag_records:,.0f} records"
+    columns[2].metric("Lag", lag)
+    seconds = "-" if now.micro_batch_seconds is None else f"{now.micro_batch_seconds:.2f} s"
+    columns[3].metric("Micro-batch", seconds)
+    answers = "answers" if now.stream_answers else "does not answer"
+    st.caption(f"Broker: {now.broker}. The stream {answers} ({sources().metrics_url}).")
+    counts = [
+        {"what": "skipped in 24 h", "reason": reason, "count": count}
+        for reason, count in now.skipped.items()
+    ]
+    counts += [
+        {"what": f"rejected ({now.rejected:,} in all)", "reason": reason, "count": count}
+        for reason, count in now.rejections.items()
+    ]
+    if counts:
+        st.dataframe(pd.DataFrame(counts), hide_index=True)
+
+
+def age(seconds: float | None) -> str:
+    """How long ago, in the unit that fits."""
+    if seconds is None:
+        return "none yet"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+main()

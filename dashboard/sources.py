@@ -1,0 +1,87 @@
+"""What every open page shares: one reader of the topics, one of the tables, one scoreboard."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from conf.settings import Settings
+from dashboard.board import Board
+from dashboard.newest import NewestMessages, Row, Series
+from dashboard.tables import Tables
+from jobs.metrics import Samples, read_metrics
+from model.decisions import decisions
+from model.registry import RegisteredModel, Registry
+
+IDENTITY = ["as_of", "horizon", "model_version"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the page and the API read from; nothing here can change anything."""
+
+    warehouse_dir: Path
+    tables: Tables
+    newest: NewestMessages
+    board: Board
+    registry: Registry
+    metrics_url: str
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Sources":
+        """Start the reader of the topics and the scoreboard."""
+        kafka, folder = settings.kafka, Path(settings.warehouse.dir)
+        stream = settings.stream
+        return cls(
+            folder,
+            Tables(folder),
+            NewestMessages(
+                kafka.bootstrap_servers, kafka.predictions_topic, kafka.rejected_topic
+            ).start(),
+            Board(folder).start(),
+            Registry(settings.registry.tracking_uri, settings.registry.artifact_dir),
+            f"http://{stream.metrics_host}:{stream.metrics_port}/metrics",
+        )
+
+    def close(self) -> None:
+        """End both threads."""
+        self.newest.stop()
+        self.board.stop()
+
+    def series(self) -> list[Series]:
+        """Every series that has bars or predictions."""
+        return sorted(self.tables.series().keys() | self.newest.series())
+
+    def predictions(self, symbol: str, interval: str, since_ms: int, bars: int) -> pd.DataFrame:
+        """Predictions of the tables and, where newer, of the topic; a row each, ascending."""
+        stored = self.tables.predictions(symbol, interval, since_ms, bars)
+        fresh = as_frame(self.newest.predictions(symbol, interval), list(stored.columns))
+        after = pd.Timestamp(0) if stored.empty else stored["as_of"].max()
+        fresh = fresh[fresh["as_of"] >= max(after, pd.Timestamp(since_ms, unit="ms"))]
+        if fresh.empty:
+            return stored
+        both = fresh if stored.empty else pd.concat([stored, fresh], ignore_index=True)
+        return both.drop_duplicates(IDENTITY).sort_values(["as_of", "horizon"])
+
+    def models(self) -> list[RegisteredModel]:
+        """Every registered model, newest first."""
+        return self.registry.models()
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Every decision about a champion, newest first."""
+        return decisions(self.warehouse_dir / "promotions")[::-1]
+
+    def stream_metrics(self) -> Samples | None:
+        """The stream's own figures, or None where it does not answer."""
+        return read_metrics(self.metrics_url)
+
+
+def as_frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:
+    """Messages of the topic with the columns of the table; times become UTC without a zone."""
+    frame = pd.DataFrame(rows, columns=columns)
+    for name in ("as_of", "target_time", "predicted_at"):
+        frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms").astype(
+            "datetime64[us]"
+        )
+    return frame

@@ -1,0 +1,156 @@
+"""What the page asks of the Parquet tables, through DuckDB and the views of `sql/`.
+
+Thirty days of minutes are 43,000 folders a table until they are compacted. A bar can't be written
+before it has closed, so that a range of time needs only folders changed since its beginning: of
+these alone the names are handed to DuckDB.
+"""
+
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pandas as pd
+
+from conf.intervals import INTERVAL_MS
+from jobs.sql import TABLES, open_duckdb
+
+Series = tuple[str, str]  # symbol, interval
+
+# Folders looked into at a time for series not seen yet.
+SERIES_STEP: Final = 200
+# More candles than these are a smear on any screen: neighbours are drawn as one.
+MAX_CANDLES: Final = 1_500
+
+_SERIES: Final = "SELECT symbol, interval, epoch_ms(max(open_time)) FROM bars_raw GROUP BY ALL"
+_CANDLES: Final = """
+SELECT min(open_time) AS open_time, arg_min(open, open_time) AS open, max(high) AS high,
+       min(low) AS low, arg_max(close, open_time) AS close, max(close_time) AS close_time,
+       sum(base_volume) AS base_volume
+FROM bars
+WHERE symbol = $symbol AND interval = $interval AND open_time >= make_timestamp($since * 1000)
+GROUP BY epoch_ms(open_time) // $step ORDER BY 1
+"""
+_PREDICTIONS: Final = """
+SELECT symbol, interval, as_of, horizon, target_time, last_close, predicted_close, lower, upper,
+       coverage, model_version, predicted_at
+FROM predictions
+WHERE symbol = $symbol AND interval = $interval AND as_of >= make_timestamp($since * 1000)
+  AND epoch_ms(as_of) % $step = 0
+ORDER BY as_of, horizon
+"""
+_SKIPPED: Final = "SELECT reason, count(*) AS bars FROM skipped GROUP BY reason ORDER BY 2 DESC"
+
+
+@dataclass
+class Folders:
+    """The committed folders of one table, each looked at once: they never change, only go."""
+
+    path: Path
+    _changed_at: dict[str, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def refresh(self) -> dict[str, float]:
+        """Folder names with the time they were written, unix seconds."""
+        with self._lock:
+            try:
+                with os.scandir(self.path) as entries:
+                    names = {e.name: e for e in entries if e.name.startswith("batch=")}
+            except FileNotFoundError:
+                names = {}
+            known = {n: at for n, at in self._changed_at.items() if n in names}
+            for name in names.keys() - known.keys():
+                try:
+                    known[name] = names[name].stat().st_mtime
+                except FileNotFoundError:
+                    continue
+            self._changed_at = known
+            return known
+
+    def since(self, time_ms: float) -> list[str]:
+        """Patterns of the files that can hold rows from `time_ms` (epoch ms) on."""
+        found = self.refresh().items()
+        return [f"{self.path}/{name}/*.parquet" for name, at in found if at * 1000 >= time_ms]
+
+
+class Tables:
+    """Reads the warehouse for the page; each query has a connection and a moment of its own."""
+
+    def __init__(self, warehouse_dir: Path, threads: int = 2) -> None:
+        self._dir = warehouse_dir
+        self._threads = threads
+        self._folders = {
+            table: Folders(warehouse_dir / table) for table in ("bars", "predictions", "skipped")
+        }
+        self._series: dict[Series, int] = {}
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    def series(self) -> dict[Series, int]:
+        """Every series with the open time (epoch ms) of its newest bar; recent folders first.
+
+        A long history is looked through in steps, one a call.
+        """
+        with self._lock:
+            folders = self._folders["bars"].refresh()
+            fresh = sorted(folders.keys() - self._seen, key=lambda n: -folders[n])[:SERIES_STEP]
+            if fresh:
+                files = [f"{self._dir}/bars/{name}/*.parquet" for name in fresh]
+                for symbol, interval, newest in self._rows({"bars": files}, _SERIES):
+                    known = self._series.get((symbol, interval), 0)
+                    self._series[symbol, interval] = max(known, newest)
+                self._seen |= set(fresh)
+            return dict(self._series)
+
+    def candles(self, symbol: str, interval: str, since_ms: int, bars: int) -> pd.DataFrame:
+        """Candles from `since_ms` on, of one bar or, where there are very many, of several."""
+        files = self._folders["bars"].since(since_ms)
+        step = INTERVAL_MS[interval] * max(1, -(-bars // MAX_CANDLES))
+        return self._frame({"bars": files}, _CANDLES, symbol, interval, since_ms, step)
+
+    def predictions(self, symbol: str, interval: str, since_ms: int, bars: int) -> pd.DataFrame:
+        """Predictions made from `since_ms` on, thinned out as the candles are."""
+        files = self._folders["predictions"].since(since_ms)
+        step = INTERVAL_MS[interval] * max(1, -(-bars // MAX_CANDLES))
+        return self._frame({"predictions": files}, _PREDICTIONS, symbol, interval, since_ms, step)
+
+    def skipped(self, since_ms: int) -> dict[str, int]:
+        """Bars without a prediction by reason, of what was written since `since_ms`."""
+        files = self._folders["skipped"].since(since_ms)
+        return dict(self._rows({"skipped": files}, _SKIPPED))
+
+    def written_at(self, table: str) -> float | None:
+        """When a table last grew, unix seconds; None while it is empty."""
+        return max(self._folders[table].refresh().values(), default=None)
+
+    def _frame(
+        self,
+        files: dict[str, list[str]],
+        query: str,
+        symbol: str,
+        interval: str,
+        since: int,
+        step: int,
+    ) -> pd.DataFrame:
+        values = {"symbol": symbol, "interval": interval, "since": since, "step": step}
+        found: pd.DataFrame = self._retry(files, lambda c: c.execute(query, values).df())
+        return found
+
+    def _rows(self, files: dict[str, list[str]], query: str) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self._retry(files, lambda c: c.execute(query).fetchall())
+        return rows
+
+    def _retry(self, files: dict[str, list[str]], ask: Any) -> Any:
+        try:
+            return self._ask(files, ask)
+        except duckdb.IOException:
+            # A folder was compacted or dropped between listing and reading it.
+            left = {t: [f for f in fs if Path(f).parent.exists()] for t, fs in files.items()}
+            return self._ask(left, ask)
+
+    def _ask(self, files: dict[str, list[str]], ask: Any) -> Any:
+        none: dict[str, list[str]] = {table: [] for table in TABLES}
+        with open_duckdb(self._dir, none | files, self._threads) as connection:
+            return ask(connection)

@@ -1,0 +1,77 @@
+"""`candlecast export`: rows of a table or view into a file, for other tools."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from conf.errors import ConfigurationError
+from conf.settings import load_settings
+from jobs.sql import open_duckdb
+
+FORMATS: Final = {
+    "csv": "CSV, HEADER",
+    "parquet": "PARQUET, COMPRESSION zstd",
+    "json": "JSON, ARRAY",
+}
+# What a range of time means in each of them.
+TIME_OF: Final = {
+    "bars": "open_time",
+    "predictions": "as_of",
+    "scored": "target_time",
+    "skipped": "as_of",
+}
+
+
+def export(
+    symbol: Annotated[str | None, typer.Option(help="BTC-USD; all if not given")] = None,
+    table: Annotated[str, typer.Option(help=", ".join(TIME_OF))] = "predictions",
+    from_: Annotated[datetime | None, typer.Option("--from", help="UTC, inclusive")] = None,
+    to: Annotated[datetime | None, typer.Option(help="UTC, exclusive")] = None,
+    format_: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "csv",
+    out: Annotated[Path | None, typer.Option(help="default: TABLE.FORMAT in this folder")] = None,
+) -> None:
+    """Write rows of the warehouse as CSV, Parquet or JSON; times in UTC."""
+    if format_ not in FORMATS or table not in TIME_OF:
+        raise ConfigurationError(
+            f"--format {format_} --table {table}: formats are {', '.join(FORMATS)}, "
+            f"tables {', '.join(TIME_OF)}"
+        )
+    file = out or Path(f"{table}.{format_}")
+    rows = export_rows(load_settings().warehouse.dir, table, file, format_, symbol, from_, to)
+    typer.echo(f"{rows:,} rows of {table} in {file}")
+
+
+def export_rows(
+    warehouse_dir: str | Path,
+    table: str,
+    file: Path,
+    form: str,
+    symbol: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> int:
+    """Write the chosen rows to `file` in order of time and symbol; returns how many.
+
+    `since` is included, `until` is not. A time without a zone is UTC.
+    """
+    time = TIME_OF[table]
+    query = (
+        f"SELECT * FROM {table} WHERE ($symbol IS NULL OR symbol = $symbol) "
+        f"AND ($since IS NULL OR {time} >= $since) AND ($until IS NULL OR {time} < $until) "
+        f"ORDER BY {time}, symbol, interval"
+    )
+    values = {"symbol": symbol, "since": _utc(since), "until": _utc(until)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    target = str(file).replace("'", "''")
+    with open_duckdb(warehouse_dir) as connection:
+        done = connection.execute(f"COPY ({query}) TO '{target}' (FORMAT {FORMATS[form]})", values)
+        (count,) = done.fetchall()[0]
+    return int(count)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    if time is None or time.tzinfo is None:
+        return time
+    return time.astimezone(UTC).replace(tzinfo=None)
