@@ -105,12 +105,12 @@ class Training(Section):
     """How a model is trained; the learning rate is the paper's."""
 
     horizons: list[PositiveInt] = [1, 5, 15]
-    units: PositiveInt = 32
+    units: PositiveInt = 16
     members: PositiveInt = 4
     learning_rate: PositiveFloat = 0.01
     max_epochs: PositiveInt = 30
     patience: PositiveInt = 4
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = 64
     validation_share: Share = 0.2
     test_share: Share = 0.15
     seed: int = 7
@@ -127,7 +127,7 @@ class Evaluation(Section):
     """Walk-forward evaluation; see docs/model.md for why so."""
 
     folds: PositiveInt = 5
-    first_train_share: Share = 0.5
+    first_train_share: Share = 0.7
     coverage_share: Share = 0.15
 
 

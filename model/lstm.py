@@ -60,6 +60,9 @@ class History:
     validation_loss: tuple[float, ...]
 
 
+# A short series is cut into at least so many steps an epoch.
+MIN_BATCHES = 8
+
 EpochDone = Callable[[int, float, float], None]
 
 
@@ -242,7 +245,7 @@ def _forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
 def _batches(train: Sequences, shape: Shape, fit: FitSettings) -> tf.data.Dataset:
     """Shuffled anew each epoch; sequences that fill no batch wait for the next epoch."""
     data = tf.data.Dataset.from_tensor_slices(_for_members(train, shape))
-    size = min(fit.batch_size, len(train))
+    size = min(fit.batch_size, max(1, len(train) // MIN_BATCHES))
     return data.shuffle(len(train), seed=fit.seed).batch(size, drop_remainder=True)
 
 

@@ -20,7 +20,7 @@ from model.dataset import Span, Windows, embargo_bars, joined, sequences_of, win
 from model.features import FEATURE_NAMES, MIN_LOOKBACK, sequence_steps
 from model.forecast import run_graph
 from model.intervals import conformal_half_width
-from model.linear import fit_linear, out_of_fold_outputs
+from model.linear import fit_linear, flat_features, out_of_fold_outputs
 from model.lstm import EpochDone, FitSettings, History, Shape, fit_members, save_keras
 from model.onnx_export import export_onnx
 from model.series import Series
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 # Few windows decide the gain: one jump of the price shall not.
 GAIN_TARGET_LIMIT: Final = 3.0
+MAX_GAIN: Final = 1.5
 
 
 @dataclass(frozen=True)
@@ -161,52 +162,85 @@ def _with_fitted_gain(
     validation: Windows,
     bar_ms: int,
 ) -> tuple[NetworkWeights, Floats]:
-    """Shrink both paths by one gain, and give the linear path the newest bars too.
+    """Mix the paths, shrink the mixture, and give the linear path the newest bars too.
 
     The validation part alone is too short to tell a small skill from none. The linear path, fitted
     without a stretch of the training part, says on that stretch how much of such forecasts comes
     true. Returns the network, and its outputs (n_windows, n_horizons) on the validation part before
     the linear path has seen it.
     """
-    steps = sequence_steps(settings.lookback)
-    mean = run_graph(export_onnx(weights, steps), validation.features)
     embargo_ms = embargo_bars(settings.lookback, settings.horizons) * bar_ms
     earlier = out_of_fold_outputs(train, window_weights(train.scale), embargo_ms)
-    forecasts = np.concatenate([earlier, mean])
-    targets = np.concatenate([train.targets, validation.targets])
-    gain = np.array(
-        [
-            fit_gain(forecasts[:, index], targets[:, index], overlap=horizon)
-            for index, horizon in enumerate(settings.horizons)
-        ]
-    )
-    shrunk = gain.astype(np.float32)
+    network, linear = _paths(weights, validation)
+    gains = []
+    for index, overlap in enumerate(settings.horizons):
+        came = validation.targets[:, index]
+        share = fit_share(network[:, index], linear[:, index], came, overlap)
+        mixed = share * network[:, index] + (1 - share) * linear[:, index]
+        forecasts = np.concatenate([earlier[:, index], mixed])
+        gain = fit_gain(forecasts, np.concatenate([train.targets[:, index], came]), overlap)
+        gains.append((gain * share, gain * (1 - share)))
     both = joined(train, validation)
+    network_gain, linear_gain = np.array(gains).T
     fitted = NetworkWeights(
         weights.members,
         fit_linear(both, window_weights(both.scale)),
-        weights.network_gain * shrunk,
-        weights.linear_gain * shrunk,
+        network_gain.astype(np.float32),
+        linear_gain.astype(np.float32),
     )
-    return fitted, mean * gain
+    return fitted, network * network_gain + linear * linear_gain
+
+
+def _paths(weights: NetworkWeights, windows: Windows) -> tuple[Floats, Floats]:
+    """What the LSTMs and what the linear path say, each (n_windows, n_horizons)."""
+    ones, zeros = np.ones_like(weights.network_gain), np.zeros_like(weights.network_gain)
+    steps = windows.features.shape[1]
+    network = run_graph(export_onnx(weights.with_gains(ones, zeros), steps), windows.features)
+    return network, (flat_features(windows.features) @ weights.linear_kernel).astype(float)
+
+
+def fit_share(network: Floats, linear: Floats, targets: Floats, overlap: int) -> float:
+    """The share of the LSTMs in the mixture: a half, unless the windows clearly say otherwise.
+
+    The least-squares share, drawn to a half by its own noise as in `fit_gain`, within 0..1.
+
+    >>> noise = np.random.default_rng(1).normal(size=(2, 1000))
+    >>> fit_share(noise[0], noise[1], noise[0], overlap=1)
+    1.0
+    >>> abs(fit_share(noise[0], noise[1], noise.sum(axis=0), overlap=1) - 0.5) < 0.05
+    True
+    """
+    clipped = np.clip(targets, -GAIN_TARGET_LIMIT, GAIN_TARGET_LIMIT)
+    beyond = network - linear
+    from_half, variance = _least_squares(beyond, clipped - (network + linear) / 2, overlap)
+    return min(1.0, max(0.0, 0.5 + _shrunk(from_half, variance)))
 
 
 def fit_gain(forecast: Floats, targets: Floats, overlap: int) -> float:
-    """How much of a forecast to believe: least squares, shrunk by its own noise, within 0..1.
+    """How much of a forecast to believe: least squares, shrunk by its own noise, never negative.
 
     A gain `g` with standard error `s` becomes `g * (1 - s^2 / g^2)`, or 0 where that is negative
     (positive-part James-Stein): a forecast that can't be told from chance is not made. `overlap` is
-    how many windows share a bar of their targets: so many fewer are independent.
+    how many windows share a bar of their targets: so many fewer are independent. Fitting to clipped
+    targets makes forecasts too small rather than too large, so that a gain may exceed 1.
 
     >>> fit_gain(np.array([1.0, -1.0, 2.0]), np.array([0.5, -0.5, 1.0]), overlap=1)
     0.5
     """
     clipped = np.clip(targets, -GAIN_TARGET_LIMIT, GAIN_TARGET_LIMIT)
-    power = float(np.sum(forecast**2))
+    gain, variance = _least_squares(forecast, clipped, overlap)
+    return min(MAX_GAIN, max(0.0, _shrunk(gain, variance)))
+
+
+def _least_squares(inputs: Floats, targets: Floats, overlap: int) -> tuple[float, float]:
+    """The factor on `inputs` that comes closest to `targets`, and its variance."""
+    power = float(np.sum(inputs**2))
     if power <= 0:
-        return 0.0
-    gain = float(np.sum(forecast * clipped)) / power
-    if gain <= 0:
-        return 0.0
-    variance = overlap * float(np.sum((forecast * (clipped - gain * forecast)) ** 2)) / power**2
-    return min(1.0, gain * max(0.0, 1 - variance / gain**2))
+        return 0.0, 0.0
+    factor = float(np.sum(inputs * targets)) / power
+    left = targets - factor * inputs
+    return factor, overlap * float(np.sum((inputs * left) ** 2)) / power**2
+
+
+def _shrunk(value: float, variance: float) -> float:
+    return 0.0 if value == 0 else value * max(0.0, 1 - variance / value**2)

@@ -1,0 +1,59 @@
+"""Would we notice a leak? On shuffled bars nothing can be learned; whoever still shows skill has
+seen the future.
+
+Shuffling the bars before anything is computed from them catches what looks ahead anywhere: in a
+feature, a scaling, a split, or the scoring. Shuffling targets alone, after the features, would let
+a feature that holds the target pass.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model.evaluate import skill
+from model.series import Series
+from model.significance import diebold_mariano
+from model.training import ModelSettings
+from model.walk_forward import FoldSettings, walk_forward
+
+
+@dataclass(frozen=True)
+class LeakCheck:
+    """Skill where there can be none, and how likely so much is by chance."""
+
+    skill: float
+    p_value: float
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it is more than chance, at a level of 1 %."""
+        return self.p_value < 0.01
+
+
+def shuffled_bars(series: Series, seed: int) -> Series:
+    """The same bars in random order, chained by their returns; what is missing stays missing.
+
+    Each bar keeps its shape (open, high and low relative to its close) and volumes, so that only
+    the order in time is gone.
+    """
+    bars = series.bars
+    present = np.flatnonzero(~np.isnan(bars[:, 3]))
+    shape = bars[present].copy()
+    returns = np.diff(np.log(shape[:, 3]), prepend=np.log(shape[0, 3]))
+    order = np.random.default_rng(seed).permutation(len(present))
+    close = shape[0, 3] * np.exp(np.cumsum(returns[order]))
+    ratio = close / shape[order, 3]
+    moved = shape[order]
+    moved[:, :4] *= ratio[:, None]
+    moved[:, 5] *= ratio
+    shuffled = np.full_like(bars, np.nan)
+    shuffled[present] = moved
+    return replace(series, bars=shuffled)
+
+
+def check_for_leak(shuffled: Series, model: ModelSettings, folds: FoldSettings) -> LeakCheck:
+    """Evaluate on bars without order, as on any series."""
+    walked = walk_forward(shuffled, model, folds)
+    came, forecast = walked.came[:, 0], walked.forecasts["lstm"][:, 0]
+    test = diebold_mariano((came - forecast) ** 2, came**2, model.horizons[0])
+    return LeakCheck(skill(came, forecast), test.p_better)
