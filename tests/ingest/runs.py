@@ -1,12 +1,14 @@
 """A run of the poller against a server and a broker, and what a reader makes of its topic."""
 
+import json
 import threading
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ingest.bar import Bar
 from ingest.budget import RateBudget
-from ingest.cursor import bars_since
+from ingest.cursor import bars_since, messages_since
 from ingest.feed import BarFeed
 from ingest.metrics import IngestMetrics
 from ingest.plan import plan_series
@@ -83,6 +85,16 @@ class Run:
     def published(self) -> list[Bar]:
         """Every bar on the topic, in the order of its partition."""
         return list(bars_since(self.bootstrap_servers, self.topic, 0))
+
+    def rejections(self) -> list[tuple[str, int]]:
+        """Reason and open time of everything that was rejected."""
+        found = []
+        for value in messages_since(self.bootstrap_servers, f"{self.topic}.rejected", 0):
+            message = json.loads(value)
+            found.append(
+                (message["reason"], json.loads(b64decode(message["value_base64"]))["open_time"])
+            )
+        return found
 
 
 def truth(server: MarketServer, symbol: str, interval: str, first_ms: int, last_ms: int) -> dict:

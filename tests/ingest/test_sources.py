@@ -1,0 +1,258 @@
+"""Each source against a real HTTP server that answers as the real APIs do."""
+
+import json
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from conf.errors import (
+    ConfigurationError,
+    NotOffered,
+    RateLimited,
+    SourceUnavailable,
+)
+from ingest.sources import Source, SourceOptions, open_source
+from tests.ingest.market_server import (
+    ERRORS,
+    FIXTURES,
+    LASTING,
+    PASSING,
+    WEEK_MS,
+    MarketServer,
+    SimulatedClock,
+)
+from tests.ingest.runs import KEY, MINUTE_MS, START_MS
+
+HOUR_MS = 60 * MINUTE_MS
+OPEN_MS = START_MS - 10 * MINUTE_MS
+
+EXPECTED = {
+    "rate_limit_http200_old": RateLimited,
+    "rate_limit_http200_cooldown": RateLimited,
+    "unknown_symbol_http200": NotOffered,
+    "missing_param_http200": NotOffered,
+    "needs_key_http200_pre_2026_05": ConfigurationError,
+    "bad_path_http200": SourceUnavailable,
+    "no_key_http401_since_2026_05_21": ConfigurationError,
+    "http_401": ConfigurationError,
+    "http_429": RateLimited,
+    "http_500": SourceUnavailable,
+    "http_502": SourceUnavailable,
+    "timeout": SourceUnavailable,
+    "truncated": SourceUnavailable,
+    "not_json": SourceUnavailable,
+    "empty": SourceUnavailable,
+    "drip": SourceUnavailable,
+    "reset": SourceUnavailable,
+}
+
+
+def source(name: str, server: MarketServer, clock: SimulatedClock) -> Source:
+    options = SourceOptions(clock=clock, api_key=KEY, base_url=server.url, timeout_s=0.3)
+    return open_source(name, options)
+
+
+@pytest.fixture
+def answering(clock: SimulatedClock) -> Any:
+    """Make a source whose server answers everything with one fixed body."""
+    servers = []
+
+    def make(name: str, body: object) -> Source:
+        class Fixed(BaseHTTPRequestHandler):
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Fixed)
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        return open_source(name, SourceOptions(clock=clock, base_url=url))
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def fixture_body(name: str) -> Any:
+    return json.loads((FIXTURES / f"{name}.json").read_text())["body"]
+
+
+@pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
+@pytest.mark.parametrize("interval", ["1m", "5m", "15m"])
+def test_bars_of_a_stretch_come_whole_and_as_the_market_made_them(
+    name: str, interval: str, server: MarketServer, clock: SimulatedClock
+) -> None:
+    step = {"1m": 1, "5m": 5, "15m": 15}[interval] * MINUTE_MS
+    first, last = START_MS - 40 * step, START_MS - step
+    bars = source(name, server, clock).fetch("BTC-USD", interval, first, last)
+    assert [b.open_time for b in bars] == list(range(first, last + 1, step))
+    good = server.bars("BTC-USD", interval, first, last)
+    assert [(b.open, b.high, b.low, b.close, b.base_volume) for b in bars] == [
+        (b.open, b.high, b.low, b.close, b.base_volume) for b in good
+    ]
+
+
+@pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
+@pytest.mark.parametrize("interval", ["1h", "1d"])
+def test_hours_and_days_have_endpoints_of_their_own(
+    name: str, interval: str, server: MarketServer, clock: SimulatedClock
+) -> None:
+    step = {"1h": HOUR_MS, "1d": 24 * HOUR_MS}[interval]
+    bars = source(name, server, clock).fetch("BTC-USD", interval, START_MS - 3 * step, START_MS - 1)
+    assert [b.open_time for b in bars] == [
+        START_MS - 3 * step,
+        START_MS - 2 * step,
+        START_MS - step,
+    ]
+
+
+def test_a_stretch_of_one_bar_is_one_bar(server: MarketServer, clock: SimulatedClock) -> None:
+    bars = source("cryptocompare", server, clock).fetch("BTC-USD", "1m", OPEN_MS, OPEN_MS)
+    assert [b.open_time for b in bars] == [OPEN_MS]
+
+
+@pytest.mark.parametrize("fault", sorted(EXPECTED))
+def test_every_fault_of_min_api_is_an_error_of_ours(
+    fault: str, server: MarketServer, clock: SimulatedClock
+) -> None:
+    server.fault = lambda path: fault
+    server.stall_s = 0.7
+    with pytest.raises(EXPECTED[fault]):
+        source("cryptocompare", server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS - 1)
+
+
+def test_no_fault_is_left_out_of_the_table_above() -> None:
+    assert set(EXPECTED) == set(PASSING + LASTING) - {"zeros"}
+    assert set(ERRORS) < set(EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("http_401", ConfigurationError),
+        ("http_403", ConfigurationError),
+        ("http_400", NotOffered),
+        ("http_404", NotOffered),
+        ("http_429", RateLimited),
+        ("http_500", SourceUnavailable),
+        ("http_503", SourceUnavailable),
+        ("empty", SourceUnavailable),
+        ("not_json", SourceUnavailable),
+        ("reset", SourceUnavailable),
+    ],
+)
+def test_every_fault_of_the_data_api_is_an_error_of_ours(
+    fault: str, expected: type[Exception], server: MarketServer, clock: SimulatedClock
+) -> None:
+    server.fault = lambda path: fault
+    with pytest.raises(expected):
+        source("coindesk", server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS - 1)
+
+
+def test_bars_of_zeros_are_no_bars(server: MarketServer, clock: SimulatedClock) -> None:
+    server.fault = lambda path: "zeros"
+    assert source("cryptocompare", server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS) == []
+
+
+def test_minutes_older_than_a_week_are_absent(server: MarketServer, clock: SimulatedClock) -> None:
+    first = START_MS - WEEK_MS - 5 * MINUTE_MS
+    bars = source("cryptocompare", server, clock).fetch("BTC-USD", "1m", first, first + HOUR_MS)
+    assert START_MS - WEEK_MS <= bars[0].open_time <= START_MS - WEEK_MS + 2 * MINUTE_MS
+
+
+def test_a_rate_limit_carries_the_wait_that_the_api_asks_for(
+    server: MarketServer, clock: SimulatedClock
+) -> None:
+    waits = {}
+    for fault in ("rate_limit_http200_cooldown", "http_429", "rate_limit_http200_old"):
+        server.fault = lambda path, fault=fault: fault
+        with pytest.raises(RateLimited) as caught:
+            source("cryptocompare", server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS)
+        waits[fault] = caught.value.retry_after_s
+    assert waits == {
+        "rate_limit_http200_cooldown": 406.0,
+        "http_429": 7.0,
+        "rate_limit_http200_old": None,
+    }
+
+
+@pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
+def test_a_refused_key_is_reported_with_the_variable_and_without_the_key(
+    name: str, server: MarketServer, clock: SimulatedClock
+) -> None:
+    server.key = "another-key"
+    with pytest.raises(ConfigurationError, match="CRYPTOCOMPARE_API_KEY") as caught:
+        source(name, server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS)
+    assert KEY not in str(caught.value) + repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
+def test_the_key_travels_in_the_header_alone(
+    name: str, server: MarketServer, clock: SimulatedClock
+) -> None:
+    server.key = KEY
+    source(name, server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS)
+    assert server.headers[0]["Authorization"] == f"Apikey {KEY}"
+    assert not any(KEY in path for path in server.calls)
+    assert KEY not in repr(SourceOptions(clock=clock, api_key=KEY))
+
+
+def test_the_recorded_answer_of_2020_is_read(answering: Callable[..., Source]) -> None:
+    api = answering("cryptocompare", fixture_body("min_v2_2020_histoday"))
+    bars = api.fetch("BTC-USD", "1d", 1577232000_000, 1577318400_000)
+    assert [(b.open_time, b.open, b.high, b.low, b.close, b.quote_volume) for b in bars] == [
+        (1577232000000, 7260.91, 7280.52, 7132.3, 7202.72, 108513256.34),
+        (1577318400000, 7202.72, 7442.21, 7167.44, 7207.23, 169067214.27),
+    ]
+
+
+def test_the_recorded_answer_of_the_first_version_is_read(
+    answering: Callable[..., Source],
+) -> None:
+    api = answering("cryptocompare", fixture_body("min_v1_btc_to_usd_histo_minute_with_limit_10"))
+    bars = api.fetch("BTC-USD", "1m", 1502515740_000, 1502516340_000)
+    assert len(bars) == 11
+    assert bars[-1].violation(now_ms=1502516400_000) == "close must not exceed high"
+
+
+def test_the_recorded_answer_of_the_data_api_is_read(answering: Callable[..., Source]) -> None:
+    api = answering("coindesk", fixture_body("data_api_2025_index_cc_days_BTC-USD"))
+    (bar,) = api.fetch("BTC-USD", "1d", 1749168000_000, 1749168000_000)
+    assert (bar.open, bar.high, bar.low, bar.close) == (
+        101626.224558759,
+        105407.407291189,
+        101235.692388345,
+        104394.303202528,
+    )
+    assert bar.source == "coindesk:cadli"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"Response": "Success", "Data": None},
+        {"Response": "Success", "Data": {"Data": [{"time": "soon"}]}},
+        {"Response": "Success", "Data": {"Data": [None]}},
+        {"Response": "Success", "Data": {"Data": [{"time": 60, "open": None}]}},
+    ],
+)
+def test_an_answer_of_another_form_is_no_answer(
+    body: object, answering: Callable[..., Source]
+) -> None:
+    with pytest.raises(SourceUnavailable):
+        answering("cryptocompare", body).fetch("BTC-USD", "1m", 0, MINUTE_MS)
+
+
+def test_an_unknown_source_is_refused_with_those_that_exist(clock: SimulatedClock) -> None:
+    with pytest.raises(ConfigurationError, match=r"ingest\.source 'moon' is unknown; .*coindesk"):
+        open_source("moon", SourceOptions(clock=clock))
