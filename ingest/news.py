@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 # Articles are asked for again for this long: providers list some of them late.
 OVERLAP_MS: Final = 6 * 3_600_000
+# An empty page is the end of the list or a faulty answer; so many in a row are the end.
+EMPTY_ANSWERS: Final = 3
 # A first start, or one after a long time, goes back at most this far.
 BACKFILL_MS: Final = 7 * 86_400_000
 
@@ -24,6 +26,7 @@ class _Walk:
     oldest_ms: int
     to_ms: int
     complete: bool = False
+    empty: int = 0
     found: dict[str, Article] = field(default_factory=dict)
 
 
@@ -83,10 +86,12 @@ class NewsFeed:
                 self._reject(article, reason, digest)
             elif article.published_at >= walk.oldest_ms:
                 walk.found[article.id] = article
-        oldest_ms = min((a.published_at for a in answer if a.published_at > 0), default=0)
-        # A page that lists one second only must not be asked for for ever.
-        walk.to_ms = min(oldest_ms, walk.to_ms - 1_000)
-        walk.complete = walk.to_ms < walk.oldest_ms
+        listed = [article.published_at for article in answer if article.published_at > 0]
+        walk.empty = 0 if listed else walk.empty + 1
+        if listed:
+            # A page that lists one second only must not be asked for for ever.
+            walk.to_ms = min(min(listed), walk.to_ms - 1_000)
+        walk.complete = walk.to_ms < walk.oldest_ms or walk.empty >= EMPTY_ANSWERS
         if walk.complete:
             digest.published = sorted(walk.found.values(), key=lambda a: (a.published_at, a.id))
             digest.records = [article_record(self._topic, a) for a in digest.published]

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 LINGER_S: Final = 0.15
 # Below the broker's default limit of 1,048,588 bytes a batch (message.max.bytes).
 BATCH_BYTES: Final = 1_000_000
-# kafka-python 3 has no limit on its buffer; this many unacknowledged records are about 20 MB.
-MAX_PENDING: Final = 50_000
+# kafka-python 3 has no limit on its buffer; this many unacknowledged records are about 10 MB.
+MAX_PENDING: Final = 20_000
 # A blocked wait looks this often whether the program is to stop.
 SLICE_S: Final = 0.25
 
@@ -215,11 +215,11 @@ def _create_topic(admin: Any, topic: str, partitions: int, retention_ms: int) ->
         log.debug("event=topic_exists topic=%s", topic)  # someone else was faster
 
 
-def check_broker(bootstrap_servers: str, topic: str) -> str:
+def check_broker(bootstrap_servers: str, topic: str, timeout_s: float = 5.0) -> str:
     """Ask the broker once whether `topic` is there, and say so; raises BrokerUnavailable."""
     try:
         with KafkaAdminClient(
-            bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=5_000
+            bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=int(timeout_s * 1000)
         ) as admin:
             there = topic in admin.list_topics()
     except KafkaError as error:

@@ -71,7 +71,7 @@ class NewsSource(Protocol):
     def fetch(self, to_ms: int) -> list[Article]:
         """Ask once for the newest articles published at or before `to_ms` (epoch ms).
 
-        At least one. Raises what `Source.fetch` may raise.
+        None where the provider lists none. Raises what `Source.fetch` may raise.
         """
         ...
 

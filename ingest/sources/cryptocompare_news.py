@@ -33,8 +33,8 @@ class CryptoCompareNews:
         # `lTs` is documented as "before"; one second more asks for "at or before".
         body = checked(self._client, PATH, {"lang": "EN", "lTs": to_ms // 1000 + 1}, now_ms)
         rows = body.get("Data")
-        if not isinstance(rows, list) or not rows:
-            raise SourceUnavailable(f"{PATH} is a success without a single article")
+        if not isinstance(rows, list):
+            raise SourceUnavailable(f"{PATH} is a success without a list of articles")
         return [_article(row, now_ms) for row in rows if isinstance(row, dict)]
 
 

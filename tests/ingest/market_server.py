@@ -337,7 +337,8 @@ def _as_seen(bar: Bar, now_ms: int, oldest_ms: int) -> Bar:
 
 
 def _min_api_news(market: MarketServer, query: dict[str, str], fault: str | None) -> object:
-    listed = [a for a in market.articles if a["published_on"] < int(query["lTs"])]
+    now_s = market.clock.now_ms() // 1000
+    listed = [a for a in market.articles if a["published_on"] < min(int(query["lTs"]), now_s + 1)]
     newest = sorted(listed, key=lambda a: -a["published_on"])[:50]
     rows = [] if fault in ("empty", "zeros") else newest
     return {"Type": 100, "Message": "News list successfully returned", "Data": rows}

@@ -42,6 +42,7 @@ class Run:
     stopping: threading.Event = field(default_factory=threading.Event)
     metrics: IngestMetrics = field(default_factory=IngestMetrics)
     overlap_bars: int = 5
+    broker_timeout_s: float = 5.0
 
     def until(self, until_ms: int) -> Sequence[BarFeed]:
         """Start, resume from the topic, and poll up to `until_ms` of the simulated time."""
@@ -70,7 +71,9 @@ class Run:
             for one in series
         ]
         resume_bars(feeds, self.bootstrap_servers, self.topic, now_ms)
-        with Publisher(self.bootstrap_servers, timeout_s=5, stopping=self.stopping) as publisher:
+        with Publisher(
+            self.bootstrap_servers, timeout_s=self.broker_timeout_s, stopping=self.stopping
+        ) as publisher:
             Poller(
                 feeds,
                 publisher,
