@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SQL_DIR: Final = Path(__file__).parent.parent / "sql"
-VIEWS: Final = ("views.sql", "scoreboard.sql")
+# Each file with the views that it creates.
+VIEWS: Final = {
+    "views.sql": ("bars", "predictions", "skipped", "arima", "scored"),
+    "scoreboard.sql": ("outcomes", "diebold_mariano", "scoreboard"),
+}
 # Folders of one micro-batch, or of one compacted day: nothing that is still being written.
 COMMITTED: Final = "batch=*/*.parquet"
 MAX_ROWS: Final = 1_000
@@ -69,9 +73,10 @@ TABLES: Final[dict[str, dict[str, str]]] = {
 }
 
 
-def view_statements() -> list[str]:
-    """The statements that create the views, in order."""
-    text = "\n".join((SQL_DIR / name).read_text() for name in VIEWS)
+def view_statements(query: str = "scoreboard") -> list[str]:
+    """The statements, in order, that create the views which `query` may need."""
+    files = [n for n, made in VIEWS.items() if n == "views.sql" or any(v in query for v in made)]
+    text = "\n".join((SQL_DIR / name).read_text() for name in files)
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
@@ -121,8 +126,11 @@ def _duckdb_source(folder: Path, table: str, files: Sequence[str] | None) -> str
     return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = true)"
 
 
-def create_spark_views(spark: "SparkSession", warehouse_dir: str) -> None:
-    """Create the views in a Spark session, over any path that Hadoop knows."""
+def create_spark_views(spark: "SparkSession", warehouse_dir: str, query: str) -> None:
+    """Create the views that `query` needs, over any path that Hadoop knows.
+
+    Spark takes seconds to analyse the views of the scoreboard: they are left out where not named.
+    """
     jvm: Any = spark._jvm
     conf = spark._jsc.hadoopConfiguration()
     for table in TABLES:
@@ -133,7 +141,7 @@ def create_spark_views(spark: "SparkSession", warehouse_dir: str) -> None:
         else:
             source = empty_table(table)
         spark.sql(f"CREATE OR REPLACE TEMP VIEW {table}_raw AS {source}")
-    for statement in view_statements():
+    for statement in view_statements(query):
         spark.sql(statement)
 
 
@@ -175,7 +183,7 @@ def _by_spark(query: str, warehouse_dir: str) -> tuple[list[str], list[tuple[Any
     spark = builder.config("spark.sql.adaptive.enabled", "true").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     try:
-        create_spark_views(spark, warehouse_dir)
+        create_spark_views(spark, warehouse_dir, query)
         result = spark.sql(query)
         return result.columns, [tuple(row) for row in result.limit(MAX_ROWS + 1).collect()]
     except PySparkException as error:

@@ -13,52 +13,54 @@ FROM scored s INNER JOIN spans ON spans.interval = s.interval AND s.target_time 
 
 -- Diebold-Mariano: is the lead in squared error of returns over persistence and over ARIMA more than
 -- chance? Newey-West variance with Bartlett weights over `lags` lags, which equals the sum of squared
--- sums over each run of lags + 1 neighbours, divided by lags + 1; corrected for small samples as in
--- Harvey, Leybourne and Newbold (1997). Student's t is turned into a normal by Hill's formula (1970),
--- whose tail is a rational Chebyshev form with a relative error of 1.2e-7. Negative: the model leads.
+-- sums over each run of lags + 1 neighbours, cut at both ends, divided by lags + 1. Each such sum is a
+-- running sum less the one lags + 1 places before: each running sum therefore counts at two places.
+-- Corrected for small samples as in Harvey, Leybourne and Newbold (1997). Student's t is turned into a
+-- normal by Hill's formula (1970), whose tail is a rational Chebyshev form with a relative error of
+-- 1.2e-7. A negative statistic: the model leads.
 CREATE OR REPLACE TEMP VIEW diebold_mariano AS
 WITH differences AS (
-  SELECT symbol, interval, horizon, model_version, backfilled, span, 'persistence' AS rival,
-         target_time,
-         predicted_return * (predicted_return - 2 * actual_return) AS lead
+  SELECT symbol, interval, horizon, model_version, backfilled, span, rival, target_time,
+         CASE rival WHEN 'arima'
+           THEN (predicted_return - arima_return) * (predicted_return + arima_return - 2 * actual_return)
+           ELSE predicted_return * (predicted_return - 2 * actual_return) END AS lead
   FROM outcomes
-  UNION ALL
-  SELECT symbol, interval, horizon, model_version, backfilled, span, 'arima', target_time,
-         (predicted_return - arima_return) * (predicted_return + arima_return - 2 * actual_return)
-  FROM outcomes WHERE arima_return IS NOT NULL
-),
-groups AS (
-  SELECT *, row_number() OVER (ORDER BY symbol, interval, horizon, model_version, backfilled, span,
-                                        rival) AS id FROM (
-    SELECT symbol, interval, horizon, model_version, backfilled, span, rival, count(*) AS n,
-           avg(lead) AS mean_lead, least(count(*) - 1, greatest(
-             horizon - 1, CAST(round(power(count(*), 1.0 / 3)) AS INT))) AS lags
-    FROM differences
-    GROUP BY symbol, interval, horizon, model_version, backfilled, span, rival) AS counted
+  CROSS JOIN (SELECT 'persistence' AS rival UNION ALL SELECT 'arima' AS rival) AS rivals
+  WHERE rival = 'persistence' OR arima_return IS NOT NULL
 ),
 numbered AS (
-  SELECT g.id, g.n, g.lags, g.mean_lead,
-         row_number() OVER (PARTITION BY g.id ORDER BY d.target_time) AS place,
-         sum(d.lead) OVER (PARTITION BY g.id ORDER BY d.target_time
-                           ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS summed
-  FROM differences d INNER JOIN groups g
-    ON g.symbol = d.symbol AND g.interval = d.interval AND g.horizon = d.horizon
-    AND g.model_version = d.model_version AND g.backfilled = d.backfilled AND g.span = d.span
-    AND g.rival = d.rival
+  SELECT *, row_number() OVER (PARTITION BY symbol, interval, horizon, model_version, backfilled, span, rival
+                               ORDER BY target_time) AS place,
+         sum(lead) OVER (PARTITION BY symbol, interval, horizon, model_version, backfilled, span, rival
+                         ORDER BY target_time
+                         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS summed,
+         avg(lead) OVER (PARTITION BY symbol, interval, horizon, model_version, backfilled, span, rival) AS mean_lead,
+         count(*) OVER (PARTITION BY symbol, interval, horizon, model_version, backfilled, span, rival) AS n
+  FROM differences
 ),
-centred AS (SELECT id, n, lags, place, summed - place * mean_lead AS summed FROM numbered),
+centred AS (
+  SELECT symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead, place,
+         summed - place * mean_lead AS summed,
+         least(n - 1, greatest(horizon - 1, CAST(round(power(n, 1.0 / 3)) AS INT))) AS lags
+  FROM numbered
+),
+runs AS (
+  SELECT symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead, lags,
+         place + ended * (lags + 1) AS place, sum(summed * (1 - 2 * ended)) AS run
+  FROM centred CROSS JOIN (SELECT 0 AS ended UNION ALL SELECT 1 AS ended) AS sides
+  GROUP BY symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead, lags,
+           place + ended * (lags + 1)
+),
 variances AS (
-  SELECT c.id, sum(power(c.summed - coalesce(e.summed, 0), 2)
-                   + CASE WHEN c.place >= c.n - c.lags THEN power(c.summed, 2) ELSE 0 END)
-               / (max(c.lags) + 1) / max(c.n) AS variance
-  FROM centred c LEFT JOIN centred e ON e.id = c.id AND e.place = c.place - c.lags - 1
-  GROUP BY c.id
+  SELECT symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead,
+         sum(run * run) / (max(lags) + 1) / n AS variance
+  FROM runs
+  GROUP BY symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead
 ),
 statistics AS (
-  SELECT groups.*, mean_lead / sqrt(variance / n) * sqrt(greatest(
+  SELECT *, mean_lead / sqrt(variance / n) * sqrt(greatest(
              (n + 1 - 2 * horizon + horizon * (horizon - 1.0) / n) / n, 1.0 / n)) AS statistic
-  FROM groups INNER JOIN variances ON variances.id = groups.id
-  WHERE n >= 3 AND variance > 0
+  FROM variances WHERE n >= 3 AND variance > 0
 ),
 logs AS (
   SELECT *, n - 1.5 AS a, 48 * power(n - 1.5, 2) AS b,

@@ -1,0 +1,3 @@
+from tests.jobs.conftest import spark
+
+__all__ = ["spark"]
