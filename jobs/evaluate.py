@@ -173,6 +173,8 @@ def evaluate_files(
                 rows.append(
                     evaluate(series, name, model, fold_settings, adapt_rate, coverage_share)
                 )
+                if not console.is_terminal:
+                    console.print(_line(rows[-1]), markup=False, soft_wrap=True)
             except ConfigurationError as error:
                 console.print(f"left out: {name}: {error}", style="yellow", markup=False)
             progress.advance(task, file.stat().st_size)

@@ -2,48 +2,74 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from conf.errors import ConfigurationError
 from conf.intervals import INTERVAL_MS
-from conf.settings import Settings
+from conf.settings import Settings, load_settings
 from model.decisions import Action, Decision, deciding, now, record
 from model.promotion import Verdict
 from model.registry import RegisteredModel, Registry
 
 
-def registry_of(settings: Settings) -> Registry:
-    """The registry that the settings name."""
+def models() -> None:
+    """Every model with what was decided about it, champions marked."""
+    settings = load_settings()
+    print_models(Console(), _registry(settings).models())
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="such as 1m-3")],
+    reason: Annotated[str, typer.Option(help="why; kept with the decision")],
+) -> None:
+    """Make a version the champion, past the gate."""
+    settings = load_settings()
+    champion = promote_version(_registry(settings), _promotions_dir(settings), version, reason)
+    Console().print(f"champion: {champion}", markup=False)
+
+
+def rollback(
+    interval: Annotated[str, typer.Option(help="whose champion")] = "1m",
+    reason: Annotated[str, typer.Option(help="why; kept with the decision")] = "",
+) -> None:
+    """Put the champion's predecessor back in service."""
+    settings = load_settings()
+    champion = roll_back(_registry(settings), _promotions_dir(settings), interval, reason)
+    Console().print(f"champion: {champion}", markup=False)
+
+
+def _registry(settings: Settings) -> Registry:
     return Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
 
 
-def promotions_dir_of(settings: Settings) -> Path:
-    """Where decisions are kept."""
+def _promotions_dir(settings: Settings) -> Path:
     return Path(settings.warehouse.dir) / "promotions"
 
 
-def print_models(console: Console, models: list[RegisteredModel]) -> None:
+def print_models(console: Console, registered: list[RegisteredModel]) -> None:
     """Every model, the champions marked, with what was decided about it and why."""
-    if not models:
+    if not registered:
         console.print("no models yet: `python -m jobs.train` makes one")
         return
     table = Table()
     for column in ("version", "registered (UTC)", "state", "reason"):
         table.add_column(column, overflow="fold")
-    for model in models:
-        registered = datetime.fromtimestamp(model.registered_at / 1000, UTC)
+    for model in registered:
+        since = datetime.fromtimestamp(model.registered_at / 1000, UTC)
         table.add_row(
             model.version,
-            f"{registered:%Y-%m-%d %H:%M}",
+            f"{since:%Y-%m-%d %H:%M}",
             "champion" if model.is_champion else "",
             model.tags.get("reason", "not judged yet"),
         )
     console.print(table)
 
 
-def promote(registry: Registry, promotions_dir: Path, version: str, reason: str) -> str:
+def promote_version(registry: Registry, promotions_dir: Path, version: str, reason: str) -> str:
     """Make `version` the champion because a person says so; returns it as predictions carry it.
 
     Raises ArtifactMismatch where its files are not what was registered, and ConfigurationError
@@ -56,7 +82,7 @@ def promote(registry: Registry, promotions_dir: Path, version: str, reason: str)
     return registry.canonical(version)
 
 
-def rollback(registry: Registry, promotions_dir: Path, interval: str, reason: str = "") -> str:
+def roll_back(registry: Registry, promotions_dir: Path, interval: str, reason: str = "") -> str:
     """Put the champion's predecessor back in service; returns it.
 
     Raises ConfigurationError where the champion of `interval` had none.

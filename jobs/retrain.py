@@ -6,7 +6,6 @@ minutes. A run that dies half-way leaves the champion as it was: the alias moves
 
 import logging
 import math
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +21,16 @@ from conf.errors import ArtifactMismatch, CandlecastError
 from conf.settings import Settings, load_settings
 from jobs.logs import configure_logging
 from jobs.sql import open_duckdb
-from jobs.train import hold_back, model_settings_from, save_trained
+from jobs.train import compete, hold_back, model_settings_from, report
 from model.artifact import KERAS_FILE
 from model.dataset import Span
-from model.decisions import Decision, decide_and_record, decisions
+from model.decisions import Decision, decisions
 from model.evaluate import skill
 from model.lstm import load_keras
 from model.promotion import GateSettings
 from model.registry import Registry
 from model.series import Series, read_warehouse
 from model.training import ModelSettings, TrainedModel, fit_model
-from model.validate import held_out_metrics
 
 app = typer.Typer(add_completion=False, help=__doc__)
 logger = logging.getLogger(__name__)
@@ -107,8 +105,10 @@ def retrain(
     model: ModelSettings,
     registry: Registry,
     promotions_dir: Path,
+    reports_dir: Path,
     test_share: float,
     gate: GateSettings,
+    adapt_rate: float,
 ) -> list[Decision]:
     """Train challengers from the champion's weights and from scratch, and put both to the gate.
 
@@ -118,12 +118,10 @@ def retrain(
     part, held_back = hold_back(series, model, test_share)
     made = []
     for trained in _challengers(series, part, model, registry):
-        with tempfile.TemporaryDirectory() as folder:
-            metrics = held_out_metrics(trained.artifact("new"), series, held_back)
-            save_trained(Path(folder), trained, metrics)
-            version = registry.register(Path(folder), series[0].interval)
-        made.append(decide_and_record(registry, promotions_dir, version, series, held_back, gate))
-        logger.info("challenger=%s reason=%s", version, made[-1].verdict.reason)
+        result = compete(trained, series, part, held_back, registry, promotions_dir, gate)
+        report(result, series, registry, reports_dir, adapt_rate)
+        logger.info("challenger=%s reason=%s", result.version, result.reason)
+        made.append(result.decision)
     return made
 
 
@@ -176,8 +174,10 @@ def look(settings: Settings, interval: str, now: datetime, force: bool = False) 
         model_settings_from(settings),
         registry,
         promotions_dir,
+        Path(settings.warehouse.reports_dir),
         settings.training.test_share,
         GateSettings(settings.promotion.level, settings.promotion.min_windows),
+        settings.intervals.adapt_rate,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -26,6 +27,7 @@ from model.evaluate import Metrics
 from model.lstm import EpochDone, FitSettings
 from model.promotion import GateSettings
 from model.registry import Registry
+from model.report import judged_series, write_report
 from model.series import Series, read_file, read_warehouse
 from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
@@ -42,6 +44,8 @@ class TrainResult:
 
     version: str
     decision: Decision
+    part: Span
+    held_back: Span
     metrics: dict[int, tuple[Metrics, Metrics]]
     model: TrainedModel
 
@@ -72,6 +76,20 @@ def train(
     """
     part, held_back = hold_back(series, model_settings, test_share)
     trained = fit_model(series, part, model_settings, on_epoch=on_epoch)
+    return compete(trained, series, part, held_back, registry, promotions_dir, gate, allow_unproven)
+
+
+def compete(
+    trained: TrainedModel,
+    series: Sequence[Series],
+    part: Span,
+    held_back: Span,
+    registry: Registry,
+    promotions_dir: Path,
+    gate: GateSettings,
+    allow_unproven: bool = False,
+) -> TrainResult:
+    """Register a model that was trained on `part`, and put it to the gate on `held_back`."""
     metrics = held_out_metrics(trained.artifact("new"), series, held_back)
     with tempfile.TemporaryDirectory() as folder:
         save_trained(Path(folder), trained, metrics)
@@ -79,7 +97,25 @@ def train(
     decision = decide_and_record(
         registry, promotions_dir, version, series, held_back, gate, allow_unproven
     )
-    return TrainResult(registry.canonical(version), decision, metrics, trained)
+    return TrainResult(registry.canonical(version), decision, part, held_back, metrics, trained)
+
+
+def report(
+    result: TrainResult,
+    series: Sequence[Series],
+    registry: Registry,
+    reports_dir: Path,
+    adapt_rate: float,
+) -> Path:
+    """Write the model's page and keep its figures with the registered version; returns the page."""
+    artifact = registry.load(result.version)
+    judged = [judged_series(artifact, one, result.part, result.held_back) for one in series]
+    shown = [one for one in judged if len(one.last_close)]
+    folder = reports_dir / result.version
+    page = write_report(folder, artifact, result.model.history, shown, result.reason, adapt_rate)
+    known = {k: v for k, v in artifact.manifest.metrics.items() if v is not None}
+    registry.attach(result.version, folder, known)
+    return page
 
 
 def hold_back(
@@ -151,6 +187,9 @@ def main(
                 on_epoch,
             )
         print_result(console, result)
+        reports_dir = Path(settings.warehouse.reports_dir)
+        page = report(result, series, registry, reports_dir, settings.intervals.adapt_rate)
+        console.print(f"report: {page}", markup=False, soft_wrap=True)
     except CandlecastError as error:
         console.print(f"train: {error}", style="red", markup=False)
         raise typer.Exit(error.exit_code) from error
@@ -201,24 +240,26 @@ class TrainingProgress:
 
 def print_result(console: Console, result: TrainResult) -> None:
     """The metrics on the bars held back, the model beside persistence."""
-    table = Table(title=f"{result.version} on the bars held back")
-    for column in ("horizon", "forecaster", "windows", "MSE", "MAE", "R2", "skill", "direction"):
-        table.add_column(column, justify="right")
+    table = Table(title=f"{result.version} on the bars held back", box=box.SIMPLE_HEAD)
+    for column in ("horizon", "", "windows", "MSE", "MAE", "R2", "skill", "direction"):
+        table.add_column(column, justify="right", no_wrap=True)
     for horizon, (own, persistence) in result.metrics.items():
         for name, m in (("LSTM", own), ("persistence", persistence)):
+            unknown = math.isnan(m.directional_accuracy)
             table.add_row(
                 str(horizon),
                 name,
                 str(m.n_windows),
-                f"{m.mse:.4g}",
+                f"{m.mse:.5g}",
                 f"{m.mae:.4g}",
-                f"{m.r2:.5f}",
+                f"{m.r2:.4f}",
                 f"{m.skill:.2%}",
-                "-" if m is persistence else f"{m.directional_accuracy:.1%}",
+                "-" if unknown else f"{m.directional_accuracy:.1%}",
             )
     console.print(table)
     state = "champion" if result.promoted else "not champion"
-    console.print(f"{result.version}: {state}; {result.reason}", markup=False)
+    text = f"{result.version}: {state}; {result.reason}"
+    console.print(text, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -145,6 +145,24 @@ class Registry:
         interval, number = _parse(version)
         self._tag(interval, number, name, value)
 
+    def attach(self, version: str, folder: Path, metrics: Mapping[str, float]) -> None:
+        """Keep the files of `folder` and some figures as an MLflow run of `version`."""
+        interval, _ = _parse(version)
+        run_id = self._client.create_run(self._experiment(interval), run_name=version).info.run_id
+        for name, value in metrics.items():
+            self._client.log_metric(run_id, name, value)
+        self._client.log_artifacts(run_id, str(folder))
+        self._client.set_terminated(run_id)
+        self.tag(version, "run_id", run_id)
+
+    def _experiment(self, interval: str) -> str:
+        name = _model_name(interval)
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        place = (self._artifact_dir / "runs").resolve().as_uri()
+        return str(self._client.create_experiment(name, artifact_location=place))
+
     def interval_factors(self, version: str) -> tuple[float, ...] | None:
         """What live coverage says to multiply the half-widths of `version` by; None at first."""
         text = self._get(version).tags.get("interval_factors")

@@ -1,5 +1,8 @@
 """Made-up bars with a known law, so that a test knows what there is to learn."""
 
+import gzip
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,3 +30,12 @@ def random_series(
     count: int, seed: int, momentum: float = 0.0, symbol: str = "BTC-USD", interval: str = "1m"
 ) -> Series:
     return Series(symbol, interval, START, random_bars(count, seed, momentum))
+
+
+def write_file(file: Path, series: Series) -> None:
+    """Write a series as a recorded file."""
+    lines = ["time,open,high,low,close,volumefrom,volumeto"]
+    for row, values in enumerate(series.bars.tolist()):
+        time_s = series.first_open_time // 1000 + row * series.interval_ms // 1000
+        lines.append(",".join(str(value) for value in (time_s, *values)))
+    file.write_bytes(gzip.compress("\n".join(lines).encode()))
