@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from conf.errors import CandlecastError
 
 COMMANDS: Final = {
+    "run": ("jobs.run:run", "Keep ingest, stream and retraining alive."),
     "demo": ("jobs.demo:demo", "Live predictions from recorded bars, all in one terminal."),
     "ingest": ("jobs.ingest:ingest", "Publish closed bars to Kafka."),
     "score": ("jobs.score:score", "Score predictions against persistence and ARIMA."),
@@ -74,3 +75,7 @@ def app() -> None:
             f"candlecast: {error}", style="red", markup=False
         )
         sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    app()

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from conf.errors import CandlecastError
 from conf.settings import load_settings
 from jobs.logs import configure_logging
-from jobs.predict_stream import build_session
+from jobs.query import build_session
 
 log = logging.getLogger(__name__)
 
@@ -133,10 +133,8 @@ def compact_table(
         return []
     day = F.to_date(table.time)
     rows = spark.read.parquet(folders.path).withColumn("day", day)
-    closed = rows.groupBy("batch").agg(
-        F.max("day").alias("last"), F.collect_set("day").alias("days")
-    )
-    found = {row["batch"]: row for row in closed.collect() if row["last"] < closed_before}
+    folder_days = rows.groupBy("batch").agg(F.collect_set("day").alias("days")).collect()
+    found = {row["batch"]: row for row in folder_days if max(row["days"]) < closed_before}
     loose = {name for name in found if not name.startswith(DAY_PREFIX)}
     days = {d for name in loose for d in found[name]["days"]} | _days_twice(found)
     sources = loose | {name for name in found if set(found[name]["days"]) <= days}
@@ -164,9 +162,7 @@ def _write_day(
         .drop("_place", "day", "batch")
     )
     ordered = merged.coalesce(1).sortWithinPartitions("symbol", "interval", table.time)
-    ordered.write.option("compression", "zstd").mode("overwrite").parquet(
-        f"{folders.path}/{staged}"
-    )
+    ordered.write.option("compression", "zstd").parquet(f"{folders.path}/{staged}")
     generations = [int(name.rsplit("-", 1)[1]) for name in folders.names() if day_of(name) == day]
     count = rows.sparkSession.read.parquet(f"{folders.path}/{staged}").count()
     return f"{DAY_PREFIX}{day}-{max(generations, default=-1) + 1}", count
@@ -203,10 +199,9 @@ def main() -> int:
         closed_before = (now - timedelta(hours=settings.compaction.closed_after_h)).date()
         keep_from = now.date() - timedelta(days=keep_days) if keep_days else None
         spark = build_session(settings)
-        for day in compact(spark, settings.warehouse.dir, closed_before, keep_from):
-            log.info(
-                "table=%s day=%s rows=%d folders=%d", day.table, day.day, day.rows, day.folders
-            )
+        for done in compact(spark, settings.warehouse.dir, closed_before, keep_from):
+            counts = (done.rows, done.folders)
+            log.info("table=%s day=%s rows=%d folders=%d", done.table, done.day, *counts)
         spark.stop()
     except CandlecastError as error:
         log.error("%s", error)

@@ -42,6 +42,25 @@ class Program:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs, or before it was started."""
+        return self._process.poll() if self._process else None
+
+    def forget(self) -> None:
+        """Let go of a process that has ended, so that the program counts as not started."""
+        if not self.running:
+            self._process = None
+
+    def log_tail(self, lines: int) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
     def start(self) -> Self:
         """Start it; what it prints is appended to the log."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -60,16 +79,10 @@ class Program:
     def check(self) -> None:
         """Raise ProgramEnded if it is no longer running."""
         if self._process is not None and self._process.poll() is not None:
-            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
             raise ProgramEnded(
                 f"{self.name} ended with exit code {self._process.returncode}; its log {self.log} "
-                f"ends with:\n{tail}"
+                f"ends with:\n{self.log_tail(5)}"
             )
-
-    def wait(self) -> int:
-        """Wait for its end and return the exit code."""
-        assert self._process is not None
-        return self._process.wait()
 
     def stop(self) -> None:
         """Ask it to end, and make it if it does not."""

@@ -51,10 +51,10 @@ OUTPUT: Final[dict[str, DataType]] = {
 _EMPTY: Final[dict[type[DataType], float]] = {LongType: 0, IntegerType: 0, DoubleType: np.nan}
 
 
-def with_windows(bars: DataFrame, lookback: int, late_bars: int) -> DataFrame:
+def with_windows(bars: DataFrame, lookback: int, late_bars: int, shards: int) -> DataFrame:
     """Run the operator over the output of `read_messages`, grouped by its column `shard`."""
     return bars.groupBy("shard").transformWithStateInPandas(
-        statefulProcessor=ShardWindows(lookback, late_bars),
+        statefulProcessor=ShardWindows(lookback, late_bars, shards),
         outputStructType=StructType([StructField(name, kind) for name, kind in OUTPUT.items()]),
         outputMode="append",
         timeMode="none",
@@ -64,9 +64,8 @@ def with_windows(bars: DataFrame, lookback: int, late_bars: int) -> DataFrame:
 class ShardWindows(StatefulProcessor):
     """Keeps the window state of the shards and emits each window once, when it is complete."""
 
-    def __init__(self, lookback: int, late_bars: int) -> None:
-        self._lookback = lookback
-        self._late_bars = late_bars
+    def __init__(self, lookback: int, late_bars: int, shards: int) -> None:
+        self._settings = (lookback, late_bars, shards)
 
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Called by Spark on the worker before any rows."""
@@ -97,9 +96,7 @@ class ShardWindows(StatefulProcessor):
     def _advance(self, bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
         held = self._state.get()
         shard = (
-            Shard.from_bytes(bytes(held[0]), self._lookback, self._late_bars)
-            if held
-            else Shard(self._lookback, self._late_bars)
+            Shard.from_bytes(bytes(held[0]), *self._settings) if held else Shard(*self._settings)
         )
         emitted = [
             (series, emission)

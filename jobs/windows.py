@@ -28,7 +28,7 @@ STATE_VERSION: Final = 1
 SLOT: Final = np.dtype(
     [("prices", "<f8", 4), ("volumes", "<f4", 2), ("fetched_at", "<i8"), ("emitted", "u1")]
 )
-_HEADER: Final = struct.Struct("<BIII")  # version, lookback, late_bars, bytes of names
+_HEADER: Final = struct.Struct("<BIIII")  # version, lookback, late_bars, shards, bytes of names
 
 WARMING_UP: Final = "warming up"
 GAP: Final = "missing bar"
@@ -67,11 +67,13 @@ class Shard:
     """The rings of all series of one shard.
 
     lookback: bars that a prediction looks at. late_bars: how late a bar may come and still
-    complete a window.
+    complete a window. shards: how many there are; with another number a series would be looked for
+    in another shard than the one that holds its bars.
     """
 
     lookback: int
     late_bars: int
+    shards: int
     rows: dict[tuple[str, str], int] = field(default_factory=dict)
     newest: list[int] = field(default_factory=list)
     first: list[int] = field(default_factory=list)
@@ -146,26 +148,27 @@ class Shard:
     def to_bytes(self) -> bytes:
         """The whole shard as one value: a version byte, the series' names, the rings."""
         names = json.dumps(list(self.rows), ensure_ascii=False).encode()
-        header = _HEADER.pack(STATE_VERSION, self.lookback, self.late_bars, len(names))
+        header = _HEADER.pack(STATE_VERSION, self.lookback, self.late_bars, self.shards, len(names))
         times = np.array([self.newest, self.first], dtype="<i8").tobytes()
         return b"".join([header, names, times, *(ring.tobytes() for ring in self.rings)])
 
     @classmethod
-    def from_bytes(cls, state: bytes, lookback: int, late_bars: int) -> "Shard":
+    def from_bytes(cls, state: bytes, lookback: int, late_bars: int, shards: int) -> "Shard":
         """Read what `to_bytes` wrote.
 
         Raises DataLoss where it was written by another version or under other settings: reading
         it as something else would predict from wrong windows.
         """
         version, *written_with, names_length = _HEADER.unpack_from(state)
-        if version != STATE_VERSION or written_with != [lookback, late_bars]:
+        wanted = [lookback, late_bars, shards]
+        if version != STATE_VERSION or written_with != wanted:
             raise DataLoss(
-                f"the checkpoint's window state is version {version} with lookback, late_bars = "
-                f"{written_with}; this program has version {STATE_VERSION} with "
-                f"{[lookback, late_bars]}: restore the settings, or start with a new "
-                "checkpoint_dir (bars are then read again from the topic's beginning)"
+                f"the checkpoint's window state is version {version} with lookback, late_bars, "
+                f"shards = {written_with}; this program has version {STATE_VERSION} with {wanted}: "
+                "restore the settings, or start with a new checkpoint_dir (bars are then read "
+                "again from the topic's beginning)"
             )
-        shard = cls(lookback, late_bars)
+        shard = cls(lookback, late_bars, shards)
         body = _HEADER.size + names_length
         names = json.loads(state[_HEADER.size : body])
         shard.rows = {(symbol, interval): row for row, (symbol, interval) in enumerate(names)}

@@ -18,7 +18,7 @@ from ingest.bar import Bar
 from ingest.publish import BarPublisher, ensure_topics
 from ingest.sources.recorded import read_bars
 from jobs.broker import EmbeddedBroker
-from jobs.predict_stream import build_session, start_query
+from jobs.query import build_session, start_query
 from model.registry import Registry
 from tests.jobs.artifacts import save_random_artifact
 

@@ -18,7 +18,7 @@ def bars(*slots: int, close: float = 100.0, fetched_at: int = 0) -> NewBars:
 
 
 def shard() -> Shard:
-    return Shard(lookback=3, late_bars=3)
+    return Shard(lookback=3, late_bars=3, shards=4)
 
 
 def emitted(emissions: list[Emission]) -> list[int]:
@@ -124,22 +124,25 @@ def test_series_of_one_shard_do_not_mix() -> None:
 def test_a_state_read_back_goes_on_as_if_never_written() -> None:
     state = shard()
     feed(state, bars(10, 11, 12, 13, 15))
-    again = Shard.from_bytes(state.to_bytes(), lookback=3, late_bars=3)
+    again = Shard.from_bytes(state.to_bytes(), lookback=3, late_bars=3, shards=4)
     assert emitted(feed(again, bars(14))) == emitted(feed(state, bars(14))) == [14, 15]
 
 
-def test_a_state_of_other_settings_is_refused_with_what_to_do() -> None:
+@pytest.mark.parametrize("settings", [(4, 3, 4), (3, 4, 4), (3, 3, 5)])
+def test_a_state_of_other_settings_is_refused_with_what_to_do(
+    settings: tuple[int, int, int],
+) -> None:
     with pytest.raises(DataLoss, match="start with a new checkpoint_dir"):
-        Shard.from_bytes(shard().to_bytes(), lookback=4, late_bars=3)
+        Shard.from_bytes(shard().to_bytes(), *settings)
 
 
 def test_a_state_of_another_version_is_refused() -> None:
     state = bytes([9]) + shard().to_bytes()[1:]
     with pytest.raises(DataLoss, match="version 9"):
-        Shard.from_bytes(state, lookback=3, late_bars=3)
+        Shard.from_bytes(state, lookback=3, late_bars=3, shards=4)
 
 
 def test_a_symbol_at_lookback_60_takes_at_most_6_kb() -> None:
-    state = Shard(lookback=60, late_bars=60)
+    state = Shard(lookback=60, late_bars=60, shards=4)
     feed(state, bars(*range(1000)))
     assert len(state.to_bytes()) <= 6 * 1024

@@ -1,0 +1,102 @@
+"""The streaming query: topic, window state, model and sinks wired together."""
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from conf.errors import ConfigurationError
+from conf.intervals import INTERVAL_MS
+from conf.settings import Settings, Window
+from jobs.metrics import StreamMetrics
+from jobs.read_bars import read_messages
+from jobs.sinks import MicroBatchWriter
+from jobs.window_operator import with_windows
+from model.champions import Champions
+from model.registry import Registry
+
+
+def build_session(settings: Settings) -> SparkSession:
+    """The session, with what the stream's correctness rests on."""
+    return (
+        SparkSession.builder.appName("candlecast-predict")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", str(settings.window.shards))
+        .config(
+            "spark.sql.streaming.stateStore.providerClass",
+            "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
+        )
+        .config("spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled", "true")
+        .config("spark.sql.streaming.noDataMicroBatches.enabled", "false")
+        # INT96, Spark's default, carries no zone and no statistics for a reader to skip by.
+        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+        .getOrCreate()
+    )
+
+
+def read_topic(spark: SparkSession, settings: Settings) -> DataFrame:
+    """The topic's messages from its beginning, or from where the checkpoint stands."""
+    return (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", settings.kafka.bootstrap_servers)
+        .option("subscribe", settings.kafka.bars_topic)
+        .option("startingOffsets", "earliest")
+        .option("failOnDataLoss", "true")
+        .option("maxOffsetsPerTrigger", settings.stream.max_bars_per_micro_batch)
+        .load()
+    )
+
+
+def start_query(
+    spark: SparkSession, settings: Settings, metrics: StreamMetrics | None = None
+) -> StreamingQuery:
+    """Wire topic, window state, model and sinks together, and start."""
+    window = settings.window
+    require_same_windows(spark, settings.warehouse.checkpoint_dir, window)
+    bars = read_messages(read_topic(spark, settings), window.shards)
+    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+    writer = MicroBatchWriter(
+        settings.kafka.bootstrap_servers,
+        settings.kafka.predictions_topic,
+        settings.kafka.rejected_topic,
+        settings.warehouse.dir,
+        Champions(registry, tuple(INTERVAL_MS), window.lookback),
+        (metrics or StreamMetrics()).written,
+    )
+    return (
+        with_windows(bars, window.lookback, window.late_bars, window.shards)
+        .writeStream.queryName("predict")
+        .option("checkpointLocation", checkpoint_dir(settings))
+        .trigger(processingTime=f"{settings.stream.trigger_s} seconds")
+        .foreachBatch(writer)
+        .start()
+    )
+
+
+def checkpoint_dir(settings: Settings) -> str:
+    """Where the query keeps its offsets and its window state."""
+    return f"{settings.warehouse.checkpoint_dir}/predict"
+
+
+def require_same_windows(spark: SparkSession, directory: str, window: Window) -> None:
+    """Note the window settings beside a new checkpoint; compare them with an old one's.
+
+    With another number of shards a series would be looked for where its bars are not, and would
+    silently start from nothing. Raises ConfigurationError.
+    """
+    jvm, context = spark.sparkContext._jvm, spark.sparkContext._jsc
+    assert jvm is not None
+    path = jvm.org.apache.hadoop.fs.Path(f"{directory}/window.json")
+    files = path.getFileSystem(context.hadoopConfiguration())
+    if not files.exists(path):
+        stream = files.create(path)
+        stream.write(bytearray(window.model_dump_json().encode()))
+        stream.close()
+        return
+    stream = files.open(path)
+    noted = jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
+    stream.close()
+    if Window.model_validate_json(noted) != window:
+        raise ConfigurationError(
+            f"the checkpoint in {directory} was made with [window] {noted}; the settings now say "
+            f"{window.model_dump_json()}: restore them, or set another warehouse.checkpoint_dir "
+            "(bars are then read again from the topic's beginning)"
+        )

@@ -1,0 +1,107 @@
+"""`candlecast run`: keeps ingest, stream and the rest alive, for those without systemd or Compose.
+
+A program that ends with an exit code that says "try again" is started again after a pause that
+doubles up to five minutes; one that says "a person has to act" ends the run with its message.
+"""
+
+import logging
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from conf.errors import CandlecastError, ConfigurationError, DataLoss, Stop
+from conf.settings import load_settings
+from jobs.logs import configure_logging
+from jobs.processes import Program, spark_submit
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S: Final = 2.0
+LONGEST_PAUSE_S: Final = 300.0
+# A program that ran this long was healthy: its next failure starts with a short pause again.
+HEALTHY_AFTER_S: Final = 600.0
+FOR_A_PERSON: Final = (Stop.exit_code, DataLoss.exit_code)
+LOOK_EVERY_S: Final = 1.0
+
+
+@dataclass
+class Kept:
+    """A program that is kept running, and when it may be started again."""
+
+    program: Program
+    pause_s: float = FIRST_PAUSE_S
+    started_at: float = 0.0
+    start_at: float = 0.0
+
+    def look(self, now: float) -> None:
+        """Start the program if it is due, or note that it ended.
+
+        Raises Stop where its exit code says that a person has to act.
+        """
+        if self.program.running:
+            return
+        code = self.program.exit_code
+        if code is not None:
+            self._ended(code, now)
+        if self.start_at <= now and self.program.exit_code is None:
+            log.info("start=%s", self.program.name)
+            self.started_at = now
+            self.program.start()
+
+    def _ended(self, code: int, now: float) -> None:
+        if code in FOR_A_PERSON:
+            raise Stop(f"{self.program.name} needs you: {self.program.log_tail(1)}")
+        if now - self.started_at > HEALTHY_AFTER_S:
+            self.pause_s = FIRST_PAUSE_S
+        log.warning("ended=%s exit_code=%d again_in_s=%.0f", self.program.name, code, self.pause_s)
+        self.start_at = now + self.pause_s
+        self.pause_s = min(LONGEST_PAUSE_S, 2 * self.pause_s)
+        self.program.forget()
+
+
+def programs(names: list[str], logs: Path) -> list[Program]:
+    """The programs by name; raises ConfigurationError for one that there is not."""
+    cli = [sys.executable, "-m", "jobs.cli"]
+    known = {
+        "ingest": lambda: Program("ingest", [*cli, "ingest"], {}, logs / "ingest.log"),
+        "stream": lambda: spark_submit("jobs/predict_stream.py", {}, logs / "stream.log"),
+        "retrain": lambda: Program(
+            "retrain", [sys.executable, "-m", "jobs.retrain"], {}, logs / "retrain.log"
+        ),
+    }
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigurationError(f"--only {unknown[0]}: there are {', '.join(known)}")
+    return [known[name]() for name in names]
+
+
+def run(
+    only: Annotated[
+        str, typer.Option(help="which programs, with commas")
+    ] = "ingest,stream,retrain",
+) -> None:
+    """Keep ingest, stream and retraining alive until Ctrl-C; logs lie in warehouse/logs."""
+    configure_logging()
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    logs = Path(load_settings().warehouse.dir) / "logs"
+    kept = [Kept(program) for program in programs(only.split(","), logs)]
+    try:
+        while not stopping.is_set():
+            for one in kept:
+                one.look(time.monotonic())
+            stopping.wait(LOOK_EVERY_S)
+    except CandlecastError as error:
+        log.error("%s", error)
+        raise
+    finally:
+        for one in reversed(kept):
+            log.info("stop=%s", one.program.name)
+            one.program.stop()

@@ -1,0 +1,78 @@
+"""What a stream that ended means, and what to do about it.
+
+Spark wraps the reason several times over; here its text becomes one of our errors, whose exit code
+tells a supervisor whether to start the stream again (75) or to leave it to a person (65, 78).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from conf import errors
+from conf.errors import BrokerUnavailable, CandlecastError, DataLoss, MissingPrerequisite
+
+NEW_CHECKPOINT: Final = (
+    "restore {checkpoint_dir} from a backup, or move it away and start again: bars are then read "
+    "from the topic's beginning, and the views count each row once"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A pattern in Spark's text, the error it stands for, and what happened in our words."""
+
+    pattern: str
+    error: type[CandlecastError]
+    meaning: str
+
+
+KNOWN: Final = (
+    Known(
+        r"Some data may have been lost|Partition \S+ offset was changed|KAFKA_DATA_LOSS",
+        DataLoss,
+        "the topic no longer holds the bars at which the checkpoint stands (retention, or the "
+        f"topic was made anew): {NEW_CHECKPOINT}",
+    ),
+    Known(
+        r"MISSING_STATE_DIRECTORY|CANNOT_LOAD_STATE_STORE|STATE_STORE_\w+",
+        DataLoss,
+        f"the checkpoint's window state is damaged: {NEW_CHECKPOINT}",
+    ),
+    Known(
+        r"Incomplete log file|Failed to read log file|JsonEOFException|Unexpected end-of-input",
+        DataLoss,
+        f"the checkpoint's log of offsets is damaged: {NEW_CHECKPOINT}",
+    ),
+    Known(
+        r"No space left on device|Disk quota exceeded",
+        MissingPrerequisite,
+        "the disk is full: free some space and start again; the interrupted micro-batch is then "
+        "written anew",
+    ),
+    Known(
+        r"common\.errors\.(Timeout|Disconnect|Network)\w*|Timed out waiting for a node",
+        BrokerUnavailable,
+        "Kafka does not answer",
+    ),
+)
+_OURS: Final = re.compile(r"conf\.errors\.(\w+): (.+)")
+
+
+def explain(text: str, checkpoint_dir: str) -> CandlecastError:
+    """The error of ours for what Spark says a query ended with.
+
+    >>> explain("... Timed out waiting for a node assignment. ...", "cp").exit_code
+    75
+    >>> explain("conf.errors.DataLoss: the state is another's", "cp")
+    DataLoss("the state is another's")
+    """
+    ours = _OURS.search(text)
+    if ours and isinstance(getattr(errors, ours[1], None), type):
+        error: CandlecastError = getattr(errors, ours[1])(ours[2])
+        return error
+    for known in KNOWN:
+        found = re.search(known.pattern, text)
+        if found:
+            meaning = known.meaning.format(checkpoint_dir=checkpoint_dir)
+            return known.error(f"{meaning} (Spark: {found[0]})")
+    return CandlecastError(f"the query ended: {text.strip().splitlines()[0]}")
