@@ -6,13 +6,11 @@ itself, in five expanding folds; a table goes to the screen and `reports/evaluat
 
 import json
 import re
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,103 +18,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from conf.errors import CandlecastError, ConfigurationError
 from conf.settings import load_settings
 from jobs.train import model_settings_from
-from model.evaluate import directional_accuracy, score, skill
-from model.intervals import adapt_online
-from model.series import Series, read_file
-from model.significance import diebold_mariano, wilson_interval
+from model.leak import LeakCheck, check_for_leak, shuffled_bars
+from model.scorecard import Row, score_series
+from model.series import read_file
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings, WalkForward, walk_forward
+from model.walk_forward import FoldSettings
 
 app = typer.Typer(add_completion=False, help=__doc__)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One series of the table, at the first horizon; skills against persistence on returns."""
-
-    series: str
-    interval: str
-    rows: int
-    windows: int
-    skill_lstm: float
-    skill_arima: float
-    skill_ridge: float
-    mse_persistence: float
-    mse_lstm: float
-    mse_arima: float
-    mae_lstm: float
-    r2_lstm: float
-    directional_accuracy: float
-    directional_accuracy_95: tuple[float, float]
-    dm_p_persistence: float
-    dm_p_arima: float
-    coverage_90: float
-    skill_lstm_by_horizon: dict[int, float]
-    seconds: float
-
-
-def evaluate(
-    series: Series,
-    name: str,
-    model: ModelSettings,
-    fold_settings: FoldSettings,
-    adapt_rate: float,
-    coverage_share: float,
-) -> Row:
-    """Walk forward through one series and put its figures together.
-
-    Coverage is that of the adaptive intervals over the last `coverage_share` of the series.
-    """
-    begun = time.monotonic()
-    walked = walk_forward(series, model, fold_settings)
-    return Row(
-        series=name,
-        interval=series.interval,
-        rows=series.n_present,
-        windows=len(walked.ends),
-        **_figures(walked, model.horizons[0]),
-        coverage_90=_late_coverage(walked, series, model, adapt_rate, coverage_share),
-        skill_lstm_by_horizon={
-            h: skill(walked.came[:, i], walked.forecasts["lstm"][:, i])
-            for i, h in enumerate(model.horizons)
-        },
-        seconds=round(time.monotonic() - begun, 1),
-    )
-
-
-def _figures(walked: WalkForward, horizon: int) -> dict[str, Any]:
-    came, last = walked.came[:, 0], walked.last_close
-    forecasts = {name: f[:, 0] for name, f in walked.forecasts.items()}
-    actual = last * np.exp(came)
-    prices = {name: score(last, last * np.exp(f), actual) for name, f in forecasts.items()}
-    own = forecasts["lstm"]
-    loss = (came - own) ** 2
-    moved = int(np.count_nonzero((came != 0) & (own != 0)))
-    accuracy = directional_accuracy(came, own)
-    hits = 0 if moved == 0 else round(accuracy * moved)
-    return {
-        "skill_lstm": prices["lstm"].skill,
-        "skill_arima": prices["arima"].skill,
-        "skill_ridge": prices["ridge"].skill,
-        "mse_persistence": score(last, last, actual).mse,
-        "mse_lstm": prices["lstm"].mse,
-        "mse_arima": prices["arima"].mse,
-        "mae_lstm": prices["lstm"].mae,
-        "r2_lstm": prices["lstm"].r2,
-        "directional_accuracy": accuracy,
-        "directional_accuracy_95": wilson_interval(hits, moved),
-        "dm_p_persistence": diebold_mariano(loss, came**2, horizon).p_value,
-        "dm_p_arima": diebold_mariano(loss, (came - forecasts["arima"]) ** 2, horizon).p_value,
-    }
-
-
-def _late_coverage(
-    walked: WalkForward, series: Series, model: ModelSettings, rate: float, share: float
-) -> float:
-    """Share of first-horizon prices inside their interval over the end of the series."""
-    covered = adapt_online(walked.scores[:, 0], model.horizons[0], model.coverage, rate)
-    late = walked.ends >= len(series.bars) * (1 - share)
-    return float(np.mean(covered[late])) if late.any() else float("nan")
 
 
 @app.command()
@@ -130,10 +38,13 @@ def main(
     try:
         settings = load_settings()
         section = settings.evaluation
+        files = [file for file in series_files(data) if only in file.name]
+        model = model_settings_from(settings)
+        folds = FoldSettings(section.folds, section.first_train_share)
         rows = evaluate_files(
-            [file for file in series_files(data) if only in file.name],
-            model_settings_from(settings),
-            FoldSettings(section.folds, section.first_train_share),
+            files,
+            model,
+            folds,
             settings.intervals.adapt_rate,
             section.coverage_share,
             console,
@@ -142,6 +53,10 @@ def main(
         write_rows(target, rows)
         print_rows(console, rows)
         console.print(f"written: {target}", markup=False)
+        leak = shortest_shuffled(files, model, folds)
+        print_leak(console, leak)
+        if leak.leaks:
+            raise typer.Exit(1)
     except CandlecastError as error:
         console.print(f"evaluate: {error}", style="red", markup=False)
         raise typer.Exit(error.exit_code) from error
@@ -171,7 +86,7 @@ def evaluate_files(
             try:
                 series = read_file(file, name)
                 rows.append(
-                    evaluate(series, name, model, fold_settings, adapt_rate, coverage_share)
+                    score_series(series, name, model, fold_settings, adapt_rate, coverage_share)
                 )
                 if not console.is_terminal:
                     console.print(_line(rows[-1]), markup=False, soft_wrap=True)
@@ -179,6 +94,30 @@ def evaluate_files(
                 console.print(f"left out: {name}: {error}", style="yellow", markup=False)
             progress.advance(task, file.stat().st_size)
     return rows
+
+
+def shortest_shuffled(
+    files: Sequence[Path], model: ModelSettings, folds: FoldSettings
+) -> LeakCheck:
+    """Evaluate the smallest file that is long enough once more, its bars in random order.
+
+    Raises ConfigurationError where none is.
+    """
+    for file in sorted(files, key=lambda f: f.stat().st_size):
+        try:
+            series = read_file(file, file.name)
+            return check_for_leak(shuffled_bars(series, model.fit.seed), model, folds)
+        except ConfigurationError:
+            continue
+    raise ConfigurationError("no series is long enough to look for a leak on")
+
+
+def print_leak(console: Console, leak: LeakCheck) -> None:
+    """What the shuffled run showed, and what it means."""
+    meaning = "the future LEAKS into the forecasts" if leak.leaks else "no leak"
+    console.print(
+        f"shuffled bars: skill {leak.skill:.2%}, p {leak.p_value:.2g}: {meaning}", markup=False
+    )
 
 
 def series_files(folder: Path) -> list[Path]:

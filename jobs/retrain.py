@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -134,14 +134,20 @@ def _challengers(
     if champion is None:
         return [scratch]
     try:
-        registry.load(champion)
+        seen_until = registry.load(champion).manifest.trained_until
         weights, shape = load_keras((registry.folder(champion) / KERAS_FILE).read_bytes())
     except ArtifactMismatch as error:
         logger.warning("champion=%s not_continued=%s", champion, error)
         return [scratch]
     if shape != scratch.shape:
         return [scratch]
-    return [scratch, fit_model(series, part, model, start=weights)]
+    return [scratch, _seen_until(fit_model(series, part, model, start=weights), seen_until)]
+
+
+def _seen_until(trained: TrainedModel, time_ms: int) -> TrainedModel:
+    """Bars before `time_ms` shaped the weights that this model began with: it has seen them."""
+    until = max(time_ms, trained.manifest.trained_until)
+    return replace(trained, manifest=trained.manifest.model_copy(update={"trained_until": until}))
 
 
 def look(settings: Settings, interval: str, now: datetime, force: bool = False) -> list[Decision]:
