@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+from kafka.partitioner.default import murmur2
 
 from conf.errors import BrokerUnavailable
 from ingest.bar import Bar
@@ -58,6 +59,7 @@ class Publisher:
         self._stopping = stopping or threading.Event()
         self._stop_after_s = stop_after_s
         self._producer: Any = None
+        self._partitions: dict[tuple[str, bytes], int] = {}
 
     def __enter__(self) -> Self:
         self._connected()
@@ -86,7 +88,8 @@ class Publisher:
         try:
             producer = self._connected()
             for topic, key, value in records:
-                pending.append(producer.send(topic, key=key, value=value))
+                partition = self._partition(producer, topic, key)
+                pending.append(producer.send(topic, value, key, partition=partition))
                 sent += 1
                 if len(pending) >= MAX_PENDING:
                     self._await_oldest(pending, MAX_PENDING // 2)
@@ -99,6 +102,18 @@ class Publisher:
             raise self._unavailable(error) from error
         self._await_oldest(pending, len(pending))
         return sent
+
+    def _partition(self, producer: Any, topic: str, key: bytes) -> int:
+        """The partition that Kafka's own rule gives to `key`, worked out once a key.
+
+        In pure Python the hash costs a fifth of a send. The number of partitions is asked for
+        again whenever the producer is made anew.
+        """
+        known = self._partitions.get((topic, key))
+        if known is None:
+            count = len(producer.partitions_for(topic))
+            known = self._partitions[(topic, key)] = (murmur2(key) & 0x7FFFFFFF) % count
+        return known
 
     def _await_oldest(self, pending: deque[Any], count: int) -> None:
         for _ in range(count):
@@ -147,6 +162,7 @@ class Publisher:
 
     def _drop(self) -> None:
         producer, self._producer = self._producer, None
+        self._partitions.clear()
         if producer is not None:
             try:
                 producer.close(timeout=self._stop_after_s if self._stopping.is_set() else 0.5)
