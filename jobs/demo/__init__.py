@@ -1,5 +1,6 @@
 """`candlecast demo`: the whole path on one machine, with real bars, in one terminal."""
 
+import signal
 import threading
 import time
 from contextlib import ExitStack
@@ -10,9 +11,10 @@ import typer
 from rich.console import Console
 
 from conf.errors import ConfigurationError
+from ingest.bar import Bar
 from ingest.replay import in_close_order
 from ingest.sources.recorded import Recording, read_bars
-from jobs.demo.stage import Parts, Stage
+from jobs.demo.stage import DemoFailed, Parts, Stage
 
 SERIES: Final = {
     "cccagg": (
@@ -31,28 +33,67 @@ def demo(
     backfill: Annotated[float, typer.Option(help="share of the bars to train on")] = 0.7,
     exit_: Annotated[bool, typer.Option("--exit", help="end when the series is through")] = False,
     allow_unproven: Annotated[bool, typer.Option(help="serve a model without skill too")] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(help="live bars instead: cryptocompare (needs a key), exchange:binance, ..."),
+    ] = None,
+    symbols: Annotated[str, typer.Option(help="of the live source")] = "BTC-USD,ETH-USD",
 ) -> None:
     """Broker, backfill, training, stream and a live table; Ctrl-C ends all of it."""
     if series not in SERIES:
         raise ConfigurationError(f"--series {series}: there are {', '.join(SERIES)}")
     console = Console()
+    end_on_signals()
     started = time.monotonic()
-    recorded = in_close_order(read_bars(r.path, r.symbol, r.interval) for r in SERIES[series])
-    parts = Parts.split(list(recorded), backfill)
     with ExitStack() as running:
         try:
             stage = Stage(console, running)
             stage.start()
-            stage.archive(parts.backfill)
-            stage.train(allow_unproven)
-            report = stage.predict(parts, speed, started)
-            report.print(console)
-            report.save(Path(stage.settings.warehouse.reports_dir) / "demo.json")
-            if not exit_:
-                console.print("The series is through. Query it as the README shows; Ctrl-C ends.")
-                threading.Event().wait()
+            if source is None:
+                parts = Parts.split(read_all(SERIES[series]), backfill)
+                show_recorded(stage, console, parts, speed, allow_unproven, started)
+                if not exit_:
+                    console.print("The series is through. Ctrl-C ends; the tables stay.")
+                    threading.Event().wait()
+            else:
+                stage.backfill_from(source, symbols)
+                stage.train(allow_unproven)
+                stage.show_live(until_first=exit_)
         except KeyboardInterrupt:
             console.print("Stopping the broker and the stream.")
-            return
+
+
+def read_all(recordings: tuple[Recording, ...]) -> list[Bar]:
+    """The bars of several recordings in the order in which they closed."""
+    return list(in_close_order(read_bars(r.path, r.symbol, r.interval) for r in recordings))
+
+
+def show_recorded(
+    stage: Stage,
+    console: Console,
+    parts: Parts,
+    speed: float,
+    allow_unproven: bool,
+    started: float,
+) -> None:
+    """Train on the first part of recorded bars, replay the second, and report.
+
+    Raises DemoFailed where a window that could be predicted was not.
+    """
+    stage.archive(parts.backfill)
+    stage.train(allow_unproven)
+    report = stage.replay(parts, speed, started)
+    report.print(console)
+    report.save(Path(stage.settings.warehouse.reports_dir) / "demo.json")
     if not report.complete:
-        raise typer.Exit(1)
+        raise DemoFailed("predictions are missing, twice or unexpected: see the table")
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM, and the terminal that closes, end the demo as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)

@@ -1,4 +1,4 @@
-"""The demo's live part: recorded bars published at a chosen speed, beside the table."""
+"""Recorded bars published at a chosen speed, beside the table."""
 
 import threading
 from types import TracebackType
@@ -8,19 +8,15 @@ from ingest.bar import Bar
 from ingest.clock import SystemClock
 from ingest.publish import BarPublisher
 from ingest.replay import paced
-from jobs.demo.table import DemoTable
 
 
 class Replay:
     """Publishes bars in a thread that lives as long as the `with` block."""
 
-    def __init__(
-        self, publisher: BarPublisher, bars: list[Bar], speed: float, table: DemoTable
-    ) -> None:
+    def __init__(self, publisher: BarPublisher, bars: list[Bar], speed: float) -> None:
         self._publisher = publisher
         self._bars = bars
         self._speed = speed
-        self._table = table
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._publish, name="replay", daemon=True)
         self._error: Exception | None = None
@@ -55,6 +51,5 @@ class Replay:
                     if self._stopping.is_set():
                         return
                     publisher.publish(group)
-                    self._table.add_bars(group)
         except Exception as error:
             self._error = error

@@ -64,8 +64,6 @@ class DemoReport:
         console.print(table)
         if self.complete:
             console.print("Every window that could be predicted was, in Parquet and on the topic.")
-        else:
-            console.print("[red]Predictions are missing or twice: see the table.[/red]")
 
 
 def series_of(bars: Iterable[Bar]) -> list[Series]:

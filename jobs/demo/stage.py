@@ -6,19 +6,19 @@
 4. replay the rest at a chosen speed while the stream predicts, and show it
 """
 
+import math
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -43,6 +43,7 @@ DEMO_DIR: Final = Path("warehouse/demo")
 # What the stream may need for its first micro-batch on a slow laptop, and for the last one.
 ARCHIVE_TIMEOUT_S: Final = 180
 PREDICT_TIMEOUT_S: Final = 60
+FOREVER_S: Final = math.inf
 
 
 class DemoFailed(CandlecastError):
@@ -109,14 +110,17 @@ class Stage:
         """Publish the backfill and wait until the stream has archived it."""
         with self._publisher() as publisher:
             publisher.publish(bars)
+        self._await_archive(len(bars))
+
+    def _await_archive(self, bars: int) -> None:
         shown = (TextColumn("archiving"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*shown, console=self._console) as progress:
-            task = progress.add_task("", total=len(bars))
+            task = progress.add_task("", total=bars)
 
             def archived() -> bool:
                 count = parquet_rows(DEMO_DIR, "bars")
                 progress.update(task, completed=count)
-                return count >= len(bars)
+                return count >= bars
 
             self._wait(archived, ARCHIVE_TIMEOUT_S, "the stream did not archive the backfill")
 
@@ -124,33 +128,36 @@ class Stage:
         """Train on the archive, in a process of its own: TensorFlow is needed for nothing else."""
         command = [sys.executable, "-m", "jobs.train"]
         command += ["--allow-unproven"] if allow_unproven else []
-        training = subprocess.Popen(command, start_new_session=True)
-        try:
-            code = training.wait()
-        except KeyboardInterrupt:
-            training.kill()
-            raise
-        if code:
-            raise DemoFailed(f"training ended with exit code {code}")
+        self._run("training", command)
         if self._registry().champion("1m") is None:
             raise DemoFailed(
                 "the model is not better than repeating the last price, so it is not served; "
                 "make demo ARGS=--allow-unproven serves it all the same, marked in every row"
             )
 
-    def predict(self, parts: Parts, speed: float, started: float) -> DemoReport:
-        """Replay, show the predictions as they come, and count them."""
+    def replay(self, parts: Parts, speed: float, started: float) -> DemoReport:
+        """Publish the second part, show the predictions as they come, and count them."""
         lookback = self.settings.window.lookback
         horizons = sorted(self.settings.training.horizons)
         bars = parts.backfill + parts.replay
         expected = predictable_windows(bars, lookback, parts.replayed_from)
+        expected_rows = len(expected) * len(horizons)
         table = DemoTable()
-        self._show(table, parts.replay, speed, len(expected) * len(horizons))
+        replay_s = (parts.replay[-1].close_time - parts.replayed_from) / 1000 / speed
+        with Replay(self._publisher(), parts.replay, speed) as publishing:
+
+            def through() -> bool:
+                publishing.check()
+                done = publishing.done and len(table.seen) >= expected_rows
+                return done and parquet_rows(DEMO_DIR, "predictions") >= expected_rows
+
+            late = "some predictions did not come; the summary says how many"
+            try:
+                self._show(table, through, replay_s + PREDICT_TIMEOUT_S, late)
+            except DemoFailed as error:
+                self._console.print(str(error), style="red")
         in_parquet, twice = parquet_predictions(DEMO_DIR, len(horizons))
-        by_window: dict[tuple[str, int], int] = defaultdict(int)
-        for symbol, _, as_of, _ in table.seen:
-            by_window[symbol, as_of] += 1
-        on_topic = {window for window, count in by_window.items() if count == len(horizons)}
+        on_topic = table.windows(len(horizons))
         return DemoReport(
             bars_published=len(bars),
             windows_predictable=len(expected),
@@ -165,31 +172,57 @@ class Stage:
             horizons=horizons,
         )
 
-    def _show(self, table: DemoTable, replay: list[Bar], speed: float, expected_rows: int) -> None:
-        publishing = Replay(self._publisher(), replay, speed, table)
+    def backfill_from(self, source: str, symbols: str) -> None:
+        """Fetch history from a live source through the topic, and wait until it is archived."""
+        command = [sys.executable, "-m", "jobs.cli", "ingest", "--source", source]
+        command += ["--symbols", symbols, "--interval", "1m"]
+        self._run("backfill", [*command, "--once"])
+        with KafkaConsumer(bootstrap_servers=self._broker.bootstrap_servers) as consumer:
+            topic = self.settings.kafka.bars_topic
+            partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
+            self._await_archive(sum(consumer.end_offsets(partitions).values()))
+        self._running.enter_context(Program("ingest", command, self._env, DEMO_DIR / "ingest.log"))
+
+    def show_live(self, until_first: bool) -> None:
+        """Show predictions until Ctrl-C, or until the first one has come."""
+        table = DemoTable()
+        done = (lambda: bool(table.seen)) if until_first else (lambda: False)
+        self._show(table, done, FOREVER_S, "no prediction came")
+
+    def _show(
+        self, table: DemoTable, done: Callable[[], bool], timeout_s: float, late: str
+    ) -> None:
+        kafka = self.settings.kafka
         consumer = KafkaConsumer(
-            self.settings.kafka.predictions_topic,
+            *(kafka.bars_topic, kafka.predictions_topic),
             bootstrap_servers=self._broker.bootstrap_servers,
             auto_offset_reset="earliest",
             group_id=None,
         )
-        with consumer, publishing, Live(console=self._console, auto_refresh=False) as live:
+        with consumer, Live(console=self._console, auto_refresh=False) as live:
 
-            def through() -> bool:
-                polled = consumer.poll(timeout_ms=200)
-                table.add_predictions(record.value for rows in polled.values() for record in rows)
+            def shown() -> bool:
+                for place, records in consumer.poll(timeout_ms=200).items():
+                    is_bar = place.topic == kafka.bars_topic
+                    add = table.add_bars if is_bar else table.add_predictions
+                    add(record.value for record in records)
                 table.settle()
-                publishing.check()
                 live.update(table.render(), refresh=self._console.is_terminal)
-                done = publishing.done and len(table.seen) >= expected_rows
-                return done and parquet_rows(DEMO_DIR, "predictions") >= expected_rows
+                return done()
 
-            replay_s = (replay[-1].close_time - replay[0].close_time) / 1000 / speed
-            late = "some predictions did not come; the summary says how many"
-            try:
-                self._wait(through, replay_s + PREDICT_TIMEOUT_S, late)
-            except DemoFailed as error:
-                self._console.print(str(error), style="red")
+            self._wait(shown, timeout_s, late)
+
+    def _run(self, name: str, command: list[str]) -> None:
+        """Run a step of its own process to its end, its progress in this terminal."""
+        step = subprocess.Popen(command, start_new_session=True)
+        try:
+            code = step.wait()
+        except KeyboardInterrupt:
+            step.terminate()
+            step.wait()
+            raise
+        if code:
+            raise DemoFailed(f"{name} ended with exit code {code}; see its message above")
 
     def _wait(self, done: Callable[[], bool], timeout_s: float, message: str) -> None:
         if not wait_until(done, timeout_s, self._stream.check):

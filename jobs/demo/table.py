@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,9 +35,10 @@ class DemoTable:
     persistence_sum: float = 0.0
     scored: int = 0
 
-    def add_bars(self, bars: Iterable[Bar]) -> None:
-        """Note what has been published."""
-        self.closes.update({(bar.symbol, bar.close_time): bar.close for bar in bars})
+    def add_bars(self, messages: Iterable[bytes]) -> None:
+        """Note what the topic `bars` says."""
+        for bar in map(Bar.from_json, messages):
+            self.closes[bar.symbol, bar.close_time] = bar.close
 
     def add_predictions(self, messages: Iterable[bytes]) -> None:
         """Note what the topic `predictions` says; a repetition changes nothing."""
@@ -64,6 +65,11 @@ class DemoTable:
             self.persistence_sum += came**2
             self.scored += 1
 
+    def windows(self, horizons: int) -> set[tuple[str, int]]:
+        """Symbol and as_of of each window that has been predicted at every horizon."""
+        counts = Counter((symbol, as_of) for symbol, _, as_of, _ in self.seen)
+        return {window for window, count in counts.items() if count == horizons}
+
     @property
     def skill(self) -> float | None:
         """1 - MSE / MSE of persistence, on log returns; None before anything is scored."""
@@ -73,7 +79,7 @@ class DemoTable:
         """The newest predictions as a table, times in UTC."""
         skill = "-" if self.skill is None else f"{self.skill:+.2%}"
         table = Table(title=f"skill over persistence {skill} on {self.scored} predictions")
-        columns = ("as of (UTC)", "symbol", "last close", "predicted", "90 % interval", "actual")
+        columns = ("as of, UTC", "symbol", "last close", "predicted", "90 % within", "actual")
         for column in columns:
             table.add_column(column, justify="right")
         for row in self.newest:
@@ -81,11 +87,11 @@ class DemoTable:
             inside = actual is not None and row["lower"] <= actual <= row["upper"]
             style = "dim" if actual is None else "" if inside else "yellow"
             table.add_row(
-                datetime.fromtimestamp(row["as_of"] / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+                datetime.fromtimestamp(row["as_of"] / 1000, UTC).strftime("%m-%d %H:%M"),
                 row["symbol"],
                 f"{row['last_close']:.2f}",
                 f"{row['predicted_close']:.2f}",
-                f"{row['lower']:.2f} .. {row['upper']:.2f}",
+                f"{row['lower']:.1f}-{row['upper']:.1f}",
                 "not yet" if actual is None else f"{actual:.2f}",
                 style=style,
             )
