@@ -14,5 +14,7 @@ def configure_logging(level: int = logging.INFO) -> None:
     formatter.default_msec_format = "%s.%03d"
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("kafka", "py4j", "alembic", "mlflow"):
+    for noisy in ("py4j", "alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Its errors come to us as exceptions, and leave as one line of ours.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
