@@ -156,6 +156,8 @@ class Score(Section):
 
     psi_watch: PositiveFloat = 0.1
     psi_alarm: PositiveFloat = 0.25
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 0
 
 
 class Dashboard(Section):

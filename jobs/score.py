@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import duckdb
 import pandas as pd
 import typer
+from prometheus_client import start_http_server
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +28,7 @@ from jobs.logs import configure_logging
 from jobs.metrics import read_metrics
 from jobs.score_arima import update_arima
 from jobs.score_intervals import adapt_intervals
+from jobs.score_metrics import ScoreMetrics
 from jobs.sql import open_duckdb
 from model.registry import Registry
 
@@ -48,11 +50,16 @@ def score(
     console = Console(width=max(Console().width, TABLE_WIDTH))
     if span not in SPANS:
         raise ConfigurationError(f"--span {span}: there are {', '.join(SPANS)}")
-    stopping = threading.Event()
+    stopping, metrics = threading.Event(), ScoreMetrics()
+    if every and settings.score.metrics_port:
+        start_http_server(
+            settings.score.metrics_port, settings.score.metrics_host, metrics.registry
+        )
     try:
         while True:
             try:
                 board = score_once(settings, drift)
+                metrics.show(board)
                 if not every or console.is_terminal:
                     print_board(console, board, span)
             except (CandlecastError, duckdb.Error, OSError) as error:
