@@ -32,12 +32,16 @@ class Request:
 
 @dataclass(slots=True)
 class Digest:
-    """What one answer means: `records` to publish, and what to note once they are acknowledged."""
+    """What one answer means: `records` to publish, and what to note once they are acknowledged.
+
+    `answered` is how many bars need not be asked for any more, known once it is settled.
+    """
 
     request: Request
     records: list[Record] = field(default_factory=list)
     published: list[Any] = field(default_factory=list)
     revised: int = 0
+    answered: int = 0
     rejected: list[str] = field(default_factory=list)
 
 
@@ -213,10 +217,12 @@ class BarFeed:
 
     def settle(self, digest: Digest) -> None:
         """Mark what was published; what was asked for and did not come is absent."""
+        before = self.coverage.count(UNKNOWN)
         for bar in digest.published:
             self.coverage.mark(bar.open_time, PUBLISHED)
             self._remember(bar)
         self.coverage.mark_unanswered(digest.request.first_ms, digest.request.last_ms)
+        digest.answered = before - self.coverage.count(UNKNOWN)
 
     def end(self, now_ms: int) -> None:
         """Plan when absent bars are asked for again: soon for new ones, ever later for old ones."""

@@ -93,7 +93,7 @@ class Live:
         workers: int,
         attempts: int,
         once: bool = False,
-        report: Callable[[int], None] = lambda records: None,
+        report: Callable[[int], None] = lambda bars: None,
     ) -> None:
         """Poll until stopped, or `once`. Raises ConfigurationError where a person has to act."""
         publisher = Publisher(self._bootstrap_servers, stopping=self._stopping)

@@ -64,7 +64,7 @@ class Poller:
     """Drives `feeds` until `stopping` is set.
 
     `attempts` is how often a page is asked for in one poll before the next poll has to try.
-    `report` is told of records that came in, for a progress bar.
+    `report` is told of bars that need not be asked for any more, for a progress bar.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Poller:
         stopping: threading.Event,
         workers: int = 8,
         attempts: int = 5,
-        report: Callable[[int], None] = lambda records: None,
+        report: Callable[[int], None] = lambda bars: None,
     ) -> None:
         self._feeds = list(feeds)
         self._publisher = publisher
@@ -262,7 +262,7 @@ class Poller:
         poll.rejected += len(digest.rejected)
         for reason in digest.rejected:
             self._metrics.rejected.labels(kind=feed.kind, reason=reason).inc()
-        self._report(new)
+        self._report(digest.answered)
 
     def _finish(self, feed: Feed, poll: Poll, now_ms: int) -> None:
         feed.end(now_ms)

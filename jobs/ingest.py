@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from conf.errors import BrokerUnavailable, ConfigurationError
 from conf.settings import Ingest, Kafka, Secrets, load_settings
 from ingest.budget import RateBudget
 from ingest.clock import Clock, SystemClock
-from ingest.feed import Feed, Series
+from ingest.feed import Series
 from ingest.live import Live, bar_feeds, check_source, problems
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
@@ -109,9 +110,7 @@ def live(
         rejected_topic=kafka.rejected_topic,
     )
     news = news_feeds(asked, kafka, options)
-    if asked.metrics_port:
-        start_http_server(asked.metrics_port, registry=metrics.registry)
-    topics = [kafka.bars_topic, kafka.rejected_topic, *([kafka.news_topic] if news else [])]
+    serve_metrics(asked.metrics_port, metrics)
     program = Live(
         kafka.bootstrap_servers,
         clock=clock,
@@ -119,18 +118,16 @@ def live(
         bars_topic=kafka.bars_topic,
         news_topic=kafka.news_topic,
     )
-    retention_s = kafka.retention_days * DAY_S if kafka.retention_days else None
     try:
-        missing = program.resume(feeds, news, dict.fromkeys(topics, kafka.partitions), retention_s)
+        missing = program.resume(feeds, news, *topics_of(kafka, news))
     except BrokerUnavailable as error:
         log.error("event=stopped reason=%r", str(error))
         return
-    everything: list[Feed] = [*feeds, *news]
-    limits: dict[str, int] = dict(asked.calls_per.items())
+    limits: dict[str, int] = dict(asked.calls_per.items()) if source.metered else {}
     with backfill_bar("backfill", missing) as report:
         program.poll(
-            everything,
-            budget=RateBudget(limits if source.metered else {}, now_ms),
+            [*feeds, *news],
+            budget=RateBudget(limits, now_ms),
             metrics=metrics,
             workers=asked.workers,
             attempts=asked.attempts,
@@ -138,6 +135,23 @@ def live(
             report=report,
         )
     log.info("event=stopped")
+
+
+def topics_of(kafka: Kafka, news: Sequence[NewsFeed]) -> tuple[dict[str, int], float | None]:
+    """The topics that are created where they are missing, and how long they keep records (s)."""
+    names = [kafka.bars_topic, kafka.rejected_topic, *([kafka.news_topic] if news else [])]
+    retention_s = kafka.retention_days * DAY_S if kafka.retention_days else None
+    return dict.fromkeys(names, kafka.partitions), retention_s
+
+
+def serve_metrics(port: int, metrics: IngestMetrics) -> None:
+    """Let Prometheus ask on `port`, unless it is 0; raises ConfigurationError where it is taken."""
+    if not port:
+        return
+    try:
+        start_http_server(port, registry=metrics.registry)
+    except OSError as error:
+        raise ConfigurationError(f"ingest.metrics_port = {port} can't be used: {error}") from error
 
 
 def planned(asked: Ingest, options: SourceOptions) -> tuple[Source, list[Series]]:

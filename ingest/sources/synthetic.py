@@ -13,7 +13,8 @@ from ingest.bar import Bar
 from ingest.sources import SourceOptions
 
 MINUTE_MS: Final = INTERVAL_MS["1m"]
-MAX_POINTS: Final = 2_000
+MAX_BARS: Final = 2_000
+MAX_MINUTES: Final = 144_000  # a hundred days at once: a tenth of a second
 # Noise at 2 ** 0 ... 2 ** 19 minutes (a year), each slower by a factor of two and larger by its
 # root: what a random walk is, without walking from its beginning.
 OCTAVES: Final = 20
@@ -45,7 +46,7 @@ class Synthetic:
 
     def page_bars(self, interval: str) -> int:
         """The most bars that one `fetch` may ask for."""
-        return max(1, MAX_POINTS * MINUTE_MS // INTERVAL_MS[interval])
+        return min(MAX_BARS, MAX_MINUTES * MINUTE_MS // INTERVAL_MS[interval])
 
     def keeps_ms(self, interval: str) -> int | None:
         """It reaches back to 1970."""
