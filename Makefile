@@ -1,6 +1,6 @@
 # Each target makes what it needs first; a second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint fmt evaluate bench-ingest clean
+.PHONY: help install demo dashboard screenshots test lint fmt evaluate bench-ingest clean
 ARGS ?=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
 BIN := .venv/bin
@@ -25,6 +25,12 @@ install: .venv/.installed .jars/.installed ## the virtual environment and the ja
 
 demo: install    ## live predictions from recorded bars: broker, training, stream, table
 	@$(BIN)/candlecast demo $(ARGS)
+
+dashboard: install ## the page on http://127.0.0.1:8501
+	@$(BIN)/candlecast dashboard $(ARGS)
+
+screenshots: install ## pictures of the running page, for the README
+	@$(BIN)/python -m dashboard.screenshots
 
 test: install lint ## lint, types and every test
 	@$(BIN)/python -m pytest $(ARGS)

@@ -81,14 +81,42 @@ def _add_candles(figure: go.Figure, candles: pd.DataFrame) -> None:
 
 
 def _add_past(figure: go.Figure, made: pd.DataFrame, horizon: int) -> None:
-    _add_band(figure, made["target_time"], made["lower"], made["upper"], BAND, "interval")
+    runs = unbroken(made)
+    bands = [pd.concat([run["target_time"], run["target_time"][::-1]]) for run in runs]
+    edges = [pd.concat([run["upper"], run["lower"][::-1]]) for run in runs]
     figure.add_scatter(
-        x=made["target_time"],
-        y=made["predicted_close"],
+        x=_with_gaps(bands),
+        y=_with_gaps(edges),
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=BAND,
+        hoverinfo="skip",
+        name="interval",
+    )
+    figure.add_scatter(
+        x=_with_gaps([run["target_time"] for run in runs]),
+        y=_with_gaps([run["predicted_close"] for run in runs]),
         name=f"predicted {horizon} ahead",
+        mode="lines",
         line={"color": PREDICTED, "width": 1.5},
         hovertemplate="%{y:,.6~g}",
     )
+
+
+def unbroken(made: pd.DataFrame) -> list[pd.DataFrame]:
+    """Predictions of one horizon in runs without a gap: nothing was said in between."""
+    if len(made) < 2:
+        return [made] if len(made) else []
+    made = made.sort_values(["as_of", "predicted_at"])
+    steps = made["as_of"].diff()
+    usual = steps[steps > pd.Timedelta(0)].min()
+    return [run for _, run in made.groupby((steps > usual).cumsum())]
+
+
+def _with_gaps(parts: list[pd.Series]) -> list[object]:
+    """The values of all parts with None between them, where Plotly lifts the pen."""
+    return [value for part in parts for value in (*part, None)][:-1]
 
 
 def _add_path(figure: go.Figure, path: pd.DataFrame) -> None:

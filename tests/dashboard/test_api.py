@@ -1,0 +1,133 @@
+"""The HTTP API over a real server: typed, read-only, limited, and as good as its description."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, settings
+from kafka import KafkaProducer
+
+from conf.settings import Dashboard, Kafka, Settings, Warehouse
+from conf.settings import Registry as RegistrySettings
+from dashboard.api import create_app
+from ingest.publish import ensure_topics
+from jobs.broker import EmbeddedBroker, free_port
+from jobs.processes import wait_until
+from tests.score import tables
+
+TOPIC = "api-predictions"
+CLOSE = tables.random_walk(300, seed=1)
+
+
+@contextmanager
+def serving(chosen: Settings) -> Iterator[str]:
+    port = free_port()
+    config = uvicorn.Config(create_app(chosen), "127.0.0.1", port, log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert wait_until(lambda: server.started, 30)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = server.force_exit = True
+    thread.join()
+
+
+def chosen_settings(warehouse: Path, servers: str, per_minute: int = 100_000) -> Settings:
+    registry = RegistrySettings(tracking_uri=f"sqlite:///{warehouse}/none.db")
+    return Settings(
+        kafka=Kafka(bootstrap_servers=servers, predictions_topic=TOPIC),
+        warehouse=Warehouse(dir=str(warehouse)),
+        registry=registry,
+        dashboard=Dashboard(requests_per_minute=per_minute),
+    )
+
+
+@pytest.fixture(scope="module")
+def url(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    warehouse = tmp_path_factory.mktemp("warehouse")
+    tables.write(warehouse, "bars", tables.bars(CLOSE))
+    for horizon in (1, 5):
+        rows = tables.predictions(CLOSE, tables.guesses(CLOSE, seed=horizon), horizon)
+        tables.write(warehouse, "predictions", rows, f"q-{horizon}")
+    ensure_topics(broker.bootstrap_servers, {TOPIC: 1})
+    with serving(chosen_settings(warehouse, broker.bootstrap_servers)) as running:
+        assert wait_until(lambda: get(running, "/scores") != [], 30)
+        assert wait_until(lambda: get(running, "/health")["broker"] == "connected", 30)
+        yield running
+
+
+def get(url: str, path: str) -> Any:
+    with urllib.request.urlopen(url + path, timeout=20) as answer:
+        return json.load(answer)
+
+
+def test_the_latest_prediction_has_every_horizon(url: str) -> None:
+    found = get(url, "/predictions/BTC-USD")
+    assert [(p["horizon"], p["last_close"]) for p in found] == [(1, CLOSE[-1]), (5, CLOSE[-1])]
+
+
+def test_history_is_the_newest_rows_of_the_range_in_order(url: str) -> None:
+    start = int(tables.START.timestamp() * 1000)
+    found = get(url, f"/predictions/BTC-USD/history?since={start}&until={start + 600_000}&limit=6")
+    assert [p["as_of"] for p in found] == [start + m * 60_000 for m in (8, 8, 9, 9, 10, 10)]
+
+
+def test_scores_are_those_of_the_view(url: str) -> None:
+    found = {s["horizon"]: s["predictions"] for s in get(url, "/scores?span=all")}
+    assert found == {1: 299, 5: 295}
+
+
+def test_an_unknown_symbol_is_not_found(url: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as error:
+        get(url, "/predictions/NO-SUCH")
+    assert error.value.code == 404
+
+
+def test_new_predictions_come_as_events(url: str, broker: EmbeddedBroker) -> None:
+    with urllib.request.urlopen(f"{url}/events?symbol=ETH-USD", timeout=20) as events:
+        assert events.readline().startswith(b":")
+        with KafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
+            for symbol in ("BTC-USD", "ETH-USD"):
+                row = {"symbol": symbol, "interval": "1m", "as_of": 60_000, "horizon": 1}
+                producer.send(TOPIC, json.dumps(row).encode()).get(10)
+        lines = iter(events.readline, b"")
+        data = next(line for line in lines if line.startswith(b"data:"))
+    assert json.loads(data[5:])["symbol"] == "ETH-USD"
+
+
+def test_too_many_requests_are_refused_with_a_time_to_wait(tmp_path: Path) -> None:
+    with serving(chosen_settings(tmp_path, "127.0.0.1:9", per_minute=3)) as limited:
+        for _ in range(3):
+            assert get(limited, "/models") == []
+        with pytest.raises(urllib.error.HTTPError) as error:
+            get(limited, "/models")
+    assert error.value.code == 429
+    assert 0 < int(error.value.headers["Retry-After"]) <= 60
+
+
+def test_nothing_can_be_changed_through_it(url: str) -> None:
+    paths = get(url, "/openapi.json")["paths"]
+    assert {method for path in paths.values() for method in path} == {"get"}
+
+
+@pytest.fixture(scope="module")
+def description(url: str) -> Any:
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    return schema.exclude(path="/events")  # a stream without an end
+
+
+described = schemathesis.pytest.from_fixture("description")
+
+
+@described.parametrize()
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+def test_every_answer_is_as_described(case: schemathesis.Case) -> None:
+    case.call_and_validate(timeout=20)
