@@ -1,8 +1,10 @@
 """A new champion serves from the next micro-batch on; a broken one never does."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
@@ -34,9 +36,11 @@ def own_stream(
     running.stop()
 
 
-def register(registry: Registry, folder: Path, seed: int, lookback: int = 60) -> str:
-    save_random_artifact(folder / f"seed{seed}", seed, lookback)
-    return registry.register(folder / f"seed{seed}", "1m")
+def register(
+    registry: Registry, folder: Path, seed: int, lookback: int = 60, interval: str = "1m"
+) -> str:
+    save_random_artifact(folder / f"seed{seed}", seed, lookback, interval)
+    return registry.register(folder / f"seed{seed}", interval)
 
 
 def test_champions_come_and_go_while_the_stream_runs(
@@ -63,3 +67,22 @@ def test_champions_come_and_go_while_the_stream_runs(
     rows = own_stream.table("predictions").sort_values("as_of")
     versions = rows[rows["horizon"] == 1]["model_version"].tolist()
     assert versions == ["1m-1"] * 10 + ["1m-2"] * 20
+
+
+def test_each_interval_of_a_symbol_is_served_by_its_own_champion(
+    own_stream: RunningStream, registry: Registry, tmp_path: Path, btc: list[Bar]
+) -> None:
+    registry.promote(register(registry, tmp_path, seed=1))
+    registry.promote(register(registry, tmp_path, seed=2, interval="1h"))
+    first_hour = btc[0].open_time // 3_600_000 * 3_600_000
+    hours = [
+        replace(bar, interval="1h", open_time=first_hour + i * 3_600_000)
+        for i, bar in enumerate(btc[:65])
+    ]
+    own_stream.publish([*btc[:65], *hours])
+    rows = own_stream.table("predictions")
+    served = rows.groupby(["interval", "model_version"]).size().to_dict()
+    assert served == {("1m", "1m-1"): 5 * 3, ("1h", "1h-1"): 5 * 3}
+    target = rows[rows["horizon"] == 5].set_index("interval")
+    ahead = (target["target_time"] - target["as_of"]).groupby("interval").first()
+    assert ahead.to_dict() == {"1h": pd.Timedelta(hours=5), "1m": pd.Timedelta(minutes=5)}
