@@ -57,15 +57,16 @@ def main() -> None:
     if not series:
         waiting()
         return
-    with st.container(key="choices"):
-        columns = st.columns(5)
-        symbol = columns[0].selectbox("Symbol", sorted({s for s, _ in series}))
+    # Boxes of a width of their own stand side by side on a phone too.
+    with st.container(key="choices", horizontal=True):
+        symbols = sorted({symbol for symbol, _ in series})
+        symbol = st.selectbox("Symbol", symbols, width=160)
         intervals = [i for i in INTERVAL_MS if (symbol, i) in series]
-        interval = columns[1].selectbox("Interval", intervals)
+        interval = st.selectbox("Interval", intervals, width=100)
         horizons = load_settings().training.horizons
-        horizon = columns[2].selectbox("Horizon (bars)", horizons)
-        span = columns[3].selectbox("Range", list(RANGES), index=2)
-        clock = columns[4].selectbox("Times", ["UTC", "local"])
+        horizon = st.selectbox("Horizon (bars)", horizons, width=130)
+        span = st.selectbox("Range", list(RANGES), index=2, width=100)
+        clock = st.selectbox("Times", ["UTC", "local"], width=100)
     zone = "UTC" if clock == "UTC" else st.context.timezone or "UTC"
     live(symbol, interval, horizon, span, zone, len(series))
     scoreboard()
@@ -118,7 +119,7 @@ def live(symbol: str, interval: str, horizon: int, span: str, zone: str, known: 
 
 def figures(candles: pd.DataFrame, made: pd.DataFrame, interval: str, zone: str) -> None:
     """The newest bar and the newest prediction of the chosen horizon."""
-    columns = st.container(key="figures").columns(4)
+    columns = st.container(key="figures").columns([2, 2, 4, 3])
     if not candles.empty:
         bar = candles.iloc[-1]
         columns[0].metric("Last close", f"{bar['close']:,.6g}")

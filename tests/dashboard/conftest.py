@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from pyspark.sql import SparkSession
 
 from conf.settings import Registry as RegistrySettings
@@ -32,7 +32,10 @@ __all__ = ["champion_registry", "spark"]
 
 FILES = {"BTC-USD": "btcusd", "ETH-USD": "ethusd"}
 ARCHIVED = 500
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
+# Long enough for a machine that does other things too; a page that is right is quick.
+SEEN_TIMEOUT_MS = 60_000
+expect.set_options(timeout=SEEN_TIMEOUT_MS)
 
 
 @dataclass
@@ -143,7 +146,7 @@ def watched(browser: Browser, **options: object) -> Iterator[Watched]:
     """A page of a profile of its own; fails at the end on a console error or a foreign request."""
     context = browser.new_context(**options)  # type: ignore[arg-type]
     seen = Watched(context.new_page())
-    seen.page.set_default_timeout(30_000)
+    seen.page.set_default_timeout(SEEN_TIMEOUT_MS)
     seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))
     seen.page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
     seen.page.on(
