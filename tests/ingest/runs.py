@@ -35,6 +35,7 @@ class Run:
     source_name: str = "cryptocompare"
     symbols: Sequence[str] = ("BTC-USD",)
     intervals: Sequence[str] = ("1m",)
+    intervals_of: dict[str, Sequence[str]] = field(default_factory=dict)
     every_s: int = 60
     backfill_bars: int = 10
     timeout_s: float = 0.25
@@ -54,7 +55,7 @@ class Run:
             source,
             symbols=self.symbols,
             intervals=self.intervals,
-            intervals_of={},
+            intervals_of=self.intervals_of,
             every_s=self.every_s,
             grace_s={},
         )

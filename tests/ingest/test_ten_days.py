@@ -8,8 +8,7 @@ from tests.ingest.market_server import LASTING, PASSING, MarketServer, Simulated
 from tests.ingest.runs import DAY_MS, START_MS, Run, latest, truth
 
 DAYS = 10
-SYMBOLS = ("BTC-USD", "ETH-USD")
-INTERVALS = ("1m", "5m")
+INTERVALS = {"BTC-USD": ("1m",), "ETH-USD": ("5m", "15m")}
 # A restart looks this far back, 30 hours of minutes: far enough for the longest silence.
 BACKFILL_BARS = 1_800
 
@@ -17,10 +16,10 @@ BACKFILL_BARS = 1_800
 def test_ten_days_of_faults_and_restarts_bring_exactly_the_bars_of_the_good_api(
     new_run: Callable[..., Run], server: MarketServer, clock: SimulatedClock
 ) -> None:
-    server.fault = faulty(7, 0.2, PASSING + LASTING)
+    server.fault = faulty(7, 0.2, 2 * PASSING + LASTING)
     options = {
-        "symbols": SYMBOLS,
-        "intervals": INTERVALS,
+        "symbols": list(INTERVALS),
+        "intervals_of": INTERVALS,
         "every_s": 7_200,
         "backfill_bars": BACKFILL_BARS,
     }
@@ -34,8 +33,8 @@ def test_ten_days_of_faults_and_restarts_bring_exactly_the_bars_of_the_good_api(
     new_run(**options).until(clock.now_ms())
 
     good: dict = {}
-    for symbol in SYMBOLS:
-        for interval in INTERVALS:
+    for symbol, intervals in INTERVALS.items():
+        for interval in intervals:
             first_ms = START_MS - BACKFILL_BARS * INTERVAL_MS[interval]
             good |= truth(server, symbol, interval, first_ms, clock.now_ms())
     found = latest(new_run(**options).published())
