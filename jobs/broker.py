@@ -177,13 +177,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def require_free(port: int) -> None:
-    """Raise MissingPrerequisite where something listens on `port` already."""
+def is_free(port: int) -> bool:
+    """Whether nothing listens on the loopback `port` at this moment."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise MissingPrerequisite(
-                f"port {port} is taken by another program; stop it or choose another port"
-            ) from error
+        except OSError:
+            return False
+        return True
+
+
+def require_free(port: int) -> None:
+    """Raise MissingPrerequisite where something listens on `port` already."""
+    if not is_free(port):
+        raise MissingPrerequisite(
+            f"port {port} is taken by another program; stop it or choose another port"
+        )

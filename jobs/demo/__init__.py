@@ -38,6 +38,9 @@ def demo(
         typer.Option(help="live bars instead: cryptocompare (needs a key), exchange:binance, ..."),
     ] = None,
     symbols: Annotated[str, typer.Option(help="of the live source")] = "BTC-USD,ETH-USD",
+    dashboard: Annotated[
+        bool | None, typer.Option(help="serve the page too (not with --exit by default)")
+    ] = None,
 ) -> None:
     """Broker, backfill, training, stream and a live table; Ctrl-C ends all of it."""
     if series not in SERIES:
@@ -49,6 +52,8 @@ def demo(
         try:
             stage = Stage(console, running)
             stage.start()
+            if dashboard or (dashboard is None and not exit_):
+                stage.show_page()
             if source is None:
                 parts = Parts.split(read_all(SERIES[series]), backfill)
                 show_recorded(stage, console, parts, speed, allow_unproven, started)

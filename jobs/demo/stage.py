@@ -27,7 +27,7 @@ from conf.errors import CandlecastError
 from conf.settings import Settings, load_settings
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, ensure_topics
-from jobs.broker import EmbeddedBroker
+from jobs.broker import EmbeddedBroker, free_port, is_free
 from jobs.demo.replay import Replay
 from jobs.demo.report import (
     DemoReport,
@@ -105,6 +105,16 @@ class Stage:
         self._console.print(
             f"Kafka on {self._broker.bootstrap_servers}; the stream logs to {self._stream.log}"
         )
+
+    def show_page(self) -> None:
+        """Serve the page beside the stream, and keep the scores that it shows."""
+        page = self.settings.dashboard
+        port = page.port if is_free(page.port) else free_port()
+        for name, arguments in (("dashboard", f"--port {port}"), ("score", "--every 30")):
+            command = [sys.executable, "-m", "jobs.cli", name, *arguments.split()]
+            program = Program(name, command, self._env, DEMO_DIR / f"{name}.log")
+            self._running.enter_context(program)
+        self._console.print(f"The page is on http://{page.host}:{port}", highlight=False)
 
     def archive(self, bars: list[Bar]) -> None:
         """Publish the backfill and wait until the stream has archived it."""
