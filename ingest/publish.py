@@ -127,7 +127,8 @@ class Publisher:
     def _await(self, future: Any) -> None:
         waited_s = 0.0
         while not future.is_done:
-            limit_s = self._stop_after_s if self._stopping.is_set() else self._timeout_s
+            # The producer gives up first: what it still holds would keep its thread alive.
+            limit_s = self._stop_after_s if self._stopping.is_set() else self._timeout_s + 1
             if waited_s >= limit_s:
                 self._drop()
                 raise BrokerUnavailable(
@@ -152,8 +153,8 @@ class Publisher:
                     batch_size=BATCH_BYTES,
                     max_request_size=4 * BATCH_BYTES,
                     max_block_ms=int(self._timeout_s * 1000),
-                    request_timeout_ms=int(self._timeout_s * 1000),
-                    delivery_timeout_ms=int((self._timeout_s + self._linger_s) * 1000) + 1,
+                    request_timeout_ms=int((self._timeout_s - self._linger_s) * 1000) - 1,
+                    delivery_timeout_ms=int(self._timeout_s * 1000),
                     bootstrap_timeout_ms=int(min(self._timeout_s, 5.0) * 1000),
                 )
             except KafkaError as error:
