@@ -19,7 +19,7 @@ from conf.errors import CandlecastError
 COMMANDS: Final = {
     "run": ("jobs.run:run", "Keep ingest, stream and retraining alive."),
     "demo": ("jobs.demo:demo", "Live predictions from recorded bars, all in one terminal."),
-    "ingest": ("jobs.ingest:ingest", "Publish closed bars to Kafka."),
+    "ingest": ("jobs.ingest_bars:ingest", "Publish closed bars to Kafka."),
     "score": ("jobs.score:score", "Score predictions against persistence and ARIMA."),
     "dashboard": ("jobs.dashboard:dashboard", "Show it all on a web page."),
     "api": ("jobs.dashboard:api", "Serve predictions, scores and health over HTTP."),

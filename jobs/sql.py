@@ -5,6 +5,7 @@ itself how it reads the Parquet folders beneath them.
 """
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -29,6 +30,7 @@ VIEWS: Final = {
 # Folders of one micro-batch, or of one compacted day: nothing that is still being written.
 COMMITTED: Final = "batch=*/*.parquet"
 MAX_ROWS: Final = 1_000
+SHARED_MEMORY: Final = "2GB"
 
 _SERIES: Final = {"symbol": "STRING", "interval": "STRING"}
 # The tables as they lie in the warehouse. A table that is not there yet is empty, not an error.
@@ -94,7 +96,8 @@ def open_duckdb(
 ) -> duckdb.DuckDBPyConnection:
     """A connection of its own with every view, times in UTC; the caller closes it.
 
-    `files` narrows tables down to some of their Parquet files (patterns are allowed). Raises
+    `files` narrows tables down to some of their Parquet files (patterns are allowed); `threads`
+    bounds the machine's share, memory included, of a reader beside the stream. Raises
     ConfigurationError where the warehouse is not a folder of this machine.
     """
     if "://" in str(warehouse_dir) and not str(warehouse_dir).startswith("file://"):
@@ -102,7 +105,12 @@ def open_duckdb(
             f"DuckDB reads folders of this machine, warehouse.dir is {warehouse_dir}: use Spark"
         )
     folder = Path(str(warehouse_dir).removeprefix("file://"))
-    connection = duckdb.connect(config={} if threads is None else {"threads": threads})
+    connection = duckdb.connect()
+    if threads is not None:
+        # Beside the stream: what does not fit goes to disk, not into the stream's memory.
+        connection.execute(f"SET threads = {threads}")
+        connection.execute(f"SET memory_limit = '{SHARED_MEMORY}'")
+        connection.execute(f"SET temp_directory = '{tempfile.gettempdir()}/candlecast-duckdb'")
     connection.execute("SET TimeZone = 'UTC'")
     for table in TABLES:
         chosen = None if files is None else files.get(table)

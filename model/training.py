@@ -32,6 +32,11 @@ Floats = NDArray[np.float64]
 # Few windows decide the gain: one jump of the price shall not.
 GAIN_TARGET_LIMIT: Final = 3.0
 MAX_GAIN: Final = 1.5
+# Trained on so many windows, the LSTMs have half of the share that they have in the end.
+HALF_SHARE_WINDOWS: Final = 2000
+# Where targets overlap, the few independent ones estimate even their own noise badly: a forecast
+# has to stand out by twice its standard error before any of it is used.
+OVERLAP_CAUTION: Final = 4.0
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ def _with_fitted_gain(
     gains = []
     for index, overlap in enumerate(settings.horizons):
         came = validation.targets[:, index]
-        share = fit_share(network[:, index], linear[:, index], came, overlap)
+        share = fit_share(network[:, index], linear[:, index], came, overlap, len(train))
         mixed = share * network[:, index] + (1 - share) * linear[:, index]
         forecasts = np.concatenate([earlier[:, index], mixed])
         gain = fit_gain(forecasts, np.concatenate([train.targets[:, index], came]), overlap)
@@ -199,21 +204,26 @@ def _paths(weights: NetworkWeights, windows: Windows) -> tuple[Floats, Floats]:
     return network, (flat_features(windows.features) @ weights.linear_kernel).astype(float)
 
 
-def fit_share(network: Floats, linear: Floats, targets: Floats, overlap: int) -> float:
-    """The share of the LSTMs in the mixture: a half, unless the windows clearly say otherwise.
+def fit_share(
+    network: Floats, linear: Floats, targets: Floats, overlap: int, n_trained: int
+) -> float:
+    """The share of the LSTMs in the mixture, unless the windows clearly say otherwise a prior one.
 
-    The least-squares share, drawn to a half by its own noise as in `fit_gain`, within 0..1.
+    The prior grows with the windows trained on towards a half: an LSTM needs thousands, a line with
+    five coefficients does not. The least-squares share is drawn to it by its own noise as in
+    `fit_gain`, within 0..1.
 
     >>> noise = np.random.default_rng(1).normal(size=(2, 1000))
-    >>> round(fit_share(noise[0], noise[1], noise[0], overlap=1), 1)
+    >>> round(fit_share(noise[0], noise[1], noise[0], 1, 10_000), 1)
     1.0
-    >>> round(fit_share(noise[0], noise[1], noise.sum(axis=0) / 2, overlap=1), 1)
+    >>> round(fit_share(noise[0], noise[1], noise.sum(axis=0) / 2, 1, 10**6), 1)
     0.5
     """
     clipped = np.clip(targets, -GAIN_TARGET_LIMIT, GAIN_TARGET_LIMIT)
+    prior = 0.5 * n_trained / (n_trained + HALF_SHARE_WINDOWS)
     beyond = network - linear
-    from_half, variance = _least_squares(beyond, clipped - (network + linear) / 2, overlap)
-    return min(1.0, max(0.0, 0.5 + _shrunk(from_half, variance)))
+    from_prior, variance = _least_squares(beyond, clipped - linear - prior * beyond, overlap)
+    return min(1.0, max(0.0, prior + _shrunk(from_prior, variance)))
 
 
 def fit_gain(forecast: Floats, targets: Floats, overlap: int) -> float:
@@ -239,7 +249,8 @@ def _least_squares(inputs: Floats, targets: Floats, overlap: int) -> tuple[float
         return 0.0, 0.0
     factor = float(np.sum(inputs * targets)) / power
     left = targets - factor * inputs
-    return factor, overlap * float(np.sum((inputs * left) ** 2)) / power**2
+    independent = 1.0 if overlap == 1 else OVERLAP_CAUTION * overlap
+    return factor, independent * float(np.sum((inputs * left) ** 2)) / power**2
 
 
 def _shrunk(value: float, variance: float) -> float:

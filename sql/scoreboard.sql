@@ -20,7 +20,9 @@ FROM scored s INNER JOIN spans ON spans.interval = s.interval AND s.target_time 
 -- 1.2e-7. A negative statistic: the model leads.
 CREATE OR REPLACE TEMP VIEW diebold_mariano AS
 WITH differences AS (
-  SELECT symbol, interval, horizon, model_version, backfilled, span, rival, target_time,
+  -- One text instead of seven columns: grouping by it takes half the time.
+  SELECT concat_ws('|', symbol, interval, horizon, model_version, backfilled, span, rival) AS series,
+         horizon, target_time,
          CASE rival WHEN 'arima'
            THEN (predicted_return - arima_return) * (predicted_return + arima_return - 2 * actual_return)
            ELSE predicted_return * (predicted_return - 2 * actual_return) END AS lead
@@ -29,33 +31,29 @@ WITH differences AS (
   WHERE rival = 'persistence' OR arima_return IS NOT NULL
 ),
 numbered AS (
-  SELECT *, row_number() OVER (PARTITION BY symbol, interval, horizon, model_version, backfilled, span, rival
-                               ORDER BY target_time) AS place,
-         sum(lead) OVER (PARTITION BY symbol, interval, horizon, model_version, backfilled, span, rival
-                         ORDER BY target_time
+  SELECT series, horizon, lead,
+         row_number() OVER (PARTITION BY series ORDER BY target_time) AS place,
+         sum(lead) OVER (PARTITION BY series ORDER BY target_time
                          ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS summed,
-         avg(lead) OVER (PARTITION BY symbol, interval, horizon, model_version, backfilled, span, rival) AS mean_lead,
-         count(*) OVER (PARTITION BY symbol, interval, horizon, model_version, backfilled, span, rival) AS n
+         avg(lead) OVER (PARTITION BY series) AS mean_lead,
+         count(*) OVER (PARTITION BY series) AS n
   FROM differences
 ),
 centred AS (
-  SELECT symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead, place,
-         summed - place * mean_lead AS summed,
+  SELECT series, horizon, n, mean_lead, place, summed - place * mean_lead AS summed,
          least(n - 1, greatest(horizon - 1, CAST(round(power(n, 1.0 / 3)) AS INT))) AS lags
   FROM numbered
 ),
 runs AS (
-  SELECT symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead, lags,
-         place + ended * (lags + 1) AS place, sum(summed * (1 - 2 * ended)) AS run
+  SELECT series, place + ended * (lags + 1) AS place, sum(summed * (1 - 2 * ended)) AS run,
+         max(horizon) AS horizon, max(n) AS n, max(mean_lead) AS mean_lead, max(lags) AS lags
   FROM centred CROSS JOIN (SELECT 0 AS ended UNION ALL SELECT 1 AS ended) AS sides
-  GROUP BY symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead, lags,
-           place + ended * (lags + 1)
+  GROUP BY series, place + ended * (lags + 1)
 ),
 variances AS (
-  SELECT symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead,
-         sum(run * run) / (max(lags) + 1) / n AS variance
-  FROM runs
-  GROUP BY symbol, interval, horizon, model_version, backfilled, span, rival, n, mean_lead
+  SELECT series, max(horizon) AS horizon, max(n) AS n, max(mean_lead) AS mean_lead,
+         sum(run * run) / (max(lags) + 1) / max(n) AS variance
+  FROM runs GROUP BY series
 ),
 statistics AS (
   SELECT *, mean_lead / sqrt(variance / n) * sqrt(greatest(
@@ -73,7 +71,9 @@ normals AS (
               * sqrt(y) AS z
     FROM logs) AS hill
 )
-SELECT symbol, interval, horizon, model_version, backfilled, span, rival, n, statistic,
+SELECT split_part(series, '|', 1) AS symbol, split_part(series, '|', 2) AS interval, horizon,
+       split_part(series, '|', 4) AS model_version, split_part(series, '|', 5) = 'true' AS backfilled,
+       split_part(series, '|', 6) AS span, split_part(series, '|', 7) AS rival, n, statistic,
        t * exp(-z * z / 2 - 1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418
          + t * (-0.18628806 + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587
          + t * (-0.82215223 + t * 0.17087277))))))))) AS p_value

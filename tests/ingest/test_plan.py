@@ -11,7 +11,7 @@ from ingest.clock import SystemClock
 from ingest.feed import Series
 from ingest.plan import check_budget, plan_series
 from ingest.sources import SourceOptions, open_source
-from jobs.ingest import overridden
+from jobs.ingest_bars import overridden
 from jobs.ingest_replay import epoch_ms, recorded_series, recording, speed_of
 
 SENSIBLE: dict[str, Any] = {
