@@ -22,6 +22,10 @@ class ChampionSource(Protocol):
         """The artifact of a version; raises ArtifactMismatch if it is not what it should be."""
         ...
 
+    def replaced_by_champion(self, interval: str) -> str | None:
+        """The version that the present champion took the place of, or None."""
+        ...
+
     def interval_factors(self, version: str) -> tuple[float, ...] | None:
         """What live coverage says to multiply the intervals of a version by."""
         ...
@@ -40,7 +44,7 @@ class Champions:
     """The model to serve at each interval.
 
     A champion that can't be served (tampered with, other features, another lookback) is refused
-    and logged once; the last good one serves on.
+    and logged once; the last good one serves on, after a restart the one that it replaced.
     """
 
     registry: ChampionSource
@@ -68,21 +72,23 @@ class Champions:
 
     def _take(self, interval: str, version: str) -> None:
         try:
-            artifact = self.registry.load(version)
-            if artifact.manifest.lookback != self.lookback:
-                raise ArtifactMismatch(
-                    f"{version} looks back {artifact.manifest.lookback} bars; the stream's window "
-                    f"state holds {self.lookback} (setting window.lookback)"
-                )
+            self._serving[interval] = self._loaded(version)
         except ArtifactMismatch as error:
             self._refused.add(version)
+            before = self.registry.replaced_by_champion(interval)
+            if interval not in self._serving and before and before not in self._refused:
+                self._take(interval, before)
             serving = self._serving.get(interval)
-            log.error(
-                "refused=%s serving=%s reason=%s",
-                version,
-                serving.version if serving else "none",
-                error,
+            last_good = serving.version if serving else "none"
+            log.error("refused=%s serving=%s reason=%s", version, last_good, error)
+        else:
+            log.info("champion=%s interval=%s", version, interval)
+
+    def _loaded(self, version: str) -> Artifact:
+        artifact = self.registry.load(version)
+        if artifact.manifest.lookback != self.lookback:
+            raise ArtifactMismatch(
+                f"{version} looks back {artifact.manifest.lookback} bars; the stream's window "
+                f"state holds {self.lookback} (setting window.lookback)"
             )
-            return
-        log.info("champion=%s interval=%s", version, interval)
-        self._serving[interval] = artifact
+        return artifact

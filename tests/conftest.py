@@ -1,4 +1,4 @@
-"""One broker and one Spark session for the whole run; topics and folders of its own for each test."""
+"""One broker and one Spark session a run; topics and folders of its own for each test."""
 
 import uuid
 from collections.abc import Iterator

@@ -1,0 +1,54 @@
+"""Which model serves, and which does not."""
+
+from pathlib import Path
+
+import pytest
+
+from model.champions import Champions
+from model.registry import Registry
+from tests.jobs.artifacts import save_random_artifact
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """Two versions of the 1m model; the second has taken the place of the first."""
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
+    for seed in (1, 2):
+        save_random_artifact(tmp_path / f"seed{seed}", seed)
+        registry.promote(registry.register(tmp_path / f"seed{seed}", "1m"))
+    return registry
+
+
+def serving(champions: Champions) -> dict[str, str]:
+    return {name: model.artifact.version for name, model in champions.current().items()}
+
+
+def tamper(registry: Registry, version: str) -> None:
+    onnx = registry.folder(version) / "model.onnx"
+    content = onnx.read_bytes()
+    onnx.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_the_champion_serves(registry: Registry) -> None:
+    assert serving(Champions(registry, ("1m", "1h"), lookback=60)) == {"1m": "1m-2"}
+
+
+def test_a_champion_tampered_with_is_refused_once_and_its_predecessor_serves(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    tamper(registry, "1m-2")
+    champions = Champions(registry, ("1m",), lookback=60)
+    assert serving(champions) == serving(champions) == {"1m": "1m-1"}
+    refusals = [record for record in caplog.records if "refused=1m-2" in record.getMessage()]
+    assert len(refusals) == 1
+
+
+def test_a_champion_of_another_lookback_does_not_serve(registry: Registry) -> None:
+    assert serving(Champions(registry, ("1m",), lookback=30)) == {}
+
+
+def test_interval_factors_reach_a_model_that_serves_already(registry: Registry) -> None:
+    champions = Champions(registry, ("1m",), lookback=60)
+    assert champions.current()["1m"].interval_factors is None
+    registry.set_interval_factors("1m-2", (1.5, 1.0, 1.0))
+    assert champions.current()["1m"].interval_factors == (1.5, 1.0, 1.0)
