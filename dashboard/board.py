@@ -36,7 +36,7 @@ class Board:
         self.computed_at: float | None = None
 
     def start(self) -> "Board":
-        """Begin computing."""
+        """Begin, with the first look at it."""
         self._thread.start()
         return self
 
@@ -57,6 +57,8 @@ class Board:
         return self._drift
 
     def _run(self) -> None:
+        # Not before someone looks: the first page's chart shall have the machine to itself.
+        self._wanted.wait()
         while not self._stopping.is_set():
             started = time.monotonic()
             try:

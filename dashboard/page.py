@@ -143,7 +143,7 @@ def shown_time(time: Any, zone: str) -> str:
     return f"{pd.Timestamp(time).tz_localize('UTC').tz_convert(zone):%Y-%m-%d %H:%M}"
 
 
-@st.fragment(run_every=SLOW_REFRESH_S)
+@st.fragment(run_every=2 * REFRESH_S)
 def scoreboard() -> None:
     """How good the predictions were; live ones and backfilled ones apart."""
     st.subheader("Was it right?", anchor=False)
