@@ -19,6 +19,7 @@ from rich.console import Console
 
 from conf.errors import ArtifactMismatch, CandlecastError
 from conf.settings import Settings, load_settings
+from jobs.drift import drifted
 from jobs.logs import configure_logging
 from jobs.sql import open_duckdb
 from jobs.train import compete, hold_back, model_settings_from, report
@@ -72,11 +73,12 @@ def reason_to_retrain(
     figures: LiveFigures | None,
     coverage: float,
     bounds: Bounds,
+    drift: Sequence[str] = (),
 ) -> str | None:
     """Why a challenger should be trained now, or None.
 
     `figures` are the champion's at its first horizon, None before there are any; fewer windows than
-    `live_windows` are not judged.
+    `live_windows` are not judged. `drift` holds what has drifted from the training range.
 
     >>> bounds = Bounds(live_windows=100, min_skill=-0.01, coverage_tolerance=0.05)
     >>> day = datetime(2024, 1, 8, tzinfo=UTC)
@@ -88,10 +90,12 @@ def reason_to_retrain(
         return "no challenger was ever judged"
     if (now - last_decision).total_seconds() >= SCHEDULE_DAYS[schedule] * 86_400:
         return f"the {schedule} challenger is due"
-    if figures is None or figures.n_windows < bounds.live_windows:
-        return None
     # A day between two tries: what one day of bars could not mend, five minutes will not.
     if (now - last_decision).total_seconds() < 86_400:
+        return None
+    if drift:
+        return f"drifted: {drift[0]}"
+    if figures is None or figures.n_windows < bounds.live_windows:
         return None
     if not math.isnan(figures.skill) and figures.skill < bounds.min_skill:
         return f"live skill {figures.skill:.2%} is below {bounds.min_skill:.2%}"
@@ -170,6 +174,7 @@ def look(settings: Settings, interval: str, now: datetime, force: bool = False) 
                 settings.retrain.min_skill,
                 settings.retrain.coverage_tolerance,
             ),
+            drifted(warehouse, interval),
         )
     )
     if reason is None:

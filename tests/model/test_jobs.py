@@ -170,6 +170,13 @@ def test_no_reason_to_retrain(age: dt.timedelta, figures: LiveFigures | None) ->
     assert reason_to_retrain(DAY, DAY - age, "weekly", figures, 0.9, BOUNDS) is None
 
 
+def test_what_has_drifted_is_a_reason_to_retrain_a_day_after_the_last_try() -> None:
+    drift = ["feature volume of 1m-1: PSI 0.40"]
+    before = [DAY - dt.timedelta(hours=hours) for hours in (25, 23)]
+    reasons = [reason_to_retrain(DAY, at, "weekly", None, 0.9, BOUNDS, drift) for at in before]
+    assert reasons == ["drifted: feature volume of 1m-1: PSI 0.40", None]
+
+
 def test_evaluation_writes_a_row_a_series_and_names_what_it_left_out(
     small: ModelSettings, tmp_path: Path
 ) -> None:
