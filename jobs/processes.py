@@ -62,7 +62,8 @@ class Program:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def start(self) -> Self:
-        """Start it; what it prints is appended to the log."""
+        """Start it; what it prints is appended to the log. A second start needs an end before."""
+        assert not self.running, f"{self.name} runs already"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -21,14 +21,7 @@ from jobs.broker import EmbeddedBroker, free_port
 from jobs.metrics import StreamMetrics
 from jobs.processes import Program, wait_until
 from jobs.query import start_query
-from tests.jobs.conftest import (
-    RunningStream,
-    champion_registry,
-    spark,
-    stream_settings,
-)
-
-__all__ = ["champion_registry", "spark"]
+from tests.streams import RunningStream, stream_settings
 
 FILES = {"BTC-USD": "btcusd", "ETH-USD": "ethusd"}
 ARCHIVED = 500
@@ -75,7 +68,7 @@ class Demo:
         }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(
     spark: SparkSession,
     broker: EmbeddedBroker,
@@ -84,10 +77,11 @@ def demo(
     data_dir: Path,
 ) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
-    settings = stream_settings(broker, "demo", folder, champion_registry)
-    stream, metrics = RunningStream(spark, settings), StreamMetrics()
+    metrics = StreamMetrics()
     port = metrics.serve(0)
     assert port is not None
+    settings = stream_settings(broker, f"demo{port}", folder, champion_registry)
+    stream = RunningStream(spark, settings)
     spark.streams.addListener(metrics)
     names = {s: data_dir / f"{n}_cryptocompare_cccagg_1m_2017-12.csv.gz" for s, n in FILES.items()}
     bars = list(in_close_order(read_bars(file, symbol, "1m") for symbol, file in names.items()))
@@ -119,7 +113,7 @@ def serving(command: str, env: Mapping[str, str], log: Path, path: str) -> Itera
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page_url(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("page") / "page.log"
     with serving("dashboard", demo.env(), log, "/_stcore/health") as url:

@@ -1,5 +1,6 @@
 """Compaction changes how rows lie, and never which rows there are."""
 
+import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -8,19 +9,41 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
+from conf.settings import Registry as RegistrySettings
+from conf.settings import Warehouse
 from ingest.bar import Bar
+from jobs.broker import EmbeddedBroker
 from jobs.compact import Folders, compact
-from tests.jobs.conftest import RunningStream
+from tests.streams import RunningStream, stream_settings
 
 IDENTITY = ["symbol", "as_of", "horizon"]
 
 
-@pytest.fixture
-def filled(stream: RunningStream, btc: list[Bar]) -> RunningStream:
+@pytest.fixture(scope="module")
+def written(
+    spark: SparkSession,
+    broker: EmbeddedBroker,
+    tmp_path_factory: pytest.TempPathFactory,
+    champion_registry: RegistrySettings,
+    btc: list[Bar],
+) -> RunningStream:
     """A warehouse with three micro-batches around a midnight, 2024-12-01."""
+    folder = tmp_path_factory.mktemp("written")
+    settings = stream_settings(broker, folder.name, folder, champion_registry)
+    stream = RunningStream(spark, settings)
     for part in (btc[:90], btc[90:100], btc[100:]):
         stream.publish(part)
+    stream.stop()
     return stream
+
+
+@pytest.fixture
+def filled(written: RunningStream, tmp_path: Path) -> RunningStream:
+    """A copy of that warehouse, to be compacted."""
+    copy = tmp_path / "warehouse"
+    shutil.copytree(written.settings.warehouse.dir, copy)
+    settings = written.settings.model_copy(update={"warehouse": Warehouse(dir=str(copy))})
+    return RunningStream(written.spark, settings)
 
 
 def predictions(stream: RunningStream) -> pd.DataFrame:

@@ -13,8 +13,8 @@ from ingest.sources.recorded import read_bars
 from jobs.broker import EmbeddedBroker
 from jobs.demo.report import parquet_rows
 from jobs.processes import Program, spark_submit, wait_until
-from tests.jobs.conftest import stream_settings
 from tests.jobs.predictions import assert_same_predictions, batch_predictions
+from tests.streams import stream_settings
 
 KILLS = 2
 TIMEOUT_S = 180
@@ -32,13 +32,12 @@ def environment(settings: Settings) -> dict[str, str]:
         "CANDLECAST_REGISTRY__TRACKING_URI": settings.registry.tracking_uri,
         "CANDLECAST_REGISTRY__ARTIFACT_DIR": settings.registry.artifact_dir,
         "CANDLECAST_STREAM__MAX_BARS_PER_MICRO_BATCH": "250",
+        "CANDLECAST_STREAM__METRICS_PORT": "0",
     }
 
 
-def start(settings: Settings, folder: Path) -> Program:
-    return spark_submit(
-        "jobs/predict_stream.py", environment(settings), folder / "stream.log"
-    ).start()
+def predict_stream(settings: Settings, folder: Path) -> Program:
+    return spark_submit("jobs/predict_stream.py", environment(settings), folder / "stream.log")
 
 
 def test_a_stream_killed_twice_writes_what_an_undisturbed_one_writes(
@@ -51,7 +50,7 @@ def test_a_stream_killed_twice_writes_what_an_undisturbed_one_writes(
     settings = stream_settings(broker, topic_prefix, tmp_path, champion_registry)
     names = {"BTC-USD": "btcusd", "ETH-USD": "ethusd"}
     files = {s: data_dir / f"{n}_cryptocompare_cccagg_1m_2017-12.csv.gz" for s, n in names.items()}
-    series = [list(read_bars(file, symbol, "1m"))[-900:] for symbol, file in files.items()]
+    series = [list(read_bars(file, symbol, "1m"))[-500:] for symbol, file in files.items()]
     bars = list(chain(*series))
     with BarPublisher(broker.bootstrap_servers, settings.kafka.bars_topic) as publisher:
         publisher.publish(bars)
@@ -59,14 +58,14 @@ def test_a_stream_killed_twice_writes_what_an_undisturbed_one_writes(
 
     for _ in range(KILLS):
         before = parquet_rows(warehouse, "bars")
-        stream = start(settings, tmp_path)
+        stream = predict_stream(settings, tmp_path).start()
         assert wait_until(
             lambda seen=before: parquet_rows(warehouse, "bars") > seen, TIMEOUT_S, stream.check
         )
         stream.kill()
         assert parquet_rows(warehouse, "bars") < len(bars)
 
-    with start(settings, tmp_path) as stream:
+    with predict_stream(settings, tmp_path) as stream:
         assert wait_until(
             lambda: parquet_rows(warehouse, "bars") >= len(bars), TIMEOUT_S, stream.check
         )

@@ -13,7 +13,7 @@ from ingest.bar import Bar
 from jobs.broker import EmbeddedBroker
 from model.registry import Registry
 from tests.jobs.artifacts import save_random_artifact
-from tests.jobs.conftest import RunningStream, stream_settings
+from tests.streams import RunningStream, stream_settings
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from jobs.broker import free_port
 from jobs.metrics import StreamMetrics, WrittenMicroBatch, read_metrics
 from jobs.processes import wait_until
 from jobs.query import start_query
-from tests.jobs.conftest import RunningStream
+from tests.streams import RunningStream
 
 
 def progress(end: int, latest: int, rows: int = 5) -> SimpleNamespace:

@@ -12,8 +12,8 @@ from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from jobs.windows import GAP, WARMING_UP
-from tests.jobs.conftest import RunningStream
 from tests.jobs.predictions import assert_same_predictions, batch_predictions
+from tests.streams import RunningStream
 
 
 def test_the_stream_predicts_what_a_batch_over_the_shipped_bars_predicts(

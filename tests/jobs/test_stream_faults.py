@@ -14,7 +14,7 @@ from ingest.bar import Bar
 from ingest.publish import ensure_topics
 from jobs.query import checkpoint_dir
 from jobs.stream_errors import explain
-from tests.jobs.conftest import RunningStream
+from tests.streams import RunningStream
 
 
 def interrupted(stream: RunningStream, btc: list[Bar]) -> Path:

@@ -1,3 +1,0 @@
-from tests.jobs.conftest import spark
-
-__all__ = ["spark"]

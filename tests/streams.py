@@ -1,0 +1,95 @@
+"""A stream of a test's own: topics, warehouse and checkpoint, on the shared Spark and broker."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from conf.settings import Kafka, Settings, Stream, Warehouse
+from conf.settings import Registry as RegistrySettings
+from ingest.bar import Bar
+from ingest.publish import BarPublisher, ensure_topics
+from jobs.broker import EmbeddedBroker
+from jobs.query import start_query
+
+
+@dataclass
+class RunningStream:
+    """One query with topics, warehouse and checkpoint of its own."""
+
+    spark: SparkSession
+    settings: Settings
+    queries: list[StreamingQuery] = field(default_factory=list)
+
+    def publish(self, bars: Iterable[Bar]) -> None:
+        """Send bars and let the stream work them off: at least one micro-batch of their own."""
+        kafka = self.settings.kafka
+        with BarPublisher(kafka.bootstrap_servers, kafka.bars_topic) as publisher:
+            publisher.publish(bars)
+        self.work_off()
+
+    def send(self, *messages: bytes | None) -> None:
+        """Send raw messages, in order, and let the stream work them off."""
+        kafka = self.settings.kafka
+        with KafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
+            for message in messages:
+                producer.send(kafka.bars_topic, message, key=b"any", partition=0).get(10)
+        self.work_off()
+
+    def work_off(self) -> None:
+        """Start the query if it is not running; return once everything published is written."""
+        if not self.queries:
+            self.queries.append(start_query(self.spark, self.settings))
+        self.queries[0].processAllAvailable()
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of the warehouse, as pandas reads it."""
+        folder = Path(self.settings.warehouse.dir) / name
+        return pd.read_parquet(folder) if folder.exists() else pd.DataFrame()
+
+    def topic(self, name: str) -> list[bytes]:
+        """Every message of a topic."""
+        return read_topic(self.settings.kafka.bootstrap_servers, name)
+
+    def stop(self) -> None:
+        for query in self.queries:
+            query.stop()
+
+
+def read_topic(bootstrap_servers: str, topic: str) -> list[bytes]:
+    with KafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=None) as consumer:
+        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        consumer.seek_to_beginning(*partitions)
+        found: list[bytes] = []
+        while len(found) < sum(ends.values()):
+            polled = consumer.poll(timeout_ms=500)
+            found += [record.value for records in polled.values() for record in records]
+        return found
+
+
+def stream_settings(
+    broker: EmbeddedBroker, topic_prefix: str, folder: Path, registry: RegistrySettings
+) -> Settings:
+    """Settings with topics and folders of their own; the topics exist afterwards."""
+    kafka = Kafka(
+        bootstrap_servers=broker.bootstrap_servers,
+        bars_topic=f"{topic_prefix}-bars",
+        rejected_topic=f"{topic_prefix}-rejected",
+        predictions_topic=f"{topic_prefix}-predictions",
+    )
+    topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
+    ensure_topics(broker.bootstrap_servers, dict.fromkeys(topics, 2))
+    return Settings(
+        kafka=kafka,
+        warehouse=Warehouse(
+            dir=str(folder / "warehouse"), checkpoint_dir=str(folder / "checkpoints")
+        ),
+        stream=Stream(max_bars_per_micro_batch=2_000),
+        registry=registry,
+    )
