@@ -4,7 +4,9 @@ CandlecastError
 ├── RetryLater(retry_after_s)      wait, then try again            exit code 75
 │   ├── RateLimited                the source asked us to slow down
 │   ├── SourceUnavailable          the source did not answer, or not with what it promises
-│   └── BrokerUnavailable          Kafka can't be reached
+│   ├── BrokerUnavailable          Kafka can't be reached
+│   ├── NotEnoughBars              there is too little to train on yet
+│   └── BeingDecided               another process is choosing a champion
 ├── NotOffered                     leave this symbol out, go on    (stops only where none is left)
 ├── MalformedRecord                quarantine this record, go on   (never ends a program)
 │   ├── MalformedBar
@@ -51,6 +53,14 @@ class NotOffered(CandlecastError):
     """The source does not know this symbol, or not at this interval."""
 
     exit_code = 78
+
+
+class NotEnoughBars(RetryLater):
+    """There are too few bars yet for what was asked; more will come."""
+
+
+class BeingDecided(RetryLater):
+    """Another process is choosing a champion at this moment."""
 
 
 class MalformedRecord(CandlecastError):

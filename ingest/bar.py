@@ -18,7 +18,7 @@ from conf.intervals import INTERVAL_MS
 BAR_VERSION: Final = 1
 # BASE-QUOTE in any script; no white space, control character, slash or second hyphen, so that a
 # symbol can stand in a file name, a metric label and a URL.
-SYMBOL_PATTERN: Final = r"^[^\x00-\x20\x7f/\\-]{1,32}-[^\x00-\x20\x7f/\\-]{1,32}$"
+SYMBOL_PATTERN: Final = r"^[^\x00-\x20\x7f/\\-]{1,32}-[^\x00-\x20\x7f/\\-]{1,32}(?!\n)$"
 # Clocks of a producer and of a stream on two machines may differ by this much.
 CLOCK_SKEW_MS: Final = 5_000
 
@@ -45,9 +45,13 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     (
         "the bar must be closed, not in the future",
-        lambda b: b.open_time + b.interval_ms <= b.now_ms + CLOCK_SKEW_MS,
+        # in this order no sum can overflow, whatever open_time says
+        lambda b: b.open_time <= b.now_ms + CLOCK_SKEW_MS - b.interval_ms,
     ),
-    ("fetched_at must not be negative", lambda b: b.fetched_at >= 0),
+    (
+        "fetched_at must not be negative, nor in the future",
+        lambda b: (b.fetched_at >= 0) & (b.fetched_at <= b.now_ms + CLOCK_SKEW_MS),
+    ),
 )
 # Only asked of a quote volume that is known.
 QUOTE_VOLUME_RULE: Final[Rule] = (

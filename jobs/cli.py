@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from conf.errors import CandlecastError
 
 COMMANDS: Final = {
-    "run": ("jobs.run:run", "Keep ingest, stream and retraining alive."),
+    "run": ("jobs.run:run", "Keep ingest, stream, scoring and retraining alive."),
     "demo": ("jobs.demo:demo", "Live predictions from recorded bars, all in one terminal."),
     "ingest": ("jobs.ingest_bars:ingest", "Publish closed bars to Kafka."),
     "score": ("jobs.score:score", "Score predictions against persistence and ARIMA."),

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conf.errors import ConfigurationError
+from conf.errors import ConfigurationError, NotEnoughBars
 from conf.intervals import INTERVAL_MS
 from jobs.sql import open_duckdb
 from model.artifact import Artifact
@@ -84,7 +84,7 @@ def update_drift(
             continue
         try:
             series = read_warehouse(warehouse_dir / "bars", interval)
-        except ConfigurationError:
+        except (ConfigurationError, NotEnoughBars):
             continue
         measured = measure_drift(registry.load(version), series, warehouse_dir, watch, alarm)
         _write(warehouse_dir / "drift" / f"batch={interval}", measured)

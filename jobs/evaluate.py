@@ -90,7 +90,7 @@ def evaluate_files(
                 )
                 if not console.is_terminal:
                     console.print(_line(rows[-1]), markup=False, soft_wrap=True)
-            except ConfigurationError as error:
+            except (CandlecastError, OSError, EOFError, ValueError) as error:
                 console.print(f"left out: {name}: {error}", style="yellow", markup=False)
             progress.advance(task, file.stat().st_size)
     return rows
@@ -107,7 +107,7 @@ def shortest_shuffled(
         try:
             series = read_file(file, file.name)
             return check_for_leak(shuffled_bars(series, model.fit.seed), model, folds)
-        except ConfigurationError:
+        except CandlecastError:
             continue
     raise ConfigurationError("no series is long enough to look for a leak on")
 

@@ -77,8 +77,12 @@ def promote_version(registry: Registry, promotions_dir: Path, version: str, reas
     """
     with deciding(promotions_dir):
         interval = registry.load(version).manifest.interval
+        known = {model.version: model.tags for model in registry.models(interval)}
+        tags = known[registry.canonical(version)]
+        # a person may serve what the gate refused, but it stays marked as what it is
+        unproven = tags.get("unproven") == "true" or tags.get("promoted") == "false"
         _by_hand(registry, promotions_dir, "promote", interval, version, reason)
-        registry.promote(version)
+        registry.promote(version, unproven=unproven)
     return registry.canonical(version)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from conf.errors import ArtifactMismatch, CandlecastError
+from conf.errors import ArtifactMismatch, CandlecastError, RetryLater
 from conf.settings import Settings, load_settings
 from jobs.drift import drifted
 from jobs.logs import configure_logging
@@ -214,6 +214,21 @@ def live_figures(warehouse_dir: Path, version: str, newest: int) -> LiveFigures 
     return LiveFigures(len(came), skill(came, forecast), covered)
 
 
+def retrain_if_due(
+    settings: Settings, interval: str, force: bool, console: Console, once: bool
+) -> None:
+    """Look at one interval; what can only be waited for is said, and raised only if `once`."""
+    try:
+        for decision in look(settings, interval, datetime.now(UTC), force):
+            state = "promoted" if decision.verdict.promoted else "kept"
+            text = f"{decision.challenger}: {state}; {decision.verdict.reason}"
+            console.print(text, markup=False, soft_wrap=True)
+    except RetryLater as error:
+        if once:
+            raise
+        logger.info("interval=%s retrain=later reason=%r", interval, str(error))
+
+
 @app.command()
 def main(
     once: Annotated[bool, typer.Option(help="Look once and end.")] = False,
@@ -224,17 +239,17 @@ def main(
     console = Console()
     try:
         settings = load_settings()
+        asked = settings.ingest
+        intervals = {*asked.intervals, *(one for own in asked.intervals_of.values() for one in own)}
         while True:
-            for interval in settings.ingest.intervals:
-                for decision in look(settings, interval, datetime.now(UTC), force):
-                    state = "promoted" if decision.verdict.promoted else "kept"
-                    text = f"{decision.challenger}: {state}; {decision.verdict.reason}"
-                    console.print(text, markup=False)
+            for interval in sorted(intervals):
+                retrain_if_due(settings, interval, force, console, once)
             if once:
                 return
+            force = False
             time.sleep(settings.retrain.check_every_s)
     except CandlecastError as error:
-        console.print(f"retrain: {error}", style="red", markup=False)
+        console.print(f"retrain: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
 
 

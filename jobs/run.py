@@ -71,6 +71,7 @@ def programs(names: list[str], logs: Path) -> list[Program]:
     known = {
         "ingest": lambda: Program("ingest", [*cli, "ingest"], {}, logs / "ingest.log"),
         "stream": lambda: spark_submit("jobs/predict_stream.py", {}, logs / "stream.log"),
+        "score": lambda: Program("score", [*cli, "score", "--every", "60"], {}, logs / "score.log"),
         "retrain": lambda: Program(
             "retrain", [sys.executable, "-m", "jobs.retrain"], {}, logs / "retrain.log"
         ),
@@ -84,9 +85,9 @@ def programs(names: list[str], logs: Path) -> list[Program]:
 def run(
     only: Annotated[
         str, typer.Option(help="which programs, with commas")
-    ] = "ingest,stream,retrain",
+    ] = "ingest,stream,score,retrain",
 ) -> None:
-    """Keep ingest, stream and retraining alive until Ctrl-C; logs lie in warehouse/logs."""
+    """Keep the programs alive until Ctrl-C; their logs lie in warehouse/logs."""
     configure_logging()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -191,7 +191,7 @@ def main(
         page = report(result, series, registry, reports_dir, settings.intervals.adapt_rate)
         console.print(f"report: {page}", markup=False, soft_wrap=True)
     except CandlecastError as error:
-        console.print(f"train: {error}", style="red", markup=False)
+        console.print(f"train: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conf.errors import ArtifactMismatch, ConfigurationError
+from conf.errors import ArtifactMismatch, BeingDecided
 from model.artifact import Artifact
 from model.dataset import Span
 from model.promotion import GateSettings, Verdict, judge
@@ -105,14 +105,14 @@ def _loaded(registry: Registry, champion: str | None) -> Artifact | None:
 def deciding(promotions_dir: Path) -> Iterator[None]:
     """Hold the right to change a champion; the system takes it back when the process dies.
 
-    Raises ConfigurationError where another process is deciding.
+    Raises BeingDecided where another process is deciding.
     """
     promotions_dir.mkdir(parents=True, exist_ok=True)
     with (promotions_dir / _LOCK_FILE).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ConfigurationError(
+            raise BeingDecided(
                 f"another process is choosing a champion ({promotions_dir / _LOCK_FILE}); try again"
             ) from error
         yield

@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.errors import ConfigurationError
+from conf.errors import ConfigurationError, NotEnoughBars
 from conf.intervals import INTERVAL_MS
 
 Floats = NDArray[np.float64]
@@ -120,13 +120,13 @@ def read_warehouse(
     """Read the newest version of each archived bar, a series a symbol.
 
     `until_ms` (epoch ms, exclusive) bounds `open_time`; `symbols` None means all that are there.
-    Raises ConfigurationError where there is nothing to read.
+    Raises NotEnoughBars where there is nothing to read yet.
     """
     files = [
         str(file) for file in sorted(bars_dir.rglob("*.parquet")) if _is_committed(file, bars_dir)
     ]
     if not files:
-        raise ConfigurationError(f"no bars in {bars_dir}: run the stream or `--data FILE` first")
+        raise NotEnoughBars(f"no bars in {bars_dir}: run the stream or `--data FILE` first")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.execute(_NEWEST_BARS, [files, interval, until_ms, until_ms]).fetchnumpy()
@@ -139,8 +139,10 @@ def read_warehouse(
     for name in sorted(set(names)) if symbols is None else symbols:
         mine = names == name
         if not mine.any():
-            raise ConfigurationError(f"no {interval} bars of {name} in {bars_dir}")
+            raise NotEnoughBars(f"no {interval} bars of {name} in {bars_dir} yet")
         series.append(on_grid(name, interval, found["open_time"][mine].tolist(), bars[mine]))
+    if not series:
+        raise NotEnoughBars(f"no {interval} bars in {bars_dir} yet")
     return series
 
 

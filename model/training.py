@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.errors import ConfigurationError
+from conf.errors import ConfigurationError, NotEnoughBars
 from model.artifact import Artifact, Manifest
 from model.dataset import Span, Windows, embargo_bars, joined, sequences_of, windows_of
 from model.features import FEATURE_NAMES, MIN_LOOKBACK, sequence_steps
@@ -154,7 +154,7 @@ def _require_windows(train: Windows, validation: Windows, settings: ModelSetting
         raise ConfigurationError(f"window.lookback must be at least {MIN_LOOKBACK} bars")
     for name, windows, needed in (("training", train, 100), ("validation", validation, 20)):
         if len(windows) < needed:
-            raise ConfigurationError(
+            raise NotEnoughBars(
                 f"{len(windows)} complete windows in the {name} part, {needed} are needed: "
                 f"collect more bars, or fill gaps, before training"
             )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from conf.errors import ConfigurationError
+from conf.errors import NotEnoughBars
 from model.artifact import Artifact
 from model.dataset import Span, window_ends
 from model.evaluate import Metrics, score
@@ -29,7 +29,7 @@ def held_out_metrics(
         actual.append(one.close[ends[:, None] + np.array(forecaster.horizons)])
     last_close, forecasts, came = (np.concatenate(p) for p in (last, predicted, actual))
     if len(last_close) == 0:
-        raise ConfigurationError("no complete window among the bars held back: collect more bars")
+        raise NotEnoughBars("no complete window among the bars held back: collect more bars")
     return {
         horizon: (
             score(last_close, forecasts[:, h], came[:, h]),

@@ -6,14 +6,15 @@
 4. replay the rest at a chosen speed while the stream predicts, and show it
 """
 
+import fcntl
 import math
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from conf.errors import CandlecastError
+from conf.errors import CandlecastError, MissingPrerequisite
 from conf.settings import Settings, load_settings
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, ensure_topics
@@ -73,10 +74,28 @@ class Parts:
         return self.backfill[-1].close_time
 
 
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Hold the demo's folder; the system lets go of it when the process dies.
+
+    Raises MissingPrerequisite where another demo runs in it.
+    """
+    DEMO_DIR.parent.mkdir(exist_ok=True)
+    with (DEMO_DIR.parent / ".demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise MissingPrerequisite(
+                f"a demo is running in {DEMO_DIR} already: end it first"
+            ) from error
+        yield
+
+
 class Stage:
     """What runs during a demo, and the steps on it."""
 
     def __init__(self, console: Console, running: ExitStack) -> None:
+        running.enter_context(only_one())
         shutil.rmtree(DEMO_DIR, ignore_errors=True)
         self._console = console
         self._running = running
@@ -142,7 +161,7 @@ class Stage:
         if self._registry().champion("1m") is None:
             raise DemoFailed(
                 "the model is not better than repeating the last price, so it is not served; "
-                "make demo ARGS=--allow-unproven serves it all the same, marked in every row"
+                "with --allow-unproven added to ARGS it is served all the same, marked in every row"
             )
 
     def replay(self, parts: Parts, speed: float, started: float) -> DemoReport:

@@ -10,6 +10,7 @@ import pytest
 
 from conf.errors import MissingPrerequisite
 from jobs.broker import free_port, require_free
+from jobs.demo.stage import only_one
 from jobs.java import java_command
 from jobs.processes import PROJECT_DIR
 
@@ -86,3 +87,8 @@ def test_a_port_in_use_is_named() -> None:
         taken.listen()
         with pytest.raises(MissingPrerequisite, match=f"port {port} is taken"):
             require_free(port)
+
+
+def test_a_second_demo_does_not_take_the_folder_of_the_first() -> None:
+    with only_one(), pytest.raises(MissingPrerequisite, match="a demo is running"), only_one():
+        pass

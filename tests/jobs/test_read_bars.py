@@ -50,7 +50,11 @@ BARS = [
     replace(GOOD, open_time=GOOD.open_time + 1),
     replace(GOOD, open_time=-60_000),
     replace(GOOD, open_time=FUTURE),
+    replace(GOOD, open_time=(2**63 - 1) // 60_000 * 60_000),
     replace(GOOD, fetched_at=-1),
+    replace(GOOD, fetched_at=FUTURE),
+    replace(GOOD, fetched_at=2**63 - 1),
+    replace(GOOD, symbol="BTC-USD\n"),
 ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from conf.errors import ConfigurationError
+from conf.errors import ConfigurationError, NotEnoughBars
 from jobs.evaluate import evaluate_files, write_rows
 from jobs.models import print_models, promote_version, roll_back
 from jobs.retrain import Bounds, LiveFigures, reason_to_retrain, retrain
@@ -94,7 +94,7 @@ def test_retraining_tries_scratch_and_the_champions_weights(
 def test_a_run_that_dies_before_the_gate_leaves_the_champion(
     first: TrainResult, registry: Registry, small: ModelSettings, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(NotEnoughBars):
         retrain(
             [random_series(40, seed=61)],
             small,
@@ -118,8 +118,8 @@ def test_promote_and_rollback_change_the_champion_in_one_step(
     promotions = tmp_path / "promotions"
     second = compete(trained, momentum_series, PART, LATER, registry, promotions, GATE)
     assert not second.promoted
-    assert promote_version(registry, promotions, second.version, "to look at it") == "1m-2"
-    assert registry.champion("1m") == "1m-2"
+    assert promote_version(registry, promotions, second.version, "to look") == "1m-2-unproven"
+    assert registry.champion("1m") == "1m-2-unproven"  # the gate refused it, and rows say so
     assert roll_back(registry, promotions, "1m") == "1m-1"
     assert registry.champion("1m") == "1m-1"
     with pytest.raises(ConfigurationError, match="replaced no other"):

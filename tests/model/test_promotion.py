@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conf.errors import ConfigurationError
+from conf.errors import BeingDecided
 from model.artifact import Artifact, save_artifact
 from model.dataset import Span
 from model.decisions import decide_and_record, deciding, decisions
@@ -154,7 +154,7 @@ def test_two_at_once_cannot_both_promote(
     version = _register(registry, trained, trained.onnx, tmp_path / "a")
     with (
         deciding(promotions),
-        pytest.raises(ConfigurationError, match="another process is choosing"),
+        pytest.raises(BeingDecided, match="another process is choosing"),
     ):
         decide_and_record(registry, promotions, version, momentum_series, LATER, GATE)
     assert registry.champion("1m") is None

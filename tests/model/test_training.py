@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from conf.errors import ConfigurationError
+from conf.errors import NotEnoughBars
 from model.dataset import Span, embargo_bars, sequences_of, window_ends, windows_of
 from model.features import complete_windows
 from model.forecast import run_graph
@@ -117,7 +117,7 @@ def test_a_sequence_ends_each_target_with_the_windows_own_bars() -> None:
 
 def test_too_few_bars_say_how_many_windows_there_are(small: ModelSettings) -> None:
     series = random_series(60, seed=27)
-    with pytest.raises(ConfigurationError, match="complete windows in the training part"):
+    with pytest.raises(NotEnoughBars, match="complete windows in the training part"):
         fit_model([series], Span(0, series.end_time), small)
 
 
