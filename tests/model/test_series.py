@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from conf.errors import ConfigurationError
+from conf.errors import ConfigurationError, NotEnoughBars
 from model.series import read_file, read_warehouse
 
 SCHEMA = pa.schema(
@@ -82,12 +82,12 @@ def test_each_symbol_is_a_series(tmp_path: Path) -> None:
 
 def test_a_symbol_without_bars_is_named(tmp_path: Path) -> None:
     _write(tmp_path, "q-0", _row(0, 10.0))
-    with pytest.raises(ConfigurationError, match="no 1m bars of LTC-USD"):
+    with pytest.raises(NotEnoughBars, match="no 1m bars of LTC-USD"):
         read_warehouse(tmp_path, "1m", ["LTC-USD"])
 
 
 def test_an_empty_warehouse_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="run the stream"):
+    with pytest.raises(NotEnoughBars, match="run the stream"):
         read_warehouse(tmp_path, "1m")
 
 
