@@ -77,8 +77,7 @@ def rejection(parsed: DataFrame, text: Column) -> Column:
     """The first reason to refuse a message, or null."""
     bar = SimpleNamespace(**{name: parsed[f"bar.{name}"] for name in BAR_FIELDS})
     corrupt = F.col(f"bar.{_CORRUPT}").isNotNull()
-    lengths = F.create_map(*[F.lit(x) for item in INTERVAL_MS.items() for x in item])
-    bar.interval_ms = lengths[bar.interval]
+    bar.interval_ms = interval_ms(bar.interval)
     bar.now_ms = F.unix_millis(F.current_timestamp())
     nothing = F.coalesce(*[getattr(bar, name).cast("string") for name in BAR_FIELDS]).isNull()
     # A null quote volume says that the source does not tell it; leaving the field out does not.
@@ -109,6 +108,11 @@ def rejection(parsed: DataFrame, text: Column) -> Column:
     reason, holds = QUOTE_VOLUME_RULE
     reasons.append(F.when(bar.quote_volume.isNotNull() & ~holds(bar), F.lit(reason)))
     return F.coalesce(*reasons)
+
+
+def interval_ms(interval: Column) -> Column:
+    """The length in milliseconds of the interval named in a column; null where there is none."""
+    return F.create_map(*[F.lit(x) for item in INTERVAL_MS.items() for x in item])[interval]
 
 
 def wrong_type(kind: object) -> str:

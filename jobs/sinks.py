@@ -13,11 +13,11 @@ from functools import partial
 from typing import Final
 
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from conf.intervals import INTERVAL_MS
 from jobs.metrics import WrittenMicroBatch
+from jobs.read_bars import interval_ms
 from jobs.window_operator import BAR, REJECTED, SKIPPED, VALUES, WINDOWS
 from model.champions import Champions, ServedModel
 from model.serve import forecast_udf
@@ -152,11 +152,6 @@ def predict(
         F.lit(batch_id).cast("long").alias("batch_id"),
         F.timestamp_millis("forecast.predicted_at").alias("predicted_at"),
     )
-
-
-def interval_ms(interval: Column) -> Column:
-    """The length in milliseconds of the interval named in a column."""
-    return F.create_map(*[F.lit(x) for item in INTERVAL_MS.items() for x in item])[interval]
 
 
 def bar_rows(batch: DataFrame) -> DataFrame:

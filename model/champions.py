@@ -7,6 +7,7 @@ from typing import Protocol
 
 from conf.errors import ArtifactMismatch
 from model.artifact import Artifact
+from model.forecast import Forecaster
 
 log = logging.getLogger(__name__)
 
@@ -91,4 +92,5 @@ class Champions:
                 f"{version} looks back {artifact.manifest.lookback} bars; the stream's window "
                 f"state holds {self.lookback} (setting window.lookback)"
             )
+        Forecaster(artifact)  # a graph that can't be loaded is refused here, not in a worker
         return artifact

@@ -5,7 +5,6 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from conf.settings import Registry as RegistrySettings
@@ -34,8 +33,6 @@ def test_the_stream_predicts_what_a_batch_over_the_shipped_bars_predicts(
 def test_bars_twice_and_out_of_order_predict_what_the_clean_series_predicts(
     stream: RunningStream, btc: list[Bar], champion_registry: RegistrySettings
 ) -> None:
-    shuffled = list(btc)
-    np.random.default_rng(3).shuffle(shuffled[:100])
     disordered = [btc[i ^ 7] for i in range(len(btc))]  # each group of eight backwards
     for part in (disordered[:70], disordered[60:75] + disordered[75:130], disordered[130:]):
         stream.publish(part + part[:10])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from model.artifact import read_manifest, save_artifact
 from model.champions import Champions
 from model.registry import Registry
 from tests.jobs.artifacts import save_random_artifact
@@ -45,6 +46,14 @@ def test_a_champion_tampered_with_is_refused_once_and_its_predecessor_serves(
 
 def test_a_champion_of_another_lookback_does_not_serve(registry: Registry) -> None:
     assert serving(Champions(registry, ("1m",), lookback=30)) == {}
+
+
+def test_a_champion_whose_graph_is_none_is_refused(registry: Registry, tmp_path: Path) -> None:
+    source = registry.folder("1m-2")
+    files = {"model.onnx": b"not a graph", "model.keras": (source / "model.keras").read_bytes()}
+    save_artifact(tmp_path / "broken", read_manifest(source), files)
+    registry.promote(registry.register(tmp_path / "broken", "1m"))
+    assert serving(Champions(registry, ("1m",), lookback=60)) == {"1m": "1m-2"}
 
 
 def test_interval_factors_reach_a_model_that_serves_already(registry: Registry) -> None:
