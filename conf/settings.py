@@ -6,26 +6,30 @@
 
 import os
 from functools import cache
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from conf.errors import ConfigurationError
 from conf.intervals import Interval
+from conf.kafka import KafkaConnection
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-DEFAULT_FILE = Path(__file__).with_name("candlecast.toml")
+DEFAULT_FILE = files("conf") / "candlecast.toml"
 
 
 class Section(BaseModel):
@@ -34,10 +38,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Kafka(Section):
-    """Where the broker is and what the topics are called."""
+class Kafka(KafkaConnection):
+    """How the broker is reached and what the topics are called."""
 
-    bootstrap_servers: str = "localhost:9092"
     bars_topic: str = "bars"
     rejected_topic: str = "bars.rejected"
     predictions_topic: str = "predictions"
@@ -194,7 +197,11 @@ class Settings(BaseSettings):
     """All settings, validated once at start."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CANDLECAST_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="CANDLECAST_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # what was found may be a secret
     )
 
     kafka: Kafka = Kafka()
@@ -223,10 +230,28 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then environment, then the file."""
-        file = Path(os.environ.get("CANDLECAST_CONFIG", DEFAULT_FILE))
-        if not file.is_file():
-            raise ConfigurationError(f"settings file {file} does not exist (CANDLECAST_CONFIG)")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+        # In a zip, as Spark hands code on, the file of the package is no file of the machine.
+        with as_file(DEFAULT_FILE) as shipped:
+            file = Path(os.environ.get("CANDLECAST_CONFIG", shipped))
+            if not file.is_file():
+                raise ConfigurationError(f"settings file {file} does not exist (CANDLECAST_CONFIG)")
+            from_file = TomlConfigSettingsSource(settings_cls, file)
+        for section, name in SECRET_SETTINGS:
+            table = from_file.toml_data.get(section)
+            if isinstance(table, dict) and name in table:
+                raise ConfigurationError(
+                    f"{file}: {section}.{name} is a secret: take it out of the file and set "
+                    f"CANDLECAST_{section.upper()}__{name.upper()} in the environment"
+                )
+        return init_settings, env_settings, from_file
+
+
+SECRET_SETTINGS: Final = frozenset(
+    (section, name)
+    for section, kind in Settings.model_fields.items()
+    for name, setting in kind.annotation.model_fields.items()  # type: ignore[union-attr]
+    if setting.annotation == SecretStr | None
+)
 
 
 class Secrets(BaseSettings):
@@ -246,9 +271,18 @@ def load_settings() -> Settings:
     """
     try:
         return Settings()
+    except SettingsError as error:
+        raise ConfigurationError(f"settings: {error}") from error
     except ValidationError as error:
         lines = [
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']} (found {e['input']!r})"
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}{_found(e)}"
             for e in error.errors()
         ]
         raise ConfigurationError("settings: " + "; ".join(lines)) from error
+
+
+def _found(error: ErrorDetails) -> str:
+    """What stands where something else should, unless it may be a secret."""
+    may_be_secret = error["type"] == "extra_forbidden" or error["loc"] in SECRET_SETTINGS
+    value = error["input"]
+    return "" if may_be_secret or isinstance(value, dict) else f" (found {value!r})"

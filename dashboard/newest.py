@@ -15,6 +15,8 @@ from typing import Any, Final
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from conf.kafka import Broker, kafka_python_options
+
 log = logging.getLogger(__name__)
 
 Series = tuple[str, str]  # symbol, interval
@@ -37,11 +39,12 @@ class NewestMessages:
     `state` is `connecting`, `connected`, `no topic` or `no broker`.
     """
 
-    def __init__(self, bootstrap_servers: str, predictions_topic: str, rejected_topic: str) -> None:
+    def __init__(self, broker: Broker, predictions_topic: str, rejected_topic: str) -> None:
         self.state = "connecting"
         self.rejected = 0
         self.received_at: float | None = None
-        self._servers = bootstrap_servers
+        self._broker = broker
+        self._client_options = kafka_python_options(broker)
         self._topics = (predictions_topic, rejected_topic)
         self._rows: dict[Series, deque[Row]] = {}
         self._reasons: deque[str] = deque(maxlen=KEPT_REASONS)
@@ -97,12 +100,12 @@ class NewestMessages:
                 self._read()
             except (KafkaError, OSError, ValueError, LookupError, TypeError) as error:
                 self.state = "no broker"
-                log.info("broker=unreachable servers=%s reason=%s", self._servers, error)
+                log.info("broker=unreachable servers=%s reason=%s", self._broker, error)
             self._stopping.wait(RETRY_S)
 
     def _read(self) -> None:
         consumer = KafkaConsumer(
-            bootstrap_servers=self._servers,
+            **self._client_options,
             group_id=None,
             enable_auto_commit=False,
             allow_auto_create_topics=False,

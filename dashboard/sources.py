@@ -36,9 +36,7 @@ class Sources:
         return cls(
             folder,
             Tables(folder),
-            NewestMessages(
-                kafka.bootstrap_servers, kafka.predictions_topic, kafka.rejected_topic
-            ).start(),
+            NewestMessages(kafka, kafka.predictions_topic, kafka.rejected_topic).start(),
             Board(folder).start(),
             Registry(settings.registry.tracking_uri, settings.registry.artifact_dir),
             f"http://{stream.metrics_host}:{stream.metrics_port}/metrics",

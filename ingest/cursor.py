@@ -8,7 +8,9 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from conf.errors import BrokerUnavailable, MalformedBar
+from conf.kafka import Broker, kafka_python_options
 from ingest.bar import Bar
+from ingest.broker_errors import unusable
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ Report = Callable[[int, int], None]
 
 
 def messages_since(
-    bootstrap_servers: str,
+    broker: Broker,
     topic: str,
     since_ms: int,
     report: Report = lambda done, total: None,
@@ -33,7 +35,7 @@ def messages_since(
     """
     try:
         with KafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
+            **kafka_python_options(broker),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -45,9 +47,7 @@ def messages_since(
         ) as consumer:
             yield from _read(consumer, topic, since_ms, report)
     except KafkaError as error:
-        raise BrokerUnavailable(
-            f"Kafka at {bootstrap_servers} can't be read: {type(error).__name__}: {error}"
-        ) from error
+        raise unusable(broker, error) from error
 
 
 def _read(consumer: Any, topic: str, since_ms: int, report: Report) -> Iterator[bytes]:
@@ -82,7 +82,7 @@ def _seek(consumer: Any, topic: str, since_ms: int) -> dict[Any, int]:
 
 
 def bars_since(
-    bootstrap_servers: str,
+    broker: Broker,
     topic: str,
     since_ms: int,
     report: Report = lambda done, total: None,
@@ -94,7 +94,7 @@ def bars_since(
     BrokerUnavailable.
     """
     foreign = 0
-    for value in messages_since(bootstrap_servers, topic, since_ms, report):
+    for value in messages_since(broker, topic, since_ms, report):
         try:
             yield Bar.from_json(value)
         except MalformedBar:

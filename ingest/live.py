@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from conf.errors import CandlecastError
+from conf.kafka import Broker
 from ingest.budget import RateBudget
 from ingest.clock import Clock
 from ingest.cursor import Report
@@ -50,14 +51,14 @@ class Live:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        broker: Broker,
         *,
         clock: Clock,
         stopping: threading.Event,
         bars_topic: str,
         news_topic: str,
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self._broker = broker
         self._clock = clock
         self._stopping = stopping
         self._bars_topic = bars_topic
@@ -76,13 +77,11 @@ class Live:
         Waits for a broker that is not there yet. Raises BrokerUnavailable once `stopping` is set.
         """
         patiently = until_broker_answers(self._clock, self._stopping)
-        patiently(ensure_topics, self._bootstrap_servers, topics, retention_s=retention_s)
+        patiently(ensure_topics, self._broker, topics, retention_s=retention_s)
         now_ms = self._clock.now_ms()
         for one in news:
-            patiently(resume_news, one, self._bootstrap_servers, self._news_topic, now_ms)
-        return int(
-            patiently(resume_bars, feeds, self._bootstrap_servers, self._bars_topic, now_ms, report)
-        )
+            patiently(resume_news, one, self._broker, self._news_topic, now_ms)
+        return int(patiently(resume_bars, feeds, self._broker, self._bars_topic, now_ms, report))
 
     def poll(
         self,
@@ -96,7 +95,7 @@ class Live:
         report: Callable[[int], None] = lambda bars: None,
     ) -> None:
         """Poll until stopped, or `once`. Raises ConfigurationError where a person has to act."""
-        publisher = Publisher(self._bootstrap_servers, stopping=self._stopping)
+        publisher = Publisher(self._broker, stopping=self._stopping)
         poller = Poller(
             feeds,
             publisher,

@@ -12,7 +12,9 @@ from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 from kafka.partitioner.default import murmur2
 
 from conf.errors import BrokerUnavailable
+from conf.kafka import Broker, kafka_python_options
 from ingest.bar import Bar
+from ingest.broker_errors import unusable
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +48,14 @@ class Publisher:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        broker: Broker,
         *,
         linger_s: float = LINGER_S,
         timeout_s: float = 30.0,
         stopping: threading.Event | None = None,
         stop_after_s: float = 3.0,
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self._broker = broker
         self._linger_s = linger_s
         self._timeout_s = timeout_s
         self._stopping = stopping or threading.Event()
@@ -81,7 +83,8 @@ class Publisher:
         """Send `records`, wait until all are acknowledged, and return how many they were.
 
         Any number of records: at most MAX_PENDING are under way at a time.
-        Raises BrokerUnavailable where one of them was not acknowledged in time.
+        Raises BrokerUnavailable where one of them was not acknowledged in time, ConfigurationError
+        where the broker refuses us.
         """
         sent = 0
         pending: deque[Any] = deque()
@@ -99,7 +102,7 @@ class Publisher:
             pass  # the flush only hurries; who is not there yet is waited for below
         except KafkaError as error:
             self._drop()
-            raise self._unavailable(error) from error
+            raise unusable(self._broker, error) from error
         self._await_oldest(pending, len(pending))
         return sent
 
@@ -122,7 +125,7 @@ class Publisher:
                 self._await(future)
             if future.exception is not None:
                 self._drop()
-                raise self._unavailable(future.exception) from future.exception
+                raise unusable(self._broker, future.exception) from future.exception
 
     def _await(self, future: Any) -> None:
         waited_s = 0.0
@@ -132,7 +135,7 @@ class Publisher:
             if waited_s >= limit_s:
                 self._drop()
                 raise BrokerUnavailable(
-                    f"Kafka at {self._bootstrap_servers} did not acknowledge within {limit_s:g} s"
+                    f"Kafka at {self._broker} did not acknowledge within {limit_s:g} s"
                 )
             try:
                 future.get(timeout=SLICE_S)
@@ -145,7 +148,7 @@ class Publisher:
         if self._producer is None:
             try:
                 self._producer = KafkaProducer(
-                    bootstrap_servers=self._bootstrap_servers,
+                    **kafka_python_options(self._broker),
                     # Defaults, but unless explicit, a contradicting option turns idempotence off.
                     acks="all",
                     enable_idempotence=True,
@@ -158,7 +161,7 @@ class Publisher:
                     bootstrap_timeout_ms=int(min(self._timeout_s, 5.0) * 1000),
                 )
             except KafkaError as error:
-                raise self._unavailable(error) from error
+                raise unusable(self._broker, error) from error
         return self._producer
 
     def _drop(self) -> None:
@@ -170,17 +173,12 @@ class Publisher:
             except KafkaError as error:
                 log.debug("event=close_failed error=%r", error)
 
-    def _unavailable(self, error: BaseException) -> BrokerUnavailable:
-        return BrokerUnavailable(
-            f"Kafka at {self._bootstrap_servers} can't be used: {type(error).__name__}: {error}"
-        )
-
 
 class BarPublisher(Publisher):
     """Bars to one topic, keyed by symbol, so that a symbol's bars keep their order."""
 
-    def __init__(self, bootstrap_servers: str, topic: str, **options: Any) -> None:
-        super().__init__(bootstrap_servers, **options)
+    def __init__(self, broker: Broker, topic: str, **options: Any) -> None:
+        super().__init__(broker, **options)
         self.topic = topic
 
     def publish(self, bars: Iterable[Bar]) -> int:
@@ -202,25 +200,23 @@ def bar_record(topic: str, bar: Bar) -> Record:
 
 
 def ensure_topics(
-    bootstrap_servers: str, partitions: Mapping[str, int], *, retention_s: float | None = None
+    broker: Broker, partitions: Mapping[str, int], *, retention_s: float | None = None
 ) -> list[str]:
     """Create each topic of `partitions` (name to number of partitions) that is missing.
 
     Returns the names of those created. `retention_s` None keeps records for ever: backfilled bars
-    are old news to Kafka's default of a week. Raises BrokerUnavailable.
+    are old news to Kafka's default of a week.
+
+    Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
     """
     retention_ms = -1 if retention_s is None else int(retention_s * 1000)
     try:
-        with KafkaAdminClient(
-            bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=5_000
-        ) as admin:
+        with KafkaAdminClient(**kafka_python_options(broker), bootstrap_timeout_ms=5_000) as admin:
             missing = sorted(set(partitions) - set(admin.list_topics()))
             for topic in missing:
                 _create_topic(admin, topic, partitions[topic], retention_ms)
     except KafkaError as error:
-        raise BrokerUnavailable(
-            f"Kafka at {bootstrap_servers} can't be used: {type(error).__name__}: {error}"
-        ) from error
+        raise unusable(broker, error) from error
     return missing
 
 
@@ -232,16 +228,16 @@ def _create_topic(admin: Any, topic: str, partitions: int, retention_ms: int) ->
         log.debug("event=topic_exists topic=%s", topic)  # someone else was faster
 
 
-def check_broker(bootstrap_servers: str, topic: str, timeout_s: float = 5.0) -> str:
-    """Ask the broker once whether `topic` is there, and say so; raises BrokerUnavailable."""
+def check_broker(broker: Broker, topic: str, timeout_s: float = 5.0) -> str:
+    """Ask the broker once whether `topic` is there, and say so.
+
+    Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
+    """
     try:
         with KafkaAdminClient(
-            bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=int(timeout_s * 1000)
+            **kafka_python_options(broker), bootstrap_timeout_ms=int(timeout_s * 1000)
         ) as admin:
             there = topic in admin.list_topics()
     except KafkaError as error:
-        raise BrokerUnavailable(
-            f"Kafka at {bootstrap_servers} can't be used: {type(error).__name__}: {error}"
-            " (kafka.bootstrap_servers)"
-        ) from error
-    return f"broker={bootstrap_servers} topic={topic} {'exists' if there else 'will be created'}"
+        raise unusable(broker, error) from error
+    return f"broker={broker} topic={topic} {'exists' if there else 'will be created'}"

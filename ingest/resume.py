@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from conf.errors import MalformedArticle
+from conf.kafka import Broker
 from ingest.article import Article
 from ingest.bar import Bar
 from ingest.cursor import Report, bars_since, messages_since
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def resume_bars(
     feeds: Sequence[BarFeed],
-    bootstrap_servers: str,
+    broker: Broker,
     topic: str,
     now_ms: int,
     report: Report = lambda done, total: None,
@@ -29,7 +30,7 @@ def resume_bars(
         return 0
     by_series = {(feed.series.symbol, feed.series.interval): feed for feed in feeds}
     since_ms = min(feed.coverage.first_ms for feed in feeds)
-    for bar in bars_since(bootstrap_servers, topic, since_ms, report):
+    for bar in bars_since(broker, topic, since_ms, report):
         feed = by_series.get((bar.symbol, bar.interval))
         if feed is not None:
             feed.saw(bar)
@@ -41,10 +42,10 @@ def resume_bars(
     return left
 
 
-def resume_news(feed: NewsFeed, bootstrap_servers: str, topic: str, now_ms: int) -> None:
+def resume_news(feed: NewsFeed, broker: Broker, topic: str, now_ms: int) -> None:
     """Tell `feed` which articles are on `topic`; raises BrokerUnavailable."""
     since_ms = now_ms - BACKFILL_MS - OVERLAP_MS
-    for value in messages_since(bootstrap_servers, topic, since_ms):
+    for value in messages_since(broker, topic, since_ms):
         try:
             feed.saw(Article.from_json(value))
         except MalformedArticle as error:

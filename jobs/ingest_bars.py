@@ -112,7 +112,7 @@ def live(
     news = news_feeds(asked, kafka, options)
     serve_metrics(asked.metrics_port, metrics)
     program = Live(
-        kafka.bootstrap_servers,
+        kafka,
         clock=clock,
         stopping=stopping,
         bars_topic=kafka.bars_topic,
@@ -195,7 +195,7 @@ def report_check(asked: Ingest, kafka: Kafka) -> int:
     clock = SystemClock()
     source, series = planned(asked, source_options(asked, clock, IngestMetrics()))
     lines, code = problems(
-        lambda: check_broker(kafka.bootstrap_servers, kafka.bars_topic),
+        lambda: check_broker(kafka, kafka.bars_topic),
         lambda: check_source(source, series[0], clock.now_ms()),
     )
     for line in lines:

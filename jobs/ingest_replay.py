@@ -48,12 +48,12 @@ def replay(
         else synthetic_series(asked, clock, epoch_ms(from_), epoch_ms(until))
     )
     topics = dict.fromkeys((kafka.bars_topic, kafka.rejected_topic), kafka.partitions)
-    ensure_topics(kafka.bootstrap_servers, topics)
+    ensure_topics(kafka, topics)
     bars: Iterable[Bar] = in_close_order(series)
     if not again:
-        bars = without_known(bars, bars_since(kafka.bootstrap_servers, kafka.bars_topic, 0))
+        bars = without_known(bars, bars_since(kafka, kafka.bars_topic, 0))
     with (
-        BarPublisher(kafka.bootstrap_servers, kafka.bars_topic, stopping=stopping) as publisher,
+        BarPublisher(kafka, kafka.bars_topic, stopping=stopping) as publisher,
         backfill_bar("replay", None) as report,
     ):
         published = publish_replay(

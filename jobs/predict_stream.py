@@ -24,7 +24,7 @@ def run(settings: Settings) -> None:
     """Create missing topics, start the query, and return only when it ends."""
     kafka = settings.kafka
     topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
-    ensure_topics(kafka.bootstrap_servers, dict.fromkeys(topics, kafka.partitions))
+    ensure_topics(kafka, dict.fromkeys(topics, kafka.partitions))
     metrics = StreamMetrics()
     metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)
     session = build_session(settings)

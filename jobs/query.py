@@ -5,6 +5,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from conf.errors import ConfigurationError
 from conf.intervals import INTERVAL_MS
+from conf.kafka import spark_options
 from conf.settings import Settings, Window
 from jobs.metrics import StreamMetrics
 from jobs.read_bars import read_messages
@@ -36,7 +37,7 @@ def read_topic(spark: SparkSession, settings: Settings) -> DataFrame:
     """The topic's messages from its beginning, or from where the checkpoint stands."""
     return (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.kafka.bootstrap_servers)
+        .options(**spark_options(settings.kafka))
         .option("subscribe", settings.kafka.bars_topic)
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
@@ -54,7 +55,7 @@ def start_query(
     bars = read_messages(read_topic(spark, settings), window.shards)
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
     writer = MicroBatchWriter(
-        settings.kafka.bootstrap_servers,
+        settings.kafka,
         settings.kafka.predictions_topic,
         settings.kafka.rejected_topic,
         settings.warehouse.dir,

@@ -16,6 +16,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
+from conf.kafka import Broker, spark_options
 from jobs.metrics import WrittenMicroBatch
 from jobs.read_bars import interval_ms
 from jobs.window_operator import BAR, REJECTED, SKIPPED, VALUES, WINDOWS
@@ -31,7 +32,7 @@ PREDICTION_ARRAYS: Final = ["as_of", "horizon", "last_close", "predicted_close",
 class MicroBatchWriter:
     """Writes one micro-batch after the other: what `foreachBatch` calls."""
 
-    bootstrap_servers: str
+    broker: Broker
     predictions_topic: str
     rejected_topic: str
     warehouse_dir: str
@@ -99,9 +100,7 @@ class MicroBatchWriter:
             future.result()
 
     def _to_topic(self, messages: DataFrame, topic: str) -> None:
-        messages.write.format("kafka").options(
-            **{"kafka.bootstrap.servers": self.bootstrap_servers, "topic": topic}
-        ).save()
+        messages.write.format("kafka").options(**spark_options(self.broker), topic=topic).save()
 
     def _to_parquet(self, rows: DataFrame, table: str, folder: str) -> None:
         (

@@ -119,7 +119,7 @@ class Stage:
             self._running.enter_context(self._broker)
             kafka = self.settings.kafka
             topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
-            ensure_topics(kafka.bootstrap_servers, dict.fromkeys(topics, kafka.partitions))
+            ensure_topics(kafka, dict.fromkeys(topics, kafka.partitions))
             self._running.enter_context(self._stream)
         self._console.print(
             f"Kafka on {self._broker.bootstrap_servers}; the stream logs to {self._stream.log}"
@@ -259,7 +259,7 @@ class Stage:
 
     def _publisher(self) -> BarPublisher:
         kafka = self.settings.kafka
-        return BarPublisher(kafka.bootstrap_servers, kafka.bars_topic)
+        return BarPublisher(kafka, kafka.bars_topic)
 
     def _registry(self) -> Registry:
         return Registry(self.settings.registry.tracking_uri, self.settings.registry.artifact_dir)
