@@ -19,7 +19,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf.errors import ArtifactMismatch
-from model.features import FEATURE_NAMES
+from model.features import FEATURE_LISTS, NEWS_FEATURE_NAMES
 
 MANIFEST_FILE: Final = "manifest.json"
 ONNX_FILE: Final = "model.onnx"
@@ -55,6 +55,11 @@ class Manifest(BaseModel):
     seed: int = 0
     libraries: dict[str, str] = {}
     sha256: dict[str, str] = {}
+
+    @property
+    def reads_news(self) -> bool:
+        """Whether the model needs the news of each bar."""
+        return self.feature_names == NEWS_FEATURE_NAMES
 
 
 @dataclass(frozen=True)
@@ -121,11 +126,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def check_features(manifest: Manifest, version: str) -> None:
-    """Raise ArtifactMismatch unless the model was trained on the features that this code has."""
-    if manifest.feature_names != FEATURE_NAMES:
+    """Raise ArtifactMismatch unless the model was trained on a list of features of this code."""
+    if manifest.feature_names not in FEATURE_LISTS:
         raise ArtifactMismatch(
-            f"{version}: trained on features {', '.join(manifest.feature_names)}; "
-            f"this code has {', '.join(FEATURE_NAMES)}"
+            f"{version}: trained on features {', '.join(manifest.feature_names)}; this code has "
+            f"{', '.join(NEWS_FEATURE_NAMES)}, the last four of them left out where without news"
         )
 
 

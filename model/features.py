@@ -32,6 +32,17 @@ FEATURE_NAMES: Final = (
     "volume",
     "signed_volume",
 )
+# Computed where a bar's columns are followed by those of its news (`model.news`). The manifest's
+# list says which of the two a model was trained on.
+NEWS_FEATURE_NAMES: Final = (
+    *FEATURE_NAMES,
+    "news_count",
+    "news_score",
+    "news_positive",
+    "news_negative",
+)
+FEATURE_LISTS: Final = (FEATURE_NAMES, NEWS_FEATURE_NAMES)
+BAR_COLUMNS: Final = 6
 OPEN, HIGH, LOW, CLOSE, BASE_VOLUME, QUOTE_VOLUME = range(6)
 MIN_LOOKBACK: Final = 10
 # A series that stood still has no volatility to divide by. A hundredth of a basis point lies
@@ -40,6 +51,17 @@ MIN_VOLATILITY: Final = 1e-6
 # Beyond this many volatilities an input says "extreme"; how extreme is noise to a network.
 FEATURE_LIMIT: Final = 8.0
 _SHORT_BARS: Final = 5
+# The spread of one article's score, as measured on 7,494 headlines.
+_ARTICLE_SPREAD: Final = 0.35
+
+
+def feature_names(bars: Floats) -> tuple[str, ...]:
+    """The names of the features that `bar_features` computes from bars of so many columns.
+
+    >>> len(feature_names(np.empty((0, 6)))), len(feature_names(np.empty((0, 11))))
+    (8, 12)
+    """
+    return FEATURE_NAMES if bars.shape[1] == BAR_COLUMNS else NEWS_FEATURE_NAMES
 
 
 def bars_needed(lookback: int) -> int:
@@ -89,8 +111,9 @@ def bar_features(bars: Floats, lookback: int) -> tuple[NDArray[np.float32], Floa
     """The features of each bar, and the volatility of one bar's log return there.
 
     `bars` (n_bars, 6): open, high, low, close, base_volume, quote_volume on the interval's grid, a
-    missing bar is a row of NaN, an unknown quote volume NaN alone. Returns (n_bars, n_features) and
-    (n_bars,); NaN where a bar that they need is missing.
+    missing bar is a row of NaN, an unknown quote volume NaN alone; (n_bars, 11) where the columns
+    NEWS_COLUMNS follow. Returns (n_bars, n_features) and (n_bars,); NaN where a bar that they need
+    is missing.
     """
     n_bars, span = len(bars), volatility_bars(lookback)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -112,6 +135,7 @@ def bar_features(bars: Floats, lookback: int) -> tuple[NDArray[np.float32], Floa
             short / volatility,
             volume,
             scaled_return * volume,
+            *_news_columns(bars[:, BAR_COLUMNS:]),
         )
         features = np.stack(columns, axis=1)
     return np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT).astype(np.float32), volatility
@@ -122,15 +146,15 @@ def window_features(
 ) -> tuple[NDArray[np.float32], Floats]:
     """The network's input for the windows that end at `ends`, and the scale of its output.
 
-    `bars` (n_bars, 6) as in `bar_features`; `ends` (n_windows,) are indices of last bars, each of a
-    complete window. Bars of several symbols may lie behind one another: a window reads only its own
-    rows. Returns features (n_windows, sequence_steps, n_features) and scale (n_windows,): the
-    volatility of one bar's log return at the window's end.
+    `bars` (n_bars, 6 or 11) as in `bar_features`; `ends` (n_windows,) are indices of last bars,
+    each of a complete window. Bars of several symbols may lie behind one another: a window reads
+    only its own rows. Returns features (n_windows, sequence_steps, n_features) and scale
+    (n_windows,): the volatility of one bar's log return at the window's end.
     """
     steps = sequence_steps(lookback)
     features, volatility = bar_features(bars, lookback)
     if len(ends) == 0:
-        return np.empty((0, steps, len(FEATURE_NAMES)), np.float32), np.empty(0)
+        return np.empty((0, steps, features.shape[1]), np.float32), np.empty(0)
     windows = sliding_window_view(features, steps, axis=0)
     ends = np.asarray(ends)
     return np.ascontiguousarray(windows[ends - (steps - 1)].swapaxes(1, 2)), volatility[ends]
@@ -163,6 +187,17 @@ def horizon_scale(scale: Floats, horizons: tuple[int, ...]) -> Floats:
     """
     sizes: Floats = scale[:, None] * np.sqrt(np.asarray(horizons, dtype=float))
     return sizes
+
+
+def _news_columns(news: Floats) -> tuple[Floats, ...]:
+    """What `news` (n_bars, 5) of NEWS_COLUMNS says, each (n_bars,); nothing of (n_bars, 0).
+
+    The score is the weighted mean in units of what chance makes of so many articles.
+    """
+    if news.shape[1] == 0:
+        return ()
+    count, _, weighted_mean, positive, negative = news.T
+    return np.log1p(count), weighted_mean * np.sqrt(count) / _ARTICLE_SPREAD, positive, negative
 
 
 def _trailing_mean(values: Floats, span: int) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from conf.errors import ArtifactMismatch
 from model.artifact import Artifact, check_features
-from model.features import CLOSE, Indices, horizon_scale, window_features
+from model.features import BAR_COLUMNS, CLOSE, Indices, horizon_scale, window_features
 
 Floats = NDArray[np.float64]
 # Measured fastest on one core: larger batches leave the cache.
@@ -55,6 +55,7 @@ class Forecaster:
         self.lookback = manifest.lookback
         self.horizons = manifest.horizons
         self.coverage = manifest.coverage
+        self.reads_news = manifest.reads_news
         factor = (1.0,) * len(self.horizons) if interval_factor is None else interval_factor
         if len(factor) != len(self.horizons) or len(manifest.half_widths) != len(self.horizons):
             raise ArtifactMismatch(
@@ -72,9 +73,15 @@ class Forecaster:
     def predict(self, bars: Floats, ends: Indices) -> Forecast:
         """Forecast from the windows that end at `ends`, each of which must be complete.
 
-        `bars` (n_bars, 6) and `ends` (n_windows,) as in `window_features`. Bars of several symbols
-        may lie behind one another: one call for a thousand symbols costs little more than for one.
+        `bars` (n_bars, 6 or 11) and `ends` (n_windows,) as in `window_features`; columns of news
+        are left aside by a model that does not read them, and ArtifactMismatch is raised where one
+        that does lacks them. Bars of several symbols may lie behind one another: one call for a
+        thousand symbols costs little more than for one.
         """
+        if not self.reads_news:
+            bars = bars[:, :BAR_COLUMNS]
+        elif bars.shape[1] == BAR_COLUMNS:
+            raise ArtifactMismatch(f"{self.version} reads news, and these bars come without")
         features, scale = window_features(bars, ends, self.lookback)
         sizes = horizon_scale(scale, self.horizons)
         unit = np.clip(_infer(self._session, features), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)

@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.dataset import TARGET_LIMIT, Windows
-from model.features import FEATURE_NAMES
+from model.features import NEWS_FEATURE_NAMES
 
 Floats = NDArray[np.float64]
 Array = NDArray[np.float32]
 
 LINEAR_STEPS: Final = 5
-# Of each of these steps the path reads the return alone. With the other features it did better on
-# some series and much worse on others: they are left to the LSTMs.
-_FEATURE: Final = FEATURE_NAMES.index("log_return")
+# Of each of these steps the path reads the return alone, and the score of the news where there is
+# one. With the other features it did better on some series and much worse on others: they are left
+# to the LSTMs.
+_FEATURES: Final = tuple(NEWS_FEATURE_NAMES.index(name) for name in ("log_return", "news_score"))
 # Penalty per window in units of a return's variance, which is one.
 _PENALTY: Final = 0.01
 _STRETCHES: Final = 5
@@ -53,12 +54,14 @@ def fit_linear(windows: Windows, weights: Floats) -> Array:
 
     `weights` (n_windows,) say how much each window counts.
     """
-    inputs = windows.features[:, -LINEAR_STEPS:, _FEATURE].astype(float)
+    n_features = windows.features.shape[2]
+    read = [index for index in _FEATURES if index < n_features]
+    inputs = windows.features[:, -LINEAR_STEPS:, read].reshape(len(windows), -1).astype(float)
     targets = np.clip(windows.targets, -TARGET_LIMIT, TARGET_LIMIT)
     weighted = inputs * weights[:, None]
     normal = inputs.T @ weighted
     normal[np.diag_indices_from(normal)] += _PENALTY * weights.sum()
     solved = np.linalg.solve(normal, weighted.T @ targets)
-    kernel = np.zeros((LINEAR_STEPS, windows.features.shape[2], targets.shape[1]), np.float32)
-    kernel[:, _FEATURE] = solved
+    kernel = np.zeros((LINEAR_STEPS, n_features, targets.shape[1]), np.float32)
+    kernel[:, read] = solved.reshape(LINEAR_STEPS, len(read), -1)
     return kernel.reshape(-1, targets.shape[1])

@@ -16,7 +16,7 @@ from conf.errors import ArtifactMismatch
 from model.artifact import Artifact
 from model.dataset import Span, window_ends
 from model.evaluate import skill
-from model.features import FEATURE_NAMES
+from model.features import FEATURE_LISTS
 from model.forecast import Forecaster
 from model.series import Series
 from model.significance import diebold_mariano
@@ -95,7 +95,7 @@ def judge(
 def _unfit(challenger: Artifact, champion: Artifact | None, series: Sequence[Series]) -> str | None:
     """Why the two can't be compared at all, or None."""
     manifest = challenger.manifest
-    if manifest.feature_names != FEATURE_NAMES:
+    if manifest.feature_names not in FEATURE_LISTS:
         return "trained on another list of features than this code computes"
     interval = series[0].interval
     if manifest.interval != interval:

@@ -34,7 +34,8 @@ _NEWEST_BARS: Final = """
 class Series:
     """The bars of one symbol: row `i` of `bars` opens at `first_open_time + i * interval_ms`.
 
-    `bars` (n_bars, 6): open, high, low, close, base_volume, quote_volume. A missing bar is a row of
+    `bars` (n_bars, 6): open, high, low, close, base_volume, quote_volume; (n_bars, 11) once
+    `model.news.with_news` has put the columns of the news behind them. A missing bar is a row of
     NaN; an unknown quote volume is NaN alone. `first_open_time` is epoch milliseconds UTC.
     """
 

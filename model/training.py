@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from conf.errors import ConfigurationError, NotEnoughBars
 from model.artifact import Artifact, Manifest
 from model.dataset import Span, Windows, embargo_bars, joined, sequences_of, windows_of
-from model.features import FEATURE_NAMES, MIN_LOOKBACK, sequence_steps
+from model.features import MIN_LOOKBACK, feature_names, sequence_steps
 from model.forecast import run_graph
 from model.intervals import conformal_half_width
 from model.linear import fit_linear, flat_features, out_of_fold_outputs
@@ -90,7 +90,7 @@ def fit_model(
     kernel = fit_linear(train, window_weights(train.scale))
     shape = Shape(
         sequence_steps(settings.lookback),
-        len(FEATURE_NAMES),
+        train.features.shape[2],
         len(settings.horizons),
         settings.units,
         settings.members,
@@ -115,7 +115,7 @@ def fit_model(
     manifest = Manifest(
         interval=series[0].interval,
         symbols=tuple(s.symbol for s in series),
-        feature_names=FEATURE_NAMES,
+        feature_names=feature_names(series[0].bars),
         lookback=settings.lookback,
         horizons=settings.horizons,
         trained_from=train_part.start,
