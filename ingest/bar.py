@@ -131,11 +131,26 @@ class Bar:
         """
         try:
             fields = json.loads(message, parse_constant=_refuse_constant)
-            if fields.pop("v") != BAR_VERSION:
+            if fields["v"] != BAR_VERSION:
                 raise MalformedBar(f"v must be {BAR_VERSION}")
-            return cls(**{name: fields[name] for name in cls.__slots__})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise MalformedBar(f"not a bar: {error!r}") from error
+            return cls(*[_typed(fields[name], kind) for name, kind in _KINDS.items()])
+        except _NO_BAR as error:
+            raise MalformedBar(f"not a bar: {type(error).__name__}: {error}") from error
+
+
+_NUMBERS: Final = (float, int)
+# What stands in each field of a message, in the order of a Bar's fields.
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "symbol": (str,),
+    "interval": (str,),
+    "open_time": (int,),
+    **dict.fromkeys(("open", "high", "low", "close", "base_volume"), _NUMBERS),
+    "quote_volume": (*_NUMBERS, type(None)),
+    "source": (str,),
+    "fetched_at": (int,),
+}
+# Nested too deep, and a whole number too large for a price, are what others may send as well.
+_NO_BAR: Final = (ValueError, KeyError, TypeError, RecursionError, OverflowError)
 
 
 class _AtTime:
@@ -154,6 +169,12 @@ class _AtTime:
 @lru_cache(maxsize=65_536)
 def _quoted(text: str) -> str:
     return json.dumps(text)
+
+
+def _typed(value: Any, kinds: tuple[type, ...]) -> Any:
+    if type(value) not in kinds:
+        raise TypeError(f"{value!r:.40} is not a {kinds[0].__name__}")
+    return float(value) if float in kinds and value is not None else value
 
 
 def _refuse_constant(name: str) -> float:
