@@ -45,6 +45,7 @@ class Kafka(KafkaConnection):
     rejected_topic: str = "bars.rejected"
     predictions_topic: str = "predictions"
     news_topic: str = "news"
+    sentiment_topic: str = "sentiment"
     partitions: PositiveInt = 4
     retention_days: PositiveInt | None = None
 
@@ -78,6 +79,15 @@ class Window(Section):
     lookback: PositiveInt = 60
     late_bars: PositiveInt = 60
     shards: PositiveInt = 4
+
+
+class Sentiment(Section):
+    """Whether the news count, and from when on."""
+
+    enabled: bool = False
+    delay_s: Annotated[float, Field(ge=0)] = 900
+    silent_after_s: PositiveFloat = 1800
+    max_articles_per_micro_batch: PositiveInt = 200
 
 
 class Warehouse(Section):
@@ -207,6 +217,7 @@ class Settings(BaseSettings):
     kafka: Kafka = Kafka()
     ingest: Ingest = Ingest()
     window: Window = Window()
+    sentiment: Sentiment = Sentiment()
     warehouse: Warehouse = Warehouse()
     compaction: Compaction = Compaction()
     stream: Stream = Stream()

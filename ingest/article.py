@@ -1,4 +1,4 @@
-"""A news article as the topic `news` carries it."""
+"""A news article as the topic `news` carries it, and the sign of life between articles."""
 
 import json
 import re
@@ -11,16 +11,59 @@ from ingest.publish import Record
 
 ARTICLE_VERSION: Final = 1
 ID_PATTERN: Final = r"^[^\x00-\x20\x7f]{1,128}$"
+# A body is cut here before it is published: who reads on follows the link. A title is never cut.
+BODY_CHARACTERS: Final = 10_000
+TITLE_CHARACTERS: Final = 1_000
+_COIN: Final = re.compile(r"[A-Z0-9]{2,10}")
+# Categories that look like coins and are none, of both providers.
+_TOPICS: Final = frozenset(
+    [
+        "AIRDROP",
+        "ALTCOIN",
+        "ASIA",
+        "BLOCKCHAIN",
+        "BUSINESS",
+        "COMMODITY",
+        "CRYPTO",
+        "DEFI",
+        "EXCHANGE",
+        "FIAT",
+        "FORKS",
+        "ICO",
+        "MARKET",
+        "MINING",
+        "NFT",
+        "OTHER",
+        "REGULATION",
+        "RESEARCH",
+        "SPONSORED",
+        "STOCKS",
+        "TECHNOLOGY",
+        "TRADING",
+        "WALLET",
+    ]
+)
+_MAX_REACH: Final = 10**9
+_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("provider", "id", "title", "body", "source", "url", "lang"), str),
+    **dict.fromkeys(("published_at", "fetched_at", "available_at"), int),
+    **dict.fromkeys(("categories", "tags"), list),
+    "sentiment": (str, type(None)),
+    "reach": (int, type(None)),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Article:
     """One article of one provider; `(provider, id)` is its identity.
 
-    Times are epoch milliseconds UTC. `sentiment` is the provider's own verdict, or None.
+    Times are epoch milliseconds UTC. `sentiment` is the provider's own verdict, or None; `reach`
+    how many readers have voted on it, None where the provider does not tell. `available_at` is when
+    the article could have been known, which is never before its publication: `NewsFeed` says how
+    it is found.
 
     >>> texts = ("Up", "Up it goes.", "wire", ("BTC",), ("Market",), "https://example.org", "EN")
-    >>> article = Article("example", "7", 1514219880000, *texts, None, 1514219940000)
+    >>> article = Article("example", "7", 1514219880000, *texts, None, 1514219940000, 1514219940000)
     >>> Article.from_json(article.to_json()) == article
     True
     """
@@ -37,6 +80,19 @@ class Article:
     lang: str
     sentiment: str | None
     fetched_at: int
+    available_at: int
+    reach: int | None = None
+
+    @property
+    def coins(self) -> tuple[str, ...]:
+        """The coins that the article is about; none where it is about the market.
+
+        >>> from types import SimpleNamespace
+        >>> Article.coins.fget(SimpleNamespace(categories=("BTC", "Trading", "MARKET")))
+        ('BTC',)
+        """
+        named = dict.fromkeys(c for c in self.categories if _COIN.fullmatch(c))
+        return tuple(coin for coin in named if coin not in _TOPICS)
 
     def violation(self, now_ms: int) -> str | None:
         """Name the first rule that this article breaks at `now_ms` (epoch ms), or None."""
@@ -44,8 +100,16 @@ class Article:
             return "id must be a short text without white space"
         if not self.title.strip():
             return "title must not be empty"
+        if len(self.title) > TITLE_CHARACTERS:
+            return f"title must be at most {TITLE_CHARACTERS} characters long"
+        if len(self.body) > BODY_CHARACTERS:
+            return f"body must be at most {BODY_CHARACTERS} characters long"
         if not 0 < self.published_at <= now_ms + CLOCK_SKEW_MS:
             return "published_at must be a time in the past"
+        if not self.published_at - CLOCK_SKEW_MS <= self.available_at <= now_ms + CLOCK_SKEW_MS:
+            return "available_at must lie between published_at and now"
+        if self.reach is not None and not 0 <= self.reach <= _MAX_REACH:
+            return "reach must be a number of people"
         return None
 
     def to_json(self) -> bytes:
@@ -56,21 +120,79 @@ class Article:
     @classmethod
     def from_json(cls, message: bytes) -> "Article":
         """Read what `to_json` wrote; raises MalformedArticle for anything else."""
-        try:
-            found: dict[str, Any] = json.loads(message)
-            if found.pop("v") != ARTICLE_VERSION:
-                raise MalformedArticle(f"v must be {ARTICLE_VERSION}")
-            found["categories"] = tuple(found["categories"])
-            found["tags"] = tuple(found["tags"])
-            return cls(**{field.name: found[field.name] for field in fields(cls)})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise MalformedArticle(f"not an article: {error!r}") from error
+        return cls.of(_object(message))
+
+    @classmethod
+    def of(cls, found: dict[str, Any]) -> "Article":
+        """From a message's fields; raises MalformedArticle."""
+        # What was written before these fields were is known at the latest when it was fetched.
+        found.setdefault("available_at", found.get("fetched_at"))
+        found.setdefault("reach", None)
+        for field in fields(cls):
+            if field.name not in found:
+                raise MalformedArticle(f"not an article: {field.name} is missing")
+            value = found[field.name]
+            if not isinstance(value, _TYPES[field.name]) or isinstance(value, bool):
+                raise MalformedArticle(f"not an article: {field.name} is of another type")
+        for name in ("categories", "tags"):
+            found[name] = tuple(str(part) for part in found[name])
+        return cls(**{field.name: found[field.name] for field in fields(cls)})
 
 
-def article_record(topic: str, article: Article) -> Record:
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The sign of life of a provider: all that it listed until then is on the topic before this.
+
+    `listed_until` is epoch ms UTC, by our clock.
+
+    >>> Listed.from_json(Listed("coindesk", 1514219880000).to_json()).listed_until
+    1514219880000
+    """
+
+    provider: str
+    listed_until: int
+
+    def to_json(self) -> bytes:
+        """The bytes that go to the topic."""
+        found = {"v": ARTICLE_VERSION, "provider": self.provider, "listed_until": self.listed_until}
+        return json.dumps(found, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, message: bytes) -> "Listed":
+        """Read what `to_json` wrote; raises MalformedArticle for anything else."""
+        return cls.of(_object(message))
+
+    @classmethod
+    def of(cls, found: dict[str, Any]) -> "Listed":
+        """From a message's fields; raises MalformedArticle."""
+        provider, until = found.get("provider"), found.get("listed_until")
+        if not isinstance(provider, str) or not isinstance(until, int) or isinstance(until, bool):
+            raise MalformedArticle("not a sign of life: provider or listed_until is missing")
+        return cls(provider, until)
+
+
+def read_message(message: bytes) -> Article | Listed:
+    """What a message of the topic `news` is; raises MalformedArticle where it is neither."""
+    found = _object(message)
+    return Listed.of(found) if "listed_until" in found else Article.of(found)
+
+
+def article_record(topic: str, article: Article | Listed) -> Record:
     """The message that carries `article`.
 
     Keyed by provider, so that its articles keep their order: whoever finds one on the topic knows
     that those before it are there.
     """
     return Record(topic, article.provider.encode(), article.to_json())
+
+
+def _object(message: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise MalformedArticle(f"not an article: {error}") from error
+    if not isinstance(found, dict):
+        raise MalformedArticle("not an article: no JSON object")
+    if found.get("v") != ARTICLE_VERSION:
+        raise MalformedArticle(f"v must be {ARTICLE_VERSION}")
+    return found

@@ -1,11 +1,11 @@
 """News as a feed of the poller: each article once, however often it is listed."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from ingest.article import Article, article_record
+from ingest.article import BODY_CHARACTERS, Article, Listed, article_record
 from ingest.feed import Digest, Request
 from ingest.sources import NewsSource
 
@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 OVERLAP_MS: Final = 6 * 3_600_000
 # An empty page is the end of the list or a faulty answer; so many in a row are the end.
 EMPTY_ANSWERS: Final = 3
+# What a poll finds became available since the one before, if that one was at most so many periods
+# ago; after a longer pause nobody has measured when.
+MEASURED_PERIODS: Final = 2
 # A first start, or one after a long time, goes back at most this far.
 BACKFILL_MS: Final = 7 * 86_400_000
 
@@ -23,6 +26,7 @@ BACKFILL_MS: Final = 7 * 86_400_000
 class _Walk:
     """One poll's way back from now to what is known."""
 
+    begun_ms: int
     oldest_ms: int
     to_ms: int
     complete: bool = False
@@ -35,19 +39,25 @@ class NewsFeed:
 
     Providers list the newest first. A poll pages back until it meets what the polls before have
     brought, and only then publishes, oldest first: a poll that breaks off leaves nothing behind
-    that would look like a cursor.
+    that would look like a cursor. Behind the articles goes a sign of life.
+
+    An article that the last poll did not list and this one does became available now. One that may
+    have been there for longer (a first start, an outage) counts from `delay_ms` after its
+    publication, but not from later than now.
     """
 
     kind = "articles"
 
-    def __init__(self, source: NewsSource, *, topic: str, period_ms: int) -> None:
+    def __init__(self, source: NewsSource, *, topic: str, period_ms: int, delay_ms: int) -> None:
         self.name = f"news {source.name}"
         self._source = source
         self._topic = topic
         self._period_ms = period_ms
+        self._delay_ms = delay_ms
+        self._listed_until: int | None = None
         self._known: dict[str, int] = {}
         self._newest_ms: int | None = None
-        self._walk = _Walk(0, 0, complete=True)
+        self._walk = _Walk(0, 0, 0, complete=True)
 
     def saw(self, article: Article) -> None:
         """Note an article that is on the topic already."""
@@ -64,7 +74,7 @@ class NewsFeed:
         oldest_ms = now_ms - BACKFILL_MS
         if self._newest_ms is not None:
             oldest_ms = max(oldest_ms, self._newest_ms - OVERLAP_MS)
-        self._walk = _Walk(oldest_ms, now_ms)
+        self._walk = _Walk(now_ms, oldest_ms, now_ms)
         self._known = {id_: at for id_, at in self._known.items() if at >= oldest_ms - OVERLAP_MS}
 
     def next_request(self, now_ms: int) -> Request | None:
@@ -78,7 +88,7 @@ class NewsFeed:
         """Gather the page; the last one brings the records of all, oldest first."""
         digest = Digest(request)
         walk = self._walk
-        for article in answer:
+        for article in map(_cut, answer):
             if article.id in self._known or article.id in walk.found:
                 continue
             reason = article.violation(now_ms)
@@ -93,14 +103,18 @@ class NewsFeed:
             walk.to_ms = min(min(listed), walk.to_ms - 1_000)
         walk.complete = walk.to_ms < walk.oldest_ms or walk.empty >= EMPTY_ANSWERS
         if walk.complete:
-            digest.published = sorted(walk.found.values(), key=lambda a: (a.published_at, a.id))
-            digest.records = [article_record(self._topic, a) for a in digest.published]
+            found = sorted(walk.found.values(), key=lambda a: (a.published_at, a.id))
+            digest.published = [self._dated(article, now_ms) for article in found]
+            life = Listed(self._source.name, walk.begun_ms)
+            digest.records = [article_record(self._topic, a) for a in (*digest.published, life)]
         return digest
 
     def settle(self, digest: Digest) -> None:
         """Note what is on the topic now."""
         for article in digest.published:
             self.saw(article)
+        if self._walk.complete:
+            self._listed_until = self._walk.begun_ms
 
     def end(self, now_ms: int) -> None:
         """Nothing is left to plan."""
@@ -121,6 +135,12 @@ class NewsFeed:
         """Nobody knows how many articles there are to come."""
         return 0
 
+    def _dated(self, article: Article, now_ms: int) -> Article:
+        since, period_ms = self._listed_until, self._period_ms
+        if since is not None and self._walk.begun_ms - since <= MEASURED_PERIODS * period_ms:
+            return replace(article, available_at=now_ms)
+        return replace(article, available_at=min(now_ms, article.published_at + self._delay_ms))
+
     def _reject(self, article: Article, reason: str, digest: Digest) -> None:
         digest.rejected.append(reason)
         self._known[article.id] = max(article.published_at, self._walk.oldest_ms)
@@ -128,3 +148,7 @@ class NewsFeed:
             "event=article_rejected provider=%s id=%r reason=%r",
             *(article.provider, article.id[:128], reason),
         )
+
+
+def _cut(article: Article) -> Article:
+    return replace(article, body=article.body[:BODY_CHARACTERS])

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from conf.errors import MalformedArticle
 from conf.kafka import Broker
-from ingest.article import Article
+from ingest.article import Article, read_message
 from ingest.bar import Bar
 from ingest.cursor import Report, bars_since, messages_since
 from ingest.feed import BarFeed
@@ -47,7 +47,9 @@ def resume_news(feed: NewsFeed, broker: Broker, topic: str, now_ms: int) -> None
     since_ms = now_ms - BACKFILL_MS - OVERLAP_MS
     for value in messages_since(broker, topic, since_ms):
         try:
-            feed.saw(Article.from_json(value))
+            found = read_message(value)
+            if isinstance(found, Article):
+                feed.saw(found)
         except MalformedArticle as error:
             log.debug("event=cursor_passed_over topic=%s reason=%r", topic, str(error))
 

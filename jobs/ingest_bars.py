@@ -82,7 +82,8 @@ def ingest(
     elif check:
         raise typer.Exit(report_check(asked, settings.kafka))
     else:
-        live(asked, settings.kafka, epoch_ms(from_), stopping, once=once)
+        delay_s = settings.sentiment.delay_s
+        live(asked, settings.kafka, epoch_ms(from_), stopping, delay_s, once=once)
 
 
 def live(
@@ -90,6 +91,7 @@ def live(
     kafka: Kafka,
     since_ms: int | None,
     stopping: threading.Event,
+    news_delay_s: float,
     *,
     once: bool = False,
 ) -> None:
@@ -109,7 +111,7 @@ def live(
         bars_topic=kafka.bars_topic,
         rejected_topic=kafka.rejected_topic,
     )
-    news = news_feeds(asked, kafka, options)
+    news = news_feeds(asked, kafka, options, news_delay_s)
     serve_metrics(asked.metrics_port, metrics)
     program = Live(
         kafka,
@@ -182,12 +184,15 @@ def source_options(asked: Ingest, clock: Clock, metrics: IngestMetrics) -> Sourc
     )
 
 
-def news_feeds(asked: Ingest, kafka: Kafka, options: SourceOptions) -> list[NewsFeed]:
+def news_feeds(
+    asked: Ingest, kafka: Kafka, options: SourceOptions, delay_s: float
+) -> list[NewsFeed]:
     """The news of the source that bars come from, where they are asked for."""
     if not asked.news_every_s:
         return []
     source = open_news(asked.source, options)
-    return [NewsFeed(source, topic=kafka.news_topic, period_ms=asked.news_every_s * 1000)]
+    period_ms, delay_ms = asked.news_every_s * 1000, int(delay_s * 1000)
+    return [NewsFeed(source, topic=kafka.news_topic, period_ms=period_ms, delay_ms=delay_ms)]
 
 
 def report_check(asked: Ingest, kafka: Kafka) -> int:

@@ -7,7 +7,7 @@ from ingest.article import Article
 from ingest.http import JsonClient
 from ingest.sources import SourceOptions
 from ingest.sources.coindesk import BASE_URL, checked
-from ingest.sources.cryptocompare_news import parts
+from ingest.sources.cryptocompare_news import parts, votes
 
 PATH: Final = "/news/v1/article/list"
 PAGE_ARTICLES: Final = 100
@@ -55,6 +55,8 @@ def _article(row: Mapping[str, Any], now_ms: int) -> Article:
         lang=str(row.get("LANG") or ""),
         sentiment=str(row["SENTIMENT"]) if row.get("SENTIMENT") else None,
         fetched_at=now_ms,
+        available_at=now_ms,
+        reach=votes(row, "UPVOTES", "DOWNVOTES"),
     )
 
 

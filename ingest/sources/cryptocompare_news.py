@@ -53,7 +53,19 @@ def _article(row: Mapping[str, Any], now_ms: int) -> Article:
         lang=str(row.get("lang") or ""),
         sentiment=None,
         fetched_at=now_ms,
+        available_at=now_ms,
+        reach=votes(row, "upvotes", "downvotes"),
     )
+
+
+def votes(row: Mapping[str, Any], *names: str) -> int | None:
+    """How many readers have voted, either way; None where the provider does not tell.
+
+    >>> votes({"upvotes": "3", "downvotes": "1"}, "upvotes", "downvotes")
+    4
+    """
+    found = [str(row.get(name, "")) for name in names]
+    return sum(map(int, found)) if all(map(str.isdecimal, found)) else None
 
 
 def parts(text: object) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ingest.article import Article
+from conf.errors import MalformedArticle
+from ingest.article import BODY_CHARACTERS, Article, Listed, read_message
 from ingest.budget import RateBudget
 from ingest.cursor import messages_since
 from ingest.metrics import IngestMetrics
@@ -21,19 +22,25 @@ from tests.ingest.runs import KEY, START_MS, Run
 
 HOUR_S = 3_600
 PERIOD_MS = 600_000
+DELAY_MS = 900_000
+
+
+@pytest.fixture
+def run(new_run: Callable[..., Run]) -> Run:
+    return new_run()
 
 
 @pytest.fixture
 def read_news(
-    new_run: Callable[..., Run], server: MarketServer, clock: SimulatedClock
+    run: Run, server: MarketServer, clock: SimulatedClock
 ) -> Callable[..., list[Article]]:
     """Start, resume, poll up to a time, and return every article on the topic."""
-    run = new_run()
     topic = f"{run.topic}.news"
 
     def read(until_ms: int, provider: str = "cryptocompare", attempts: int = 5) -> list[Article]:
         options = SourceOptions(clock=clock, api_key=KEY, base_url=server.url, timeout_s=0.3)
-        feed = NewsFeed(open_news(provider, options), topic=topic, period_ms=PERIOD_MS)
+        source = open_news(provider, options)
+        feed = NewsFeed(source, topic=topic, period_ms=PERIOD_MS, delay_ms=DELAY_MS)
         resume_news(feed, run.bootstrap_servers, topic, clock.now_ms())
         with Publisher(run.bootstrap_servers) as publisher:
             Poller(
@@ -45,11 +52,13 @@ def read_news(
                 stopping=threading.Event(),
                 attempts=attempts,
             ).run(until_ms)
-        return [
-            Article.from_json(value) for value in messages_since(run.bootstrap_servers, topic, 0)
-        ]
+        return [found for found in on_topic(run) if isinstance(found, Article)]
 
     return read
+
+
+def on_topic(run: Run) -> list[Article | Listed]:
+    return [read_message(v) for v in messages_since(run.bootstrap_servers, f"{run.topic}.news", 0)]
 
 
 def write(server: MarketServer, number: int, published_on: int, **changed: object) -> None:
@@ -139,6 +148,92 @@ def test_an_article_without_what_every_article_has_is_refused_and_the_rest_is_re
     write(server, 3, START_MS // 1000 - 180, id="")
     assert [article.id for article in read_news(START_MS + 3 * PERIOD_MS)] == ["1"]
     assert caplog.text.count("event=article_rejected") == 2
+
+
+def test_an_article_that_was_there_before_anyone_looked_counts_from_the_delay_on(
+    read_news: Callable[..., list[Article]], server: MarketServer
+) -> None:
+    write(server, 1, START_MS // 1000 - 3 * HOUR_S)
+    write(server, 2, START_MS // 1000 - 60)
+    old, new = read_news(START_MS)
+    assert old.available_at == old.published_at + DELAY_MS
+    assert START_MS <= new.available_at < new.published_at + DELAY_MS
+
+
+def test_an_article_that_a_later_poll_finds_counts_from_then_on(
+    read_news: Callable[..., list[Article]], server: MarketServer
+) -> None:
+    write(server, 1, START_MS // 1000 - 3 * HOUR_S)
+    write(server, 2, START_MS // 1000 + 610)
+    found = read_news(START_MS + 3 * PERIOD_MS)
+    assert found[1].available_at - START_MS in range(2 * PERIOD_MS, 2 * PERIOD_MS + 60_000)
+
+
+def test_after_an_outage_nobody_has_measured_when_an_article_became_available(
+    read_news: Callable[..., list[Article]], server: MarketServer
+) -> None:
+    read_news(START_MS)
+    write(server, 1, START_MS // 1000 + HOUR_S)
+    server.fault = lambda path: "http_500"
+    read_news(START_MS + 4 * HOUR_S * 1000, attempts=1)
+    server.fault = lambda path: None
+    (found,) = read_news(START_MS + 5 * HOUR_S * 1000)
+    assert found.available_at == found.published_at + DELAY_MS
+
+
+def test_each_poll_leaves_a_sign_of_life_behind_its_articles(
+    read_news: Callable[..., list[Article]], run: Run, server: MarketServer
+) -> None:
+    write(server, 1, START_MS // 1000 - 60)
+    read_news(START_MS + 2 * PERIOD_MS)
+    article, *signs = on_topic(run)
+    assert isinstance(article, Article)
+    assert all(isinstance(sign, Listed) for sign in signs)
+    times = [sign.listed_until for sign in signs if isinstance(sign, Listed)]
+    assert times == sorted(set(times))
+    assert len(times) >= 2
+
+
+def test_a_failing_provider_leaves_no_sign_of_life(
+    read_news: Callable[..., list[Article]], run: Run, server: MarketServer
+) -> None:
+    server.fault = lambda path: "http_500"
+    read_news(START_MS + 3 * PERIOD_MS, attempts=1)
+    assert on_topic(run) == []
+
+
+def test_a_body_of_a_megabyte_is_cut_and_a_title_of_one_refused(
+    read_news: Callable[..., list[Article]], server: MarketServer
+) -> None:
+    write(server, 1, START_MS // 1000 - 60, body="Up. " * 250_000)
+    write(server, 2, START_MS // 1000 - 120, title="Up. " * 250_000)
+    (article,) = read_news(START_MS + PERIOD_MS)
+    assert (article.id, len(article.body)) == ("1", BODY_CHARACTERS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"title": 5}, "title is of another type"),
+        ({"published_at": True}, "published_at is of another type"),
+        ({"categories": "BTC"}, "categories is of another type"),
+        ({"v": 2}, "v must be 1"),
+    ],
+)
+def test_a_message_that_is_no_article_is_told_by_what_is_wrong(
+    changed: dict[str, object], reason: str
+) -> None:
+    texts = ("Up", "", "wire", ("BTC",), (), "", "EN", None)
+    good = json.loads(Article("example", "1", START_MS, *texts, START_MS, START_MS).to_json())
+    with pytest.raises(MalformedArticle, match=reason):
+        read_message(json.dumps({**good, **changed}).encode())
+
+
+def test_an_article_written_before_its_availability_was_noted_counts_from_its_fetch() -> None:
+    texts = ("Up", "", "wire", ("BTC",), (), "", "EN", None)
+    old = json.loads(Article("example", "1", START_MS, *texts, START_MS + 5, START_MS).to_json())
+    del old["available_at"], old["reach"]
+    assert Article.from_json(json.dumps(old).encode()).available_at == START_MS + 5
 
 
 def test_the_recorded_list_of_2020_is_read(
