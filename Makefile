@@ -1,6 +1,6 @@
 # Each target makes what it needs first; a second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard screenshots test lint fmt evaluate bench-ingest clean
+.PHONY: help install demo dashboard screenshots test lint fmt evaluate bench-ingest chaos fuzz clean
 ARGS ?=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
 BIN := .venv/bin
@@ -46,6 +46,12 @@ evaluate: install ## walk-forward scores against persistence, ARIMA and ridge
 
 bench-ingest: install ## bars per second into the topic, against a bare producer
 	@$(BIN)/python -m bench.ingest $(ARGS)
+
+chaos: install   ## kill what runs, again and again, and count the rows (10 minutes at most)
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: install    ## messages of every kind through the real job; each a row or refused
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean:           ## forget models, tables, checkpoints and reports (not the recorded data)
 	@rm -rf warehouse reports spark-warehouse

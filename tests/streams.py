@@ -1,5 +1,6 @@
 """A stream of a test's own: topics, warehouse and checkpoint, on the shared Spark and broker."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, ensure_topics
 from jobs.broker import EmbeddedBroker
-from jobs.query import start_query
+from jobs.query import checkpoint_dir, start_query
 
 
 @dataclass
@@ -93,3 +94,33 @@ def stream_settings(
         stream=Stream(max_bars_per_micro_batch=2_000),
         registry=registry,
     )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a person would give them to a program of its own."""
+    return {
+        "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        "CANDLECAST_KAFKA__BARS_TOPIC": settings.kafka.bars_topic,
+        "CANDLECAST_KAFKA__REJECTED_TOPIC": settings.kafka.rejected_topic,
+        "CANDLECAST_KAFKA__PREDICTIONS_TOPIC": settings.kafka.predictions_topic,
+        "CANDLECAST_WAREHOUSE__DIR": settings.warehouse.dir,
+        "CANDLECAST_WAREHOUSE__CHECKPOINT_DIR": settings.warehouse.checkpoint_dir,
+        "CANDLECAST_WINDOW__SHARDS": str(settings.window.shards),
+        "CANDLECAST_REGISTRY__TRACKING_URI": settings.registry.tracking_uri,
+        "CANDLECAST_REGISTRY__ARTIFACT_DIR": settings.registry.artifact_dir,
+        "CANDLECAST_STREAM__MAX_BARS_PER_MICRO_BATCH": str(
+            settings.stream.max_bars_per_micro_batch
+        ),
+        "CANDLECAST_STREAM__METRICS_PORT": "0",
+    }
+
+
+def messages_written(settings: Settings) -> int:
+    """How many messages the committed micro-batches of a query's checkpoint have read."""
+    checkpoint = Path(checkpoint_dir(settings))
+    numbers = [int(file.name) for file in (checkpoint / "commits").glob("[0-9]*")]
+    if not numbers:
+        return 0
+    log = (checkpoint / "offsets" / str(max(numbers))).read_text().splitlines()
+    (topic,) = json.loads(log[2]).values()
+    return sum(topic.values())

@@ -1,0 +1,139 @@
+"""What is done to a world, one strike after the other, and how it comes back from each."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from conf.errors import CandlecastError, DataLoss, MissingPrerequisite, Stop
+from jobs.query import checkpoint_dir
+from tests.chaos.victims import ROLES, in_role, kill
+from tests.chaos.world import SETTLE_S, Unrecovered, World
+
+VICTIMS: Final = (*ROLES, "broker")
+AT_ONCE: Final = "several at once"
+IN_A_ROW: Final = "again while recovering"
+RESTART: Final = "broker restart"
+FULL_DISK: Final = "disk full"
+CUT_CHECKPOINT: Final = "checkpoint cut short"
+# How often each is drawn: a new driver costs as much time as ten new Python workers.
+SHARES: Final = {
+    "driver JVM": 1,
+    "driver Python": 1,
+    "executor": 3,
+    "Python worker": 8,
+    "broker": 3,
+    "ingest": 4,
+    AT_ONCE: 3,
+    IN_A_ROW: 3,
+    RESTART: 1,
+}
+BLOWS_IN_A_ROW: Final = 3
+# A strike falls anywhere in a micro-batch, or just after one.
+LONGEST_CALM_S: Final = 1.5
+LONGEST_RECOVERY_S: Final = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One fault: what it was, how many processes it killed, and when work had gone on after it."""
+
+    fault: str
+    kills: int
+    recovered_in_s: float
+
+
+def deck(random: Random, left_out: Collection[str] = ()) -> list[str]:
+    """One round of faults in a random order, each at least once."""
+    cards = [f for f, share in SHARES.items() if f not in left_out for _ in range(share)]
+    random.shuffle(cards)
+    return cards
+
+
+def strike(world: World, fault: str, random: Random) -> Strike:
+    """Do `fault` to `world` after a calm moment, and wait until a new bar has been written.
+
+    Raises Unrecovered where that takes too long, Stop where a program says that it needs a person.
+    """
+    calm_until = time.monotonic() + random.uniform(0, LONGEST_CALM_S)
+    world.wait("a calm moment", lambda: time.monotonic() >= calm_until)
+    published = world.published_when_up()
+    kills = kill_for(world, fault, random)
+    struck_at = time.monotonic()
+    for _ in range(BLOWS_IN_A_ROW - 1 if fault == IN_A_ROW else 0):
+        again_at = time.monotonic() + random.uniform(0, LONGEST_RECOVERY_S)
+        world.wait("the next blow", lambda again_at=again_at: time.monotonic() >= again_at)
+        published = world.published() or published
+        kills += kill(world, random.choice(VICTIMS), random)
+        struck_at = time.monotonic()
+    if fault == "ingest":  # what it sent between the count and its end is no recovery
+        published = world.published_when_up()
+    await_new_bar(world, published)
+    return Strike(fault, kills, time.monotonic() - struck_at)
+
+
+def kill_for(world: World, fault: str, random: Random) -> int:
+    """Kill what `fault` says, and return how many processes that were."""
+    if fault == RESTART:
+        world.restart_broker()
+        return 0
+    if fault == AT_ONCE:
+        roles = random.sample(VICTIMS, random.choice((2, 3, len(VICTIMS))))
+        return sum(kill(world, role, random) for role in roles)
+    return kill(world, random.choice(VICTIMS) if fault == IN_A_ROW else fault, random)
+
+
+def await_new_bar(world: World, published: int) -> None:
+    """Wait until a bar beyond the first `published` of the topic stands in the tables."""
+    world.wait("the next micro-batch", lambda: world.written() > published)
+
+
+def fill_disk(world: World) -> Strike:
+    """Fill the warehouse's disk; the stream must say so and stop; then make room.
+
+    Raises Unrecovered where it goes on, or stops for another reason.
+    """
+    roles = ("driver JVM", "executor")
+    world.disk.fill(process for role in roles for process in in_role(world, role))
+    stopped = await_stop(world, MissingPrerequisite)
+    assert "disk is full" in str(stopped), stopped
+    return mended(world, FULL_DISK, world.disk.free)
+
+
+def cut_checkpoint(world: World) -> Strike:
+    """Cut the newest log of offsets short while the stream is down, as a power cut might.
+
+    The stream must refuse to start and say what to do, which is then done.
+    """
+    world.stream.program.kill()
+    checkpoint = Path(checkpoint_dir(world.settings))
+    newest = max((checkpoint / "offsets").glob("[0-9]*"), key=lambda file: int(file.name))
+    newest.write_bytes(newest.read_bytes()[:10])
+    newest.with_name(f".{newest.name}.crc").unlink(missing_ok=True)
+    stopped = await_stop(world, DataLoss)
+    assert "move it away" in str(stopped), stopped
+    move_away = lambda: checkpoint.rename(checkpoint.with_name("moved-away"))  # noqa: E731
+    return mended(world, CUT_CHECKPOINT, move_away)
+
+
+def mended(world: World, fault: str, mend: Callable[[], object]) -> Strike:
+    """Do what the message said, start again, and wait until a new bar is written."""
+    started_at = time.monotonic()
+    mend()
+    world.stream.program.forget()
+    await_new_bar(world, world.published_when_up())
+    return Strike(fault, 0, time.monotonic() - started_at)
+
+
+def await_stop(world: World, expected: type[CandlecastError]) -> Stop:
+    """Wait until the supervisor leaves the stream to a person, with the right exit code."""
+    try:
+        world.wait("the stream's stop", lambda: False)
+    except Stop as stopped:
+        code = world.stream.program.exit_code
+        if code == expected.exit_code:
+            return stopped
+        raise Unrecovered(f"the stream ended with {code}, not {expected.exit_code}") from stopped
+    raise Unrecovered(f"the stream went on for {SETTLE_S} s")

@@ -1,0 +1,68 @@
+"""The processes of a world, by the part they play, and `kill -9` for them."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import psutil
+
+from tests.chaos.world import World
+
+MARK: Final = "CANDLECAST_WAREHOUSE__DIR"
+ROLES: Final[dict[str, Callable[[str], bool]]] = {
+    "driver JVM": lambda command: "deploy.SparkSubmit" in command,
+    "driver Python": lambda command: (
+        "SparkSubmit" not in command
+        and "predict_stream.py" in command
+        and "spark-submit" not in command
+    ),
+    "executor": lambda command: "CoarseGrainedExecutorBackend" in command,
+    "Python worker": lambda command: "pyspark.daemon" in command,
+    "ingest": lambda command: "jobs.cli ingest" in command,
+}
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """Everything that was started for the warehouse in `folder`, also what lost its parent."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(folder):
+                found.append(process)
+        except psutil.Error:
+            continue  # another user's, or gone by now
+    return found
+
+
+def in_role(world: World, role: str) -> list[psutil.Process]:
+    """The processes of `world` that play `role` at this moment, oldest first."""
+    plays = ROLES[role]
+    found = []
+    for process in processes(world.disk.folder):
+        try:
+            if plays(" ".join(process.cmdline())) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append((process.create_time(), process.pid, process))
+        except psutil.Error:
+            continue
+    return [process for *_, process in sorted(found)]
+
+
+def kill(world: World, role: str, random: Random) -> int:
+    """`kill -9` one process that plays `role`; return how many died of it: 0 where there is none.
+
+    A process that the kernel has just been told to end does not count a second time.
+    """
+    if role == "broker":
+        return world.kill_broker()
+    candidates = in_role(world, role)
+    if not candidates:
+        return 0
+    victim = random.choice(candidates)
+    try:
+        os.kill(victim.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return 0
+    return 1

@@ -1,0 +1,206 @@
+"""One run of the fuzz: broker, the real job, messages, and the memory that the job takes."""
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import psutil
+from kafka import KafkaProducer
+from rich.console import Console
+from rich.table import Table
+
+from conf.settings import Kafka, Settings, Stream
+from conf.settings import Registry as RegistrySettings
+from jobs.broker import EmbeddedBroker
+from jobs.demo.report import parquet_rows
+from jobs.processes import Program, spark_submit, wait_until
+from model.registry import Registry
+from tests.fuzz.account import Account, Place, account, rejections, rows_of
+from tests.fuzz.messages import messages
+from tests.jobs.artifacts import save_random_artifact
+from tests.streams import environment, messages_written, stream_settings
+
+log = logging.getLogger(__name__)
+
+PARTITIONS: Final = 2
+MICRO_BATCH: Final = 10_000
+# Unacknowledged messages of the producer, so that a million need no million futures.
+PENDING: Final = 20_000
+SAMPLE_S: Final = 1.0
+TIMEOUT_S: Final = 3_600.0
+# What a program may take at the end beyond what it took after the first third.
+GROWTH: Final = 1.15
+MEGABYTE: Final = 1 << 20
+
+
+@dataclass
+class Memory:
+    """Resident megabytes of the job's programs, each time with the messages written by then."""
+
+    messages: list[int] = field(default_factory=list)
+    java_mb: list[int] = field(default_factory=list)
+    driver_python_mb: list[int] = field(default_factory=list)
+    workers_mb: list[int] = field(default_factory=list)
+
+    def sample(self, stream: Program, written: int) -> None:
+        """Look once."""
+        by_kind = dict.fromkeys(("java_mb", "driver_python_mb", "workers_mb"), 0)
+        java = psutil.Process(stream.pid)
+        for process in (java, *java.children(recursive=True)):
+            try:
+                resident = process.memory_info().rss // MEGABYTE
+                command = " ".join(process.cmdline())
+            except psutil.Error:
+                continue  # a worker that has just ended
+            worker = "pyspark.daemon" in command
+            kind = "java_mb" if process == java else "workers_mb" if worker else "driver_python_mb"
+            by_kind[kind] += resident
+        self.messages.append(written)
+        for kind, resident in by_kind.items():
+            getattr(self, kind).append(resident)
+
+    def growth(self) -> dict[str, float]:
+        """The median of the last third over that of the second, by program."""
+        third = len(self.messages) // 3
+        return {
+            kind: round(median(taken[2 * third :]) / median(taken[third : 2 * third]), 3)
+            for kind, taken in asdict(self).items()
+            if kind != "messages"
+        }
+
+
+@dataclass
+class FuzzReport:
+    """`reports/fuzz.json`."""
+
+    seed: int
+    account: Account
+    memory: Memory
+    predictions: int
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether every message was accounted for, within bounded memory."""
+        return self.account.good and all(g <= GROWTH for g in self.memory.growth().values())
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as JSON has it; of the memory, every so many samples."""
+        step = max(1, len(self.memory.messages) // 50)
+        curve = {name: values[::step] for name, values in asdict(self.memory).items()}
+        return {
+            "seed": self.seed,
+            **asdict(self.account),
+            "predictions": self.predictions,
+            "seconds": round(self.seconds, 1),
+            "memory_growth": self.memory.growth(),
+            "memory": curve,
+        }
+
+    def save(self, file: Path) -> None:
+        """Write it as JSON."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
+
+    def print(self, console: Console) -> None:
+        """Show the balance as a table, and the reasons."""
+        table = Table("", "value", title=f"fuzz, seed {self.seed}")
+        for name, value in self.as_dict().items():
+            if not isinstance(value, dict):
+                table.add_row(name, str(value))
+        for name, growth in self.memory.growth().items():
+            table.add_row(f"{name}, last third over second", str(growth))
+        console.print(table)
+        reasons = Table("reason", "messages")
+        for reason, count in self.account.reasons.most_common():
+            reasons.add_row(reason, str(count))
+        console.print(reasons)
+
+
+def run_fuzz(folder: Path, count: int, seed: int) -> FuzzReport:
+    """Send `count` messages to the real job and account for each.
+
+    Raises ProgramEnded where the stream stops.
+    """
+    started_at = time.monotonic()
+    memory = Memory()
+    with EmbeddedBroker(folder / "broker") as broker:
+        settings = stream_settings(broker, "fuzz", folder, registry_of_one(folder))
+        settings = settings.model_copy(
+            update={"stream": Stream(max_bars_per_micro_batch=MICRO_BATCH, metrics_port=0)}
+        )
+        log.info("event=sending messages=%d", count)
+        send(settings.kafka, messages(count, seed))
+        with spark_submit("jobs/predict_stream.py", environment(settings), folder / "log") as job:
+            await_written(settings, count, job, memory)
+        now_ms = time.time_ns() // 1_000_000
+        log.info("event=accounting")
+        kafka = settings.kafka
+        found = account(
+            placed(messages(count, seed)),
+            rejections(kafka.bootstrap_servers, kafka.rejected_topic),
+            rows_of(settings.warehouse.dir),
+            now_ms,
+        )
+    predictions = parquet_rows(Path(settings.warehouse.dir), "predictions")
+    return FuzzReport(seed, found, memory, predictions, time.monotonic() - started_at)
+
+
+def registry_of_one(folder: Path) -> RegistrySettings:
+    """A registry in which 1m-1 is champion."""
+    settings = RegistrySettings(
+        tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_dir=str(folder / "models")
+    )
+    save_random_artifact(folder / "artifact", seed=1)
+    registry = Registry(settings.tracking_uri, settings.artifact_dir)
+    registry.promote(registry.register(folder / "artifact", "1m"))
+    return settings
+
+
+def placed(sent: Iterable[bytes | None]) -> Iterator[tuple[Place, bytes | None]]:
+    """Each message with the place that `send` gives it: the partitions in turn."""
+    for number, message in enumerate(sent):
+        yield (number % PARTITIONS, number // PARTITIONS), message
+
+
+def send(kafka: Kafka, sent: Iterable[bytes | None]) -> None:
+    """Publish to a new topic, so that each message has the offset that `placed` says."""
+    pending: deque[Any] = deque()
+    producer = KafkaProducer(
+        bootstrap_servers=kafka.bootstrap_servers,
+        linger_ms=50,
+        batch_size=MEGABYTE // 2,
+        max_request_size=2 * MEGABYTE,
+        enable_idempotence=True,
+    )
+    with producer:
+        for (partition, _), message in placed(sent):
+            # kafka-python wants a key where there is no value
+            sent_one = producer.send(kafka.bars_topic, message, b"any", partition=partition)
+            pending.append(sent_one)
+            if len(pending) > PENDING:
+                pending.popleft().get(60)
+        for future in pending:
+            future.get(60)
+
+
+def await_written(settings: Settings, count: int, job: Program, memory: Memory) -> None:
+    """Wait until the stream has written everything, looking at its memory now and then."""
+    sampled_at = 0.0
+
+    def done() -> bool:
+        nonlocal sampled_at
+        written = messages_written(settings)
+        if written and time.monotonic() - sampled_at > SAMPLE_S:
+            sampled_at = time.monotonic()
+            memory.sample(job, written)
+        return written >= count
+
+    assert wait_until(done, TIMEOUT_S, job.check), f"the stream did not come to its end: {job.log}"
+    memory.sample(job, count)
