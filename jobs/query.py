@@ -1,5 +1,7 @@
 """The streaming query: topic, window state, model and sinks wired together."""
 
+from typing import Final
+
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
@@ -13,6 +15,9 @@ from jobs.sinks import MicroBatchWriter
 from jobs.window_operator import with_windows
 from model.champions import Champions
 from model.registry import Registry
+
+SPARK_SECRETS: Final = "(?i)secret|password|token|access[.]?key"
+KAFKA_SECRETS: Final = r"jaas|keystore\.key"
 
 
 def build_session(settings: Settings) -> SparkSession:
@@ -29,6 +34,9 @@ def build_session(settings: Settings) -> SparkSession:
         .config("spark.sql.streaming.noDataMicroBatches.enabled", "false")
         # INT96, Spark's default, carries no zone and no statistics for a reader to skip by.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+        # Spark's own patterns, and what Kafka calls its secrets: not in UI, event log or plans.
+        .config("spark.redaction.regex", f"{SPARK_SECRETS}|{KAFKA_SECRETS}")
+        .config("spark.sql.redaction.options.regex", f"(?i)url|{KAFKA_SECRETS}")
         .getOrCreate()
     )
 
