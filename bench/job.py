@@ -1,4 +1,4 @@
-"""This project's job as a user runs it: `spark-submit jobs/predict_stream.py`, by settings alone."""
+"""This project's job as a user runs it: `spark-submit jobs/predict_stream.py`, by settings."""
 
 import sys
 from pathlib import Path

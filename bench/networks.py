@@ -120,7 +120,7 @@ def write_networks(folder: Path) -> None:
             network_gain=(1.0,) * len(HORIZONS),
             linear_gain=(0.0,) * len(HORIZONS),
         )
-        # The stream never reads the Keras file; the contender that does builds its own from NAME.npz.
+        # Nothing reads the Keras file: the contender with Keras builds its model from NAME.npz.
         save_artifact(folder / name, manifest, {ONNX_FILE: graph, KERAS_FILE: b"none"})
         registry = Registry(**registry_settings(folder, name))
         registry.promote(registry.register(folder / name, "1m"))

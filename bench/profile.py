@@ -5,7 +5,8 @@
 The job runs as in `bench.replay`. Once the first micro-batches are through, until the last
 prediction can be read, py-spy samples the Python workers, Java's flight recorder the JVM, and
 /proc says how much CPU time each thread and process took: the samples only share that out.
-Writes FOLDER/flame-*.svg (one for each daemon that Spark forks workers from), FOLDER/stages.txt and FOLDER/jvm.jfr (open it with JDK Mission Control).
+Writes FOLDER/stages.txt, FOLDER/jvm.jfr (for JDK Mission Control) and FOLDER/flame-N.svg, one
+for each daemon that Spark forks workers from.
 """
 
 import argparse

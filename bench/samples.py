@@ -18,6 +18,9 @@ from xml.etree import ElementTree
 SVG: Final = "{http://www.w3.org/2000/svg}"
 INFERNO: Final = "{http://github.com/jonhoo/inferno}"
 
+# Waiting for a socket looks like running native code.
+WAITING: Final = r"SocketDispatcher|EPoll|Net\.poll|FileDispatcherImpl\.read"
+
 Stages = Sequence[tuple[str, str]]
 
 JVM: Final[Stages] = (
@@ -48,6 +51,7 @@ PYTHON: Final[Stages] = (
     ("operator's frames", r"jobs/window_operator\.py"),
     ("state API", r"sql/streaming/"),
     ("Arrow, Python side", r"pyarrow|serializers\.py|pandas/|arrow|conversion\.py"),
+    ("gc.collect between tasks", r"^manager \("),
     ("worker and imports", r"."),
 )
 
