@@ -2,7 +2,7 @@
 
 Population stability index over tenths of the training range: the sum of (now - then) ln(now / then)
 of their shares. Residuals are errors over the interval's half-width, so that a wide market is no
-drift; their reference is the validation part, which no weight was fitted to.
+drift; their reference is the newest part of the training range, which the intervals fit.
 """
 
 import logging
@@ -151,7 +151,7 @@ def _feature_samples(artifact: Artifact, series: list[Series]) -> list[tuple[Flo
 
 
 def _validation_residuals(artifact: Artifact, series: list[Series]) -> Floats:
-    """Errors over half-widths, (n_windows, n_horizons), where the weights were not fitted."""
+    """Errors over half-widths, (n_windows, n_horizons), where the intervals were calibrated."""
     manifest = artifact.manifest
     forecaster = Forecaster(artifact)
     found = []

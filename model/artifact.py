@@ -31,8 +31,8 @@ class Manifest(BaseModel):
     """What a model is, what it was trained on, and how it did there.
 
     `trained_from`, `validated_from`, `trained_until` are epoch ms UTC; the last is exclusive and is
-    the end of everything that fitting saw, validation included. `half_widths` are the conformal
-    interval's, per horizon, in units of `scale * sqrt(horizon)`.
+    the end of everything that fitting saw. `half_widths` are the conformal interval's, per horizon,
+    in units of `scale * sqrt(horizon)`, calibrated on what lies between the last two.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

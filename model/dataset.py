@@ -14,6 +14,7 @@ pass over 2 * steps - 1 bars serves `steps` targets instead of one, at a fifteen
 ```
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from model.features import bar_features, complete_windows, sequence_steps, windo
 from model.series import Series
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Array = NDArray[np.float32]
 # A target beyond this many volatilities says "extreme"; its exact size would drown all others.
 TARGET_LIMIT = 6.0
@@ -61,11 +63,13 @@ class Windows:
 @dataclass(frozen=True)
 class Sequences:
     """Stretches of bars to train on: `inputs` (n, 2 * steps - 1, n_features), `targets` and
-    `weights` (n, steps, n_horizons) of the last `steps` of them."""
+    `weights` (n, steps, n_horizons) of the last `steps` of them, `end_times` (n, steps) of their
+    windows, as in `Windows`."""
 
     inputs: Array
     targets: Array
     weights: Array
+    end_times: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -78,6 +82,28 @@ def embargo_bars(lookback: int, horizons: Sequence[int]) -> int:
     75
     """
     return lookback + max(horizons)
+
+
+def stretches(end_times: NDArray[np.int64], count: int) -> tuple[Span, ...]:
+    """Cut windows into stretches of time that follow on one another, as many windows in each.
+
+    >>> stretches(np.array([10, 20, 30, 40]), 2)
+    (Span(start=10, end=25), Span(start=25, end=41))
+    """
+    borders = np.quantile(end_times, np.linspace(0, 1, count + 1)).astype(np.int64)
+    borders[-1] += 1
+    return tuple(Span(int(start), int(end)) for start, end in itertools.pairwise(borders))
+
+
+def inside(end_times: NDArray[np.int64], stretch: Span) -> Bools:
+    """Which windows belong to a stretch; the shape of `end_times`."""
+    return (end_times >= stretch.start) & (end_times < stretch.end)
+
+
+def apart(end_times: NDArray[np.int64], stretch: Span, embargo_ms: int) -> Bools:
+    """Which windows lie so far from a stretch that they share no bar with it."""
+    widened = Span(stretch.start - embargo_ms, stretch.end + embargo_ms)
+    return ~inside(end_times, widened)
 
 
 def window_ends(
@@ -132,7 +158,7 @@ def sequences_of(
 ) -> Sequences:
     """Cut `part` into sequences; the targets of each window occur once."""
     steps, horizons = sequence_steps(lookback), tuple(horizons)
-    inputs, targets, weights = [], [], []
+    inputs, targets, weights, times = [], [], [], []
     for series in all_series:
         ends = window_ends(series, part, lookback, horizons)
         if len(ends) == 0:
@@ -150,14 +176,20 @@ def sequences_of(
         rows = starts[:, None] + np.arange(-(steps - 1), steps)
         rows = np.clip(rows, 0, len(features) - 1)
         # The last stretch reaches over the part's end: those rows repeat and carry no weight.
-        inside = starts[:, None] + np.arange(steps) < len(features)
+        known = starts[:, None] + np.arange(steps) < len(features)
         aimed = rows[:, steps - 1 :]
-        chosen = (weight[aimed][..., 0] * inside).any(axis=1)
+        chosen = (weight[aimed][..., 0] * known).any(axis=1)
         inputs.append(np.nan_to_num(features[rows])[chosen])
         targets.append(target[aimed][chosen])
-        weights.append((weight[aimed] * inside[..., None])[chosen])
+        weights.append((weight[aimed] * known[..., None])[chosen])
+        times.append((series.first_open_time + (aimed + 1) * series.interval_ms)[chosen])
     if not inputs:
         empty = np.empty((0, steps, len(horizons)), np.float32)
-        return Sequences(np.empty((0, 2 * steps - 1, 0), np.float32), empty, empty)
-    joined = (np.concatenate(parts).astype(np.float32) for parts in (inputs, targets, weights))
-    return Sequences(*joined)
+        no_times = np.empty((0, steps), np.int64)
+        return Sequences(np.empty((0, 2 * steps - 1, 0), np.float32), empty, empty, no_times)
+    return Sequences(
+        inputs=np.concatenate(inputs).astype(np.float32),
+        targets=np.concatenate(targets).astype(np.float32),
+        weights=np.concatenate(weights).astype(np.float32),
+        end_times=np.concatenate(times),
+    )

@@ -1,8 +1,8 @@
 """What the model sees: one implementation for training, the stream and evaluation.
 
 A feature of a bar looks only at that bar and at the `volatility_bars(lookback)` bars before it, and
-is expressed in units of the volatility there, so that no price level or regime is learned. It does
-not depend on the window that the bar is seen through: every window ending anywhere shares it.
+is expressed in units of the volatility there, so that no price level is learned. It does not depend
+on the window that the bar is seen through: every window ending anywhere shares it.
 
 ```
  bars of a window (lookback 60)   0 1 2 ... 29 30 31 ... 59 60
@@ -31,6 +31,7 @@ FEATURE_NAMES: Final = (
     "short_volatility",
     "volume",
     "signed_volume",
+    "paced_return",
 )
 # Computed where a bar's columns are followed by those of its news (`model.news`). The manifest's
 # list says which of the two a model was trained on.
@@ -51,6 +52,10 @@ MIN_VOLATILITY: Final = 1e-6
 # Beyond this many volatilities an input says "extreme"; how extreme is noise to a network.
 FEATURE_LIMIT: Final = 8.0
 _SHORT_BARS: Final = 5
+# The paced return is the return times the logarithm of short volatility over this: how far a return
+# goes on depends on the pace of trading (LeBaron 1992), and a line needs the product to say so. Any
+# value would do, since the return itself stands beside it.
+_PACE: Final = 1e-3
 # The spread of one article's score, as measured on 7,494 headlines.
 _ARTICLE_SPREAD: Final = 0.35
 
@@ -59,7 +64,7 @@ def feature_names(bars: Floats) -> tuple[str, ...]:
     """The names of the features that `bar_features` computes from bars of so many columns.
 
     >>> len(feature_names(np.empty((0, 6)))), len(feature_names(np.empty((0, 11))))
-    (8, 12)
+    (9, 13)
     """
     return FEATURE_NAMES if bars.shape[1] == BAR_COLUMNS else NEWS_FEATURE_NAMES
 
@@ -135,6 +140,7 @@ def bar_features(bars: Floats, lookback: int) -> tuple[NDArray[np.float32], Floa
             short / volatility,
             volume,
             scaled_return * volume,
+            scaled_return * np.log(np.maximum(short, MIN_VOLATILITY) / _PACE),
             *_news_columns(bars[:, BAR_COLUMNS:]),
         )
         features = np.stack(columns, axis=1)

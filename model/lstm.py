@@ -7,7 +7,7 @@ and compares it with the target at every bar; the saved network reads one window
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.dataset import Sequences
+from model.dataset import Sequences, Span, apart, inside
 from model.weights import MemberWeights, NetworkWeights
 
 # Its notes on the processor are no news to anyone; oneDNN rounds by the load of the machine.
@@ -77,18 +77,24 @@ def use_threads(count: int) -> None:
 
 def fit_members(
     shape: Shape,
-    train: Sequences,
-    validation: Sequences,
+    data: Sequences,
+    held_out: Sequence[Span],
+    embargo_ms: int,
     fit: FitSettings,
     start: tuple[MemberWeights, ...] | None = None,
     on_epoch: EpochDone | None = None,
 ) -> tuple[tuple[MemberWeights, ...], History]:
     """Fit every LSTM of the ensemble, and keep the weights of the best validation epoch.
 
-    Members differ by their first weights alone and do not touch each other: they share a pass
-    because one large step costs less than several small ones. `start` continues from other weights.
-    The same data, settings and number of threads give the same weights.
+    Each member is validated on a stretch of its own, one of `held_out`, and trained on what lies
+    apart from it. Beyond that they differ by their first weights and do not touch each other: they
+    share a pass because one large step costs less than several small ones, and stop at the epoch
+    that is best for all stretches together. `start` continues from other weights. The same data,
+    settings and number of threads give the same weights.
     """
+    times = data.end_times
+    trained_on = np.stack([apart(times, stretch, embargo_ms) for stretch in held_out], axis=-1)
+    validated_on = np.stack([inside(times, stretch) for stretch in held_out], axis=-1)
     network = _training_network(shape)
     keras.utils.set_random_seed(fit.seed)
     _set_members(network, shape, start or _first_weights(shape, fit.seed))
@@ -99,8 +105,10 @@ def fit_members(
         "val_loss", patience=fit.patience, restore_best_weights=True
     )
     network.fit(
-        _batches(train, shape, fit),
-        validation_data=_whole(validation, shape),
+        _batches(_for_members(data, shape, trained_on), fit),
+        validation_data=tf.data.Dataset.from_tensor_slices(
+            _for_members(data, shape, validated_on)
+        ).batch(256),
         epochs=fit.max_epochs,
         shuffle=False,  # the data set does
         callbacks=[watch, stop],
@@ -187,7 +195,7 @@ def _training_network(shape: Shape) -> keras.Model:
     network = keras.Model(features, joined)
     network.compile(
         optimizer=keras.optimizers.Adam(global_clipnorm=None),
-        loss=keras.losses.MeanSquaredError(),
+        loss=_counted_error,
         jit_compile=False,
     )
     network.optimizer.build(network.trainable_variables)
@@ -242,20 +250,31 @@ def _forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
             variable.assign(tf.zeros_like(variable))
 
 
-def _batches(train: Sequences, shape: Shape, fit: FitSettings) -> tf.data.Dataset:
+def _batches(arrays: tuple[Array, Array, Array], fit: FitSettings) -> tf.data.Dataset:
     """Shuffled anew each epoch; sequences that fill no batch wait for the next epoch."""
-    data = tf.data.Dataset.from_tensor_slices(_for_members(train, shape))
-    size = min(fit.batch_size, max(1, len(train) // MIN_BATCHES))
-    return data.shuffle(len(train), seed=fit.seed).batch(size, drop_remainder=True)
+    count = len(arrays[0])
+    size = min(fit.batch_size, max(1, count // MIN_BATCHES))
+    data = tf.data.Dataset.from_tensor_slices(arrays)
+    return data.shuffle(count, seed=fit.seed).batch(size, drop_remainder=True)
 
 
-def _whole(validation: Sequences, shape: Shape) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(_for_members(validation, shape)).batch(256)
+def _for_members(
+    data: Sequences, shape: Shape, counted: NDArray[np.bool_]
+) -> tuple[Array, Array, Array]:
+    """Inputs, targets repeated for every member, and one weight a bar.
+
+    A target is NaN for the members that it does not count for: `counted` (n, steps, members).
+    """
+    targets = np.where(counted[..., None], data.targets[:, :, None], np.float32("nan"))
+    return data.inputs, targets.reshape(*counted.shape[:2], -1), data.weights[..., 0]
 
 
-def _for_members(data: Sequences, shape: Shape) -> tuple[Array, Array, Array]:
-    """Inputs, targets repeated for every member, and one weight a bar."""
-    return data.inputs, np.tile(data.targets, (1, 1, shape.members)), data.weights[..., 0]
+def _counted_error(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Mean squared error at each bar (n, steps), over the members that its target counts for."""
+    counted = ~tf.math.is_nan(targets)
+    squared = tf.where(counted, targets - outputs, 0.0) ** 2
+    count = tf.reduce_sum(tf.cast(counted, outputs.dtype), axis=-1)
+    return tf.math.divide_no_nan(tf.reduce_sum(squared, axis=-1), count)
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]

@@ -129,7 +129,8 @@ def _header(artifact: Artifact, verdict: str) -> str:
     return (
         f"<h1>{html.escape(artifact.version)}</h1><p>{html.escape(verdict)}</p>"
         f'<p class="note">Bars of {manifest.interval}: {html.escape(", ".join(manifest.symbols))}. '
-        f"Trained on {start} to {middle}, validated to {end}, all UTC; everything below is later. "
+        f"Trained on {start} to {end}, interval widths on what follows {middle}, all UTC; "
+        f"everything below is later. "
         f"R&sup2; of prices is near 1 for any forecast that repeats the last price: look at skill, "
         f"1 - MSE / MSE of persistence on returns. p-values are two-sided Diebold-Mariano.</p>"
     )

@@ -1,8 +1,13 @@
 """Fit a model to bars: the linear path, the LSTMs, how much both are trusted, the intervals.
 
+Each path is fitted without a stretch of the bars in turn and forecasts that stretch, so that every
+bar is learned from and every bar says how good a forecast is. Four members:
+
 ```
- |------------- train -------------|- embargo -|--- validation ---|
-   linear path, LSTM weights                     when to stop, gain, interval half-widths
+ LSTM 1      |  held out  |e|----------- train ------------|     e: embargo of lookback + horizon
+ LSTM 2      |--- train ---|e|  held out  |e|--- train ----|     held out: when to stop, gain;
+ LSTM 3      |-------- train --------|e|  held out  |e|----|     its newest part: interval widths
+ LSTM 4      |---------- train -----------|e|   held out   |
 ```
 """
 
@@ -16,15 +21,15 @@ from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError, NotEnoughBars
 from model.artifact import Artifact, Manifest
-from model.dataset import Span, Windows, embargo_bars, joined, sequences_of, windows_of
-from model.features import MIN_LOOKBACK, feature_names, sequence_steps
+from model.dataset import Span, Windows, embargo_bars, inside, sequences_of, stretches, windows_of
+from model.features import MIN_LOOKBACK, feature_names
 from model.forecast import run_graph
 from model.intervals import conformal_half_width
-from model.linear import fit_linear, flat_features, out_of_fold_outputs
+from model.linear import fit_linear, out_of_fold_outputs
 from model.lstm import EpochDone, FitSettings, History, Shape, fit_members, save_keras
 from model.onnx_export import export_onnx
 from model.series import Series
-from model.weights import NetworkWeights
+from model.weights import MemberWeights, NetworkWeights
 
 logger = logging.getLogger(__name__)
 
@@ -78,48 +83,26 @@ def fit_model(
     start: NetworkWeights | None = None,
     on_epoch: EpochDone | None = None,
 ) -> TrainedModel:
-    """Fit to the bars of `part`; its last `validation_share` decides when to stop and how much.
+    """Fit to the bars of `part`; intervals are calibrated on its last `validation_share`.
 
     `start` continues from the members of another model of the same shape. Raises
     ConfigurationError where there are too few complete windows to learn from.
     """
-    train_part, validation_part = split_part(series, part, settings)
-    train = windows_of(series, train_part, settings.lookback, settings.horizons)
-    validation = windows_of(series, validation_part, settings.lookback, settings.horizons)
-    _require_windows(train, validation, settings)
-    kernel = fit_linear(train, window_weights(train.scale))
-    shape = Shape(
-        sequence_steps(settings.lookback),
-        train.features.shape[2],
-        len(settings.horizons),
-        settings.units,
-        settings.members,
-    )
-    members, history = fit_members(
-        shape,
-        sequences_of(series, train_part, settings.lookback, settings.horizons),
-        sequences_of(series, validation_part, settings.lookback, settings.horizons),
-        settings.fit,
-        start=None if start is None else start.members,
-        on_epoch=on_epoch,
-    )
-    half = np.full(len(settings.horizons), 0.5, np.float32)
-    weights, outputs = _with_fitted_gain(
-        NetworkWeights(members, kernel, half, half),
-        settings,
-        train,
-        validation,
-        series[0].interval_ms,
-    )
-    half_widths = conformal_half_width(np.abs(validation.targets - outputs), settings.coverage)
+    windows = windows_of(series, part, settings.lookback, settings.horizons)
+    begin, newest = _validated_from(series, part, settings)
+    is_new = windows.end_times > newest
+    _require_windows(len(windows), int(is_new.sum()), settings)
+    weights, outputs, history = _fit_paths(series, part, windows, settings, start, on_epoch)
+    errors = np.abs(windows.targets - outputs)[is_new]
+    half_widths = conformal_half_width(errors, settings.coverage)
     manifest = Manifest(
         interval=series[0].interval,
         symbols=tuple(s.symbol for s in series),
         feature_names=feature_names(series[0].bars),
         lookback=settings.lookback,
         horizons=settings.horizons,
-        trained_from=train_part.start,
-        validated_from=validation_part.start,
+        trained_from=begin,
+        validated_from=newest,
         trained_until=part.end,
         coverage=settings.coverage,
         half_widths=tuple(half_widths.tolist()),
@@ -127,16 +110,50 @@ def fit_model(
         linear_gain=tuple(weights.linear_gain.tolist()),
         seed=settings.fit.seed,
     )
+    shape = _shape(windows, settings)
     return TrainedModel(weights, shape, manifest, export_onnx(weights, shape.steps), history)
 
 
-def split_part(series: Sequence[Series], part: Span, settings: ModelSettings) -> tuple[Span, Span]:
-    """Training and validation part of `part`, with the embargo between them."""
-    start = max(part.start, min(s.first_open_time for s in series))
-    end = min(part.end, max(s.end_time for s in series))
-    border = end - int((end - start) * settings.validation_share)
-    embargo = embargo_bars(settings.lookback, settings.horizons) * series[0].interval_ms
-    return Span(start, border - embargo), Span(border, end)
+def _fit_paths(
+    series: Sequence[Series],
+    part: Span,
+    windows: Windows,
+    settings: ModelSettings,
+    start: NetworkWeights | None,
+    on_epoch: EpochDone | None,
+) -> tuple[NetworkWeights, Floats, History]:
+    """The network fitted to `windows`, those of `part`, and what it would have said without them.
+
+    The second is (n_windows, n_horizons): on each window the output of a member and of a line that
+    were not fitted to its stretch, with the gains of the whole.
+    """
+    held_out = stretches(windows.end_times, settings.members)
+    embargo_ms = embargo_bars(settings.lookback, settings.horizons) * series[0].interval_ms
+    members, history = fit_members(
+        _shape(windows, settings),
+        sequences_of(series, part, settings.lookback, settings.horizons),
+        held_out,
+        embargo_ms,
+        settings.fit,
+        start=None if start is None else start.members,
+        on_epoch=on_epoch,
+    )
+    importance = window_weights(windows.scale)
+    network = _network_outputs(members, held_out, windows)
+    linear = out_of_fold_outputs(windows, importance, held_out, embargo_ms)
+    network_gain, linear_gain = _gains(network, linear, windows, settings.horizons)
+    weights = NetworkWeights(
+        members,
+        fit_linear(windows, importance),
+        network_gain.astype(np.float32),
+        linear_gain.astype(np.float32),
+    )
+    return weights, network * network_gain + linear * linear_gain, history
+
+
+def _shape(windows: Windows, settings: ModelSettings) -> Shape:
+    _, steps, n_features = windows.features.shape
+    return Shape(steps, n_features, len(settings.horizons), settings.units, settings.members)
 
 
 def window_weights(scale: Floats) -> Floats:
@@ -149,59 +166,58 @@ def window_weights(scale: Floats) -> Floats:
     return weights
 
 
-def _require_windows(train: Windows, validation: Windows, settings: ModelSettings) -> None:
+def _validated_from(
+    series: Sequence[Series], part: Span, settings: ModelSettings
+) -> tuple[int, int]:
+    """When the bars of `part` begin, and when its last `validation_share` does."""
+    start = max(part.start, min(s.first_open_time for s in series))
+    end = min(part.end, max(s.end_time for s in series))
+    return start, end - int((end - start) * settings.validation_share)
+
+
+def _require_windows(n_windows: int, n_newest: int, settings: ModelSettings) -> None:
     if settings.lookback < MIN_LOOKBACK:
         raise ConfigurationError(f"window.lookback must be at least {MIN_LOOKBACK} bars")
-    for name, windows, needed in (("training", train, 100), ("validation", validation, 20)):
-        if len(windows) < needed:
+    for name, count, needed in (("training", n_windows, 120), ("validation", n_newest, 20)):
+        if count < needed:
             raise NotEnoughBars(
-                f"{len(windows)} complete windows in the {name} part, {needed} are needed: "
+                f"{count} complete windows in the {name} part, {needed} are needed: "
                 f"collect more bars, or fill gaps, before training"
             )
 
 
-def _with_fitted_gain(
-    weights: NetworkWeights,
-    settings: ModelSettings,
-    train: Windows,
-    validation: Windows,
-    bar_ms: int,
-) -> tuple[NetworkWeights, Floats]:
-    """Mix the paths, shrink the mixture, and give the linear path the newest bars too.
+def _network_outputs(
+    members: Sequence[MemberWeights], held_out: Sequence[Span], windows: Windows
+) -> Floats:
+    """What each member says on the stretch that it was not trained on: (n_windows, n_horizons)."""
+    steps, n_horizons = windows.features.shape[1], windows.targets.shape[1]
+    ones, none = np.ones(n_horizons, np.float32), np.zeros(n_horizons, np.float32)
+    no_line = np.zeros((windows.features.shape[2], n_horizons), np.float32)
+    outputs = np.zeros_like(windows.targets)
+    for member, stretch in zip(members, held_out, strict=True):
+        here = inside(windows.end_times, stretch)
+        alone = export_onnx(NetworkWeights((member,), no_line, ones, none), steps)
+        outputs[here] = run_graph(alone, windows.features[here])
+    return outputs
 
-    The validation part alone is too short to tell a small skill from none. The linear path, fitted
-    without a stretch of the training part, says on that stretch how much of such forecasts comes
-    true. Returns the network, and its outputs (n_windows, n_horizons) on the validation part before
-    the linear path has seen it.
+
+def _gains(
+    network: Floats, linear: Floats, windows: Windows, horizons: Sequence[int]
+) -> tuple[Floats, Floats]:
+    """How much of each path to believe at each horizon: its share, and the mixture's gain.
+
+    Both are fitted to forecasts of windows that the paths were not fitted to, over the whole
+    training part: its end alone is too short to tell a small skill from none.
     """
-    embargo_ms = embargo_bars(settings.lookback, settings.horizons) * bar_ms
-    earlier = out_of_fold_outputs(train, window_weights(train.scale), embargo_ms)
-    network, linear = _paths(weights, validation)
     gains = []
-    for index, overlap in enumerate(settings.horizons):
-        came = validation.targets[:, index]
-        share = fit_share(network[:, index], linear[:, index], came, overlap, len(train))
+    for index, overlap in enumerate(horizons):
+        came = windows.targets[:, index]
+        share = fit_share(network[:, index], linear[:, index], came, overlap, len(windows))
         mixed = share * network[:, index] + (1 - share) * linear[:, index]
-        forecasts = np.concatenate([earlier[:, index], mixed])
-        gain = fit_gain(forecasts, np.concatenate([train.targets[:, index], came]), overlap)
+        gain = fit_gain(mixed, came, overlap)
         gains.append((gain * share, gain * (1 - share)))
-    both = joined(train, validation)
     network_gain, linear_gain = np.array(gains).T
-    fitted = NetworkWeights(
-        weights.members,
-        fit_linear(both, window_weights(both.scale)),
-        network_gain.astype(np.float32),
-        linear_gain.astype(np.float32),
-    )
-    return fitted, network * network_gain + linear * linear_gain
-
-
-def _paths(weights: NetworkWeights, windows: Windows) -> tuple[Floats, Floats]:
-    """What the LSTMs and what the linear path say, each (n_windows, n_horizons)."""
-    ones, zeros = np.ones_like(weights.network_gain), np.zeros_like(weights.network_gain)
-    steps = windows.features.shape[1]
-    network = run_graph(export_onnx(weights.with_gains(ones, zeros), steps), windows.features)
-    return network, (flat_features(windows.features) @ weights.linear_kernel).astype(float)
+    return network_gain, linear_gain
 
 
 def fit_share(

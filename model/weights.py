@@ -1,6 +1,6 @@
 """The weights of a trained network as plain arrays: what Keras fits and what ONNX serves."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,3 @@ class NetworkWeights:
     linear_kernel: Array
     network_gain: Array
     linear_gain: Array
-
-    def with_gains(self, network: Array, linear: Array) -> "NetworkWeights":
-        """The same network with other gains, each (n_horizons,)."""
-        return replace(self, network_gain=network, linear_gain=linear)

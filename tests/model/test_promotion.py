@@ -22,9 +22,10 @@ LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
 
 def _with_gain(trained: TrainedModel, factor: float) -> Artifact:
     """The same model, its forecasts multiplied."""
-    weights = trained.weights.with_gains(
-        trained.weights.network_gain * np.float32(factor),
-        trained.weights.linear_gain * np.float32(factor),
+    weights = replace(
+        trained.weights,
+        network_gain=trained.weights.network_gain * np.float32(factor),
+        linear_gain=trained.weights.linear_gain * np.float32(factor),
     )
     return replace(trained.artifact("1m-2"), onnx=export_onnx(weights, trained.shape.steps))
 

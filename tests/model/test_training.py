@@ -7,12 +7,21 @@ import numpy as np
 import pytest
 
 from conf.errors import NotEnoughBars
-from model.dataset import Span, embargo_bars, sequences_of, window_ends, windows_of
+from model.dataset import (
+    Span,
+    apart,
+    embargo_bars,
+    inside,
+    sequences_of,
+    stretches,
+    window_ends,
+    windows_of,
+)
 from model.features import complete_windows
 from model.forecast import run_graph
 from model.lstm import load_keras
 from model.series import Series
-from model.training import ModelSettings, TrainedModel, fit_gain, fit_model, split_part
+from model.training import ModelSettings, TrainedModel, fit_gain, fit_model
 from model.validate import held_out_metrics
 from tests.model.synthetic import START, random_series
 
@@ -77,15 +86,24 @@ def test_training_does_not_see_what_comes_after_its_part(small: ModelSettings) -
     assert fit_model([series], part, small).onnx == fit_model([changed], part, small).onnx
 
 
-def test_an_embargo_lies_between_training_and_validation(small: ModelSettings) -> None:
+def test_every_window_is_held_out_once() -> None:
+    times = windows_of([random_series(1000, seed=23)], Span(0, 10**15), 16, (1, 3)).end_times
+    held_out = np.stack([inside(times, stretch) for stretch in stretches(times, 4)])
+    assert (held_out.sum(axis=0) == 1).all()
+    assert held_out.sum(axis=1).tolist() == pytest.approx([len(times) / 4] * 4, abs=1)
+
+
+def test_a_member_is_trained_on_no_bar_of_the_stretch_that_it_is_validated_on() -> None:
+    lookback, horizons = 16, (1, 3)
     series = random_series(1000, seed=23)
-    train, validation = split_part([series], Span(START, series.end_time), small)
-    last = window_ends(series, train, 16, (1, 3))[-1]
-    first = window_ends(series, validation, 16, (1, 3))[0]
-    last_seen_by_training = last + 3
-    first_seen_by_validation = first - 16
-    assert first_seen_by_validation > last_seen_by_training
-    assert first - last >= embargo_bars(16, (1, 3))
+    times = windows_of([series], Span(0, series.end_time), lookback, horizons).end_times
+    for stretch in stretches(times, 4):
+        embargo_ms = embargo_bars(lookback, horizons) * series.interval_ms
+        held_out = times[inside(times, stretch)] // series.interval_ms
+        trained_on = times[apart(times, stretch, embargo_ms)] // series.interval_ms
+        distance = np.abs(trained_on[:, None] - held_out)
+        assert distance.min() >= lookback + max(horizons)
+        assert len(trained_on) > len(times) / 2
 
 
 def test_no_window_straddles_a_gap() -> None:
@@ -105,6 +123,7 @@ def test_sequences_hold_the_target_of_each_window_once() -> None:
     there = sequences.weights[..., 0] == 1
     assert there.sum() == len(windows)
     np.testing.assert_allclose(sequences.targets[there], np.clip(windows.targets, -6, 6), rtol=1e-5)
+    np.testing.assert_array_equal(sequences.end_times[there], windows.end_times)
 
 
 def test_a_sequence_ends_each_target_with_the_windows_own_bars() -> None:
