@@ -9,11 +9,12 @@ from typing import Final
 
 from conf.errors import CandlecastError, DataLoss, MissingPrerequisite, Stop
 from jobs.query import checkpoint_dir
-from tests.chaos.victims import ROLES, in_role, kill
+from tests.chaos.victims import ROLES, in_role, kill, kill_all
 from tests.chaos.world import SETTLE_S, Unrecovered, World
 
 VICTIMS: Final = (*ROLES, "broker")
 AT_ONCE: Final = "several at once"
+WORKERS: Final = "every Python worker"
 IN_A_ROW: Final = "again while recovering"
 RESTART: Final = "broker restart"
 FULL_DISK: Final = "disk full"
@@ -23,17 +24,18 @@ SHARES: Final = {
     "driver JVM": 1,
     "driver Python": 1,
     "executor": 3,
-    "Python worker": 8,
-    "broker": 3,
-    "ingest": 4,
-    AT_ONCE: 3,
+    "Python worker": 6,
+    WORKERS: 3,
+    "broker": 2,
+    "ingest": 3,
+    AT_ONCE: 2,
     IN_A_ROW: 3,
     RESTART: 1,
 }
-BLOWS_IN_A_ROW: Final = 3
+BLOWS_IN_A_ROW: Final = 5
 # A strike falls anywhere in a micro-batch, or just after one.
 LONGEST_CALM_S: Final = 1.5
-LONGEST_RECOVERY_S: Final = 6.0
+LONGEST_BREATH_S: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def strike(world: World, fault: str, random: Random) -> Strike:
     kills = kill_for(world, fault, random)
     struck_at = time.monotonic()
     for _ in range(BLOWS_IN_A_ROW - 1 if fault == IN_A_ROW else 0):
-        again_at = time.monotonic() + random.uniform(0, LONGEST_RECOVERY_S)
+        again_at = time.monotonic() + random.uniform(0, LONGEST_BREATH_S)
         world.wait("the next blow", lambda again_at=again_at: time.monotonic() >= again_at)
         published = world.published() or published
         kills += kill(world, random.choice(VICTIMS), random)
@@ -79,6 +81,8 @@ def kill_for(world: World, fault: str, random: Random) -> int:
     if fault == RESTART:
         world.restart_broker()
         return 0
+    if fault == WORKERS:
+        return kill_all(in_role(world, "Python worker"))
     if fault == AT_ONCE:
         roles = random.sample(VICTIMS, random.choice((2, 3, len(VICTIMS))))
         return sum(kill(world, role, random) for role in roles)

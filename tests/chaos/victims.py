@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -51,18 +51,20 @@ def in_role(world: World, role: str) -> list[psutil.Process]:
 
 
 def kill(world: World, role: str, random: Random) -> int:
-    """`kill -9` one process that plays `role`; return how many died of it: 0 where there is none.
-
-    A process that the kernel has just been told to end does not count a second time.
-    """
+    """`kill -9` one process that plays `role`; 0 where there is none, else 1."""
     if role == "broker":
         return world.kill_broker()
     candidates = in_role(world, role)
-    if not candidates:
-        return 0
-    victim = random.choice(candidates)
-    try:
-        os.kill(victim.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return 0
-    return 1
+    return kill_all([random.choice(candidates)]) if candidates else 0
+
+
+def kill_all(victims: Iterable[psutil.Process]) -> int:
+    """`kill -9` for each of `victims` that still lives; how many those were."""
+    killed = 0
+    for victim in victims:
+        try:
+            os.kill(victim.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        killed += 1
+    return killed
