@@ -20,9 +20,9 @@ class KafkaConnection(BaseModel):
 
     security_protocol: SSL and SASL_SSL encrypt, SASL_PLAINTEXT and SASL_SSL ask for a user.
     ssl_cafile: the authority that signed the broker's certificate, a PEM file; without one, those
-    that this machine trusts. ssl_certfile, ssl_keyfile: the client's own certificate and its key
-    (PKCS #8), PEM files, where the broker asks for one. User and passwords come from the
-    environment only. Printed, it is the address.
+    that this machine trusts. ssl_certfile, ssl_keyfile: the client's own certificate and its key,
+    where the broker asks for one: PEM files, the key as PKCS #8 without a password. User and
+    password come from the environment only. Printed, it is the address.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,7 +35,6 @@ class KafkaConnection(BaseModel):
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
-    ssl_key_password: SecretStr | None = None
 
     def __str__(self) -> str:
         return self.bootstrap_servers
@@ -118,8 +117,6 @@ def spark_options(broker: Broker) -> dict[str, str]:
         options["ssl.keystore.type"] = "PEM"
         options["ssl.keystore.certificate.chain"] = _read("ssl_certfile", to.ssl_certfile)
         options["ssl.keystore.key"] = _read("ssl_keyfile", to.ssl_keyfile)
-        if to.ssl_key_password:
-            options["ssl.key.password"] = _plain(to.ssl_key_password)
     if to.asks_for_user:
         options["sasl.mechanism"] = to.sasl_mechanism
         options["sasl.jaas.config"] = jaas_config(to)
@@ -131,7 +128,8 @@ def tls_context(to: KafkaConnection) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=to.ssl_cafile)
         if to.ssl_certfile:
-            context.load_cert_chain(to.ssl_certfile, to.ssl_keyfile, _plain(to.ssl_key_password))
+            # Without a password, even an empty one, OpenSSL would ask at the terminal for one.
+            context.load_cert_chain(to.ssl_certfile, to.ssl_keyfile, password="")
     except (OSError, ValueError) as error:
         files = (to.ssl_cafile, to.ssl_certfile, to.ssl_keyfile)
         raise ConfigurationError(

@@ -15,7 +15,9 @@ from typing import Any, Final
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from conf.errors import CandlecastError
 from conf.kafka import Broker, kafka_python_options
+from ingest.broker_errors import connecting
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ POLL_MS: Final = 500
 # A poll of a dead broker is silent: so often it is asked for something that it has to answer.
 PROBE_S: Final = 5.0
 PROBE_TIMEOUT_MS: Final = 3_000
+# The broker's, and those of a message that is not what it should be.
+FAILURES: Final = (CandlecastError, KafkaError, OSError, ValueError, LookupError, TypeError)
 
 
 class NewestMessages:
@@ -44,7 +48,6 @@ class NewestMessages:
         self.rejected = 0
         self.received_at: float | None = None
         self._broker = broker
-        self._client_options = kafka_python_options(broker)
         self._topics = (predictions_topic, rejected_topic)
         self._rows: dict[Series, deque[Row]] = {}
         self._reasons: deque[str] = deque(maxlen=KEPT_REASONS)
@@ -98,19 +101,27 @@ class NewestMessages:
         while not self._stopping.is_set():
             try:
                 self._read()
-            except (KafkaError, OSError, ValueError, LookupError, TypeError) as error:
+            except (
+                CandlecastError,
+                KafkaError,
+                OSError,
+                ValueError,
+                LookupError,
+                TypeError,
+            ) as error:
                 self.state = "no broker"
                 log.info("broker=unreachable servers=%s reason=%s", self._broker, error)
             self._stopping.wait(RETRY_S)
 
     def _read(self) -> None:
-        consumer = KafkaConsumer(
-            **self._client_options,
-            group_id=None,
-            enable_auto_commit=False,
-            allow_auto_create_topics=False,
-            bootstrap_timeout_ms=PROBE_TIMEOUT_MS,
-        )
+        with connecting(self._broker):
+            consumer = KafkaConsumer(
+                **kafka_python_options(self._broker),
+                group_id=None,
+                enable_auto_commit=False,
+                allow_auto_create_topics=False,
+                bootstrap_timeout_ms=PROBE_TIMEOUT_MS,
+            )
         try:
             existing = consumer.topics()
             partitions = [

@@ -1,62 +1,95 @@
 """What a failed call to Kafka means: wait and try again, or a person has to act."""
 
-import socket
+import logging
 import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from kafka.errors import (
     AuthorizationError,
+    KafkaError,
+    KafkaTimeoutError,
+    RequestTimedOutError,
     SaslAuthenticationFailedError,
     UnsupportedSaslMechanismError,
 )
 
 from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
-from conf.kafka import Broker, KafkaConnection, connection_to, tls_context
+from conf.kafka import Broker, KafkaConnection, connection_to
 
-PROBE_TIMEOUT_S: Final = 3.0
+HUNG_UP: Final = "socket disconnected"
 
 
-def unusable(broker: Broker, error: BaseException) -> CandlecastError:
-    """The error of ours for `error`, with what to do about it.
+class LoggedReasons(logging.Handler):
+    """The errors that kafka-python logs.
+
+    It raises only that it found no broker; that the broker refused us stands in its log alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.reasons: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by `logging`, possibly from the client's own thread."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        self.reasons += [one for one in arguments if isinstance(one, BaseException)]
+
+
+@contextmanager
+def connecting(broker: Broker) -> Iterator[None]:
+    """Raise one of our errors where kafka-python fails in the block, in which it connects."""
+    seen = LoggedReasons()
+    logger = logging.getLogger("kafka.net")
+    logger.addHandler(seen)
+    try:
+        yield
+    except KafkaError as error:
+        raise unusable(broker, error, seen.reasons) from error
+    finally:
+        logger.removeHandler(seen)
+
+
+def unusable(
+    broker: Broker, error: BaseException, reasons: Iterable[BaseException] = ()
+) -> CandlecastError:
+    """The error of ours for `error` and what led to it, with what to do.
 
     ConfigurationError where Kafka refuses user, rights or certificate, else BrokerUnavailable.
     """
     to = connection_to(broker)
-    if isinstance(error, SaslAuthenticationFailedError | UnsupportedSaslMechanismError):
-        return ConfigurationError(
-            f"Kafka at {to} refuses user or password ({error}): check "
-            "CANDLECAST_KAFKA__SASL_USERNAME, CANDLECAST_KAFKA__SASL_PASSWORD and the setting "
-            f"kafka.sasl_mechanism = {to.sasl_mechanism}"
-        )
-    if isinstance(error, AuthorizationError):
-        return ConfigurationError(
-            f"Kafka at {to} does not let this user do what is needed ({error}): grant it Read, "
-            "Write, Describe and Create on the topics of [kafka], and IdempotentWrite"
-        )
-    reason = tls_refusal(to) if to.encrypted else None
-    if reason:
-        return ConfigurationError(
-            f"no TLS connection with Kafka at {to} ({reason}): check kafka.ssl_cafile, "
-            "kafka.ssl_certfile and kafka.security_protocol"
-        )
+    reasons = list(reasons)
+    for reason in (error, *reasons):
+        if isinstance(reason, SaslAuthenticationFailedError | UnsupportedSaslMechanismError):
+            return login_refused(to, str(reason))
+        if isinstance(reason, AuthorizationError):
+            return ConfigurationError(
+                f"Kafka at {to} does not let this user do what is needed ({reason}): grant it "
+                "Read, Write, Describe and Create on the topics of [kafka]"
+            )
+        if isinstance(reason, ssl.SSLError) or "[SSL" in str(reason):
+            return ConfigurationError(
+                f"no TLS connection with Kafka at {to} ({reason}): check kafka.ssl_cafile, "
+                "kafka.ssl_certfile and kafka.security_protocol"
+            )
+    # The refusal often gets lost: kafka-python drops what arrives together with the end of the
+    # connection. A broker that is merely away refuses connections, or only lets them time out.
+    others = [
+        one for one in reasons if not isinstance(one, KafkaTimeoutError | RequestTimedOutError)
+    ]
+    if to.asks_for_user and others and all(HUNG_UP in str(one) for one in others):
+        return login_refused(to, "it hangs up while we log in")
     return BrokerUnavailable(
         f"Kafka at {to} can't be used: {type(error).__name__}: {error} "
         f"(kafka.bootstrap_servers, kafka.security_protocol = {to.security_protocol})"
     )
 
 
-def tls_refusal(to: KafkaConnection) -> str | None:
-    """Why no TLS connection comes about, or None where one does or nothing answers.
-
-    kafka-python says only that it found no broker: what TLS has against it stands in its log.
-    """
-    host, _, port = to.bootstrap_servers.split(",")[0].strip().rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), PROBE_TIMEOUT_S) as plain:
-            plain.settimeout(PROBE_TIMEOUT_S)
-            with tls_context(to).wrap_socket(plain, server_hostname=host.strip("[]")):
-                return None
-    except ssl.SSLError as error:
-        return str(error)
-    except (OSError, ValueError):
-        return None
+def login_refused(to: KafkaConnection, reason: str) -> ConfigurationError:
+    """What to do where the broker does not take user and password."""
+    return ConfigurationError(
+        f"Kafka at {to} refuses user or password ({reason}): check "
+        "CANDLECAST_KAFKA__SASL_USERNAME, CANDLECAST_KAFKA__SASL_PASSWORD and the setting "
+        f"kafka.sasl_mechanism = {to.sasl_mechanism}"
+    )

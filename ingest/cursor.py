@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
 from conf.errors import BrokerUnavailable, MalformedBar
 from conf.kafka import Broker, kafka_python_options
 from ingest.bar import Bar
-from ingest.broker_errors import unusable
+from ingest.broker_errors import connecting
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +32,9 @@ def messages_since(
     Reads up to where the topic ends at the call, without a consumer group. `report` is told how
     many of how many messages are read. Raises BrokerUnavailable.
     """
-    try:
-        with KafkaConsumer(
+    with (
+        connecting(broker),
+        KafkaConsumer(
             **kafka_python_options(broker),
             group_id=None,
             enable_auto_commit=False,
@@ -44,10 +44,9 @@ def messages_since(
             check_crcs=False,
             max_poll_records=10_000,
             max_partition_fetch_bytes=FETCH_BYTES,
-        ) as consumer:
-            yield from _read(consumer, topic, since_ms, report)
-    except KafkaError as error:
-        raise unusable(broker, error) from error
+        ) as consumer,
+    ):
+        yield from _read(consumer, topic, since_ms, report)
 
 
 def _read(consumer: Any, topic: str, since_ms: int, report: Report) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from kafka.partitioner.default import murmur2
 from conf.errors import BrokerUnavailable
 from conf.kafka import Broker, kafka_python_options
 from ingest.bar import Bar
-from ingest.broker_errors import unusable
+from ingest.broker_errors import connecting, unusable
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Publisher:
 
     def _connected(self) -> Any:
         if self._producer is None:
-            try:
+            with connecting(self._broker):
                 self._producer = KafkaProducer(
                     **kafka_python_options(self._broker),
                     # Defaults, but unless explicit, a contradicting option turns idempotence off.
@@ -160,8 +160,6 @@ class Publisher:
                     delivery_timeout_ms=int(self._timeout_s * 1000),
                     bootstrap_timeout_ms=int(min(self._timeout_s, 5.0) * 1000),
                 )
-            except KafkaError as error:
-                raise unusable(self._broker, error) from error
         return self._producer
 
     def _drop(self) -> None:
@@ -210,13 +208,11 @@ def ensure_topics(
     Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
     """
     retention_ms = -1 if retention_s is None else int(retention_s * 1000)
-    try:
-        with KafkaAdminClient(**kafka_python_options(broker), bootstrap_timeout_ms=5_000) as admin:
-            missing = sorted(set(partitions) - set(admin.list_topics()))
-            for topic in missing:
-                _create_topic(admin, topic, partitions[topic], retention_ms)
-    except KafkaError as error:
-        raise unusable(broker, error) from error
+    options = kafka_python_options(broker)
+    with connecting(broker), KafkaAdminClient(**options, bootstrap_timeout_ms=5_000) as admin:
+        missing = sorted(set(partitions) - set(admin.list_topics()))
+        for topic in missing:
+            _create_topic(admin, topic, partitions[topic], retention_ms)
     return missing
 
 
@@ -233,11 +229,8 @@ def check_broker(broker: Broker, topic: str, timeout_s: float = 5.0) -> str:
 
     Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
     """
-    try:
-        with KafkaAdminClient(
-            **kafka_python_options(broker), bootstrap_timeout_ms=int(timeout_s * 1000)
-        ) as admin:
-            there = topic in admin.list_topics()
-    except KafkaError as error:
-        raise unusable(broker, error) from error
+    options = kafka_python_options(broker)
+    timeout_ms = int(timeout_s * 1000)
+    with connecting(broker), KafkaAdminClient(**options, bootstrap_timeout_ms=timeout_ms) as admin:
+        there = topic in admin.list_topics()
     return f"broker={broker} topic={topic} {'exists' if there else 'will be created'}"

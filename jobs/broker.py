@@ -2,11 +2,11 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
-import time
 import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -15,19 +15,22 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from conf.errors import BrokerUnavailable, MissingPrerequisite
+from conf.kafka import KafkaConnection, kafka_python_options
 from jobs.jars import JARS_DIR
 from jobs.java import java_command
+from jobs.processes import Program, wait_until
 
 START_TIMEOUT_S: Final = 60
-STOP_TIMEOUT_S: Final = 20
 # 256 MB serve the largest replay here; the broker leans on the page cache, not on its heap.
 HEAP: Final = "-Xmx256m"
 
 CONFIG: Final = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={protocol}://127.0.0.1:{port}
+listener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT
+inter.broker.listener.name={protocol}
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
 log.dirs={log_dir}
@@ -49,32 +52,54 @@ log.message.timestamp.type=LogAppendTime
 LISTENERS: Final = re.compile(r"^listeners=.*:(\d+),CONTROLLER://.*:(\d+)$", re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class Secured:
+    """What makes a broker ask who its clients are.
+
+    client: how they answer, the address left out. server: more lines of server.properties.
+    scram: users as `kafka-storage format --add-scram` takes them.
+    """
+
+    client: KafkaConnection
+    server: Mapping[str, str]
+    scram: Sequence[str] = ()
+
+
 class EmbeddedBroker:
     """A broker that lives as long as the `with` block; its data stay in `directory`.
 
     `start` on a directory that was used before serves the same topics again, on the same port.
-    Raises MissingPrerequisite where Java or the jars are missing, BrokerUnavailable where the
-    broker does not come up.
+    Open to everyone on this machine, unless `secured`. Raises MissingPrerequisite where Java or the
+    jars are missing, ProgramEnded or BrokerUnavailable where the broker does not come up.
     """
 
-    def __init__(self, directory: Path, port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, port: int | None = None, secured: Secured | None = None
+    ) -> None:
         self.directory = directory.resolve()
+        self._secured = secured or Secured(KafkaConnection(), {})
         self._config = self.directory / "server.properties"
         ports = LISTENERS.findall(self._config.read_text()) if self._config.exists() else []
         known = ports[0] if ports else (free_port(), free_port())
         self.port = port or int(known[0])
         self._controller_port = int(known[1])
-        self._process: subprocess.Popen[bytes] | None = None
+        self._program: Program | None = None
 
     @property
     def bootstrap_servers(self) -> str:
-        """What clients are given as `bootstrap_servers`."""
+        """The broker's address."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def connection(self) -> KafkaConnection:
+        """How clients reach the broker."""
+        address = {"bootstrap_servers": self.bootstrap_servers}
+        return self._secured.client.model_copy(update=address)
 
     @property
     def pid(self) -> int | None:
         """The process id while the broker runs."""
-        return self._process.pid if self._process else None
+        return self._program.pid if self._program else None
 
     def start(self) -> Self:
         """Format the directory if it is new, start, and return once clients are answered."""
@@ -84,31 +109,30 @@ class EmbeddedBroker:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._config.write_text(
             CONFIG.format(
+                protocol=self._secured.client.security_protocol,
                 port=self.port,
                 controller_port=self._controller_port,
                 log_dir=self.directory / "log",
             )
+            + "".join(f"{name}={value}\n" for name, value in self._secured.server.items())
         )
         if not (self.directory / "log" / "meta.properties").exists():
             storage = ["kafka.tools.StorageTool", "format", "--standalone"]
+            for user in self._secured.scram:
+                storage += ["--add-scram", user]
             self._run_tool(*storage, "-t", str(uuid.uuid4()), "-c", str(self._config))
-        with (self.directory / "broker.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._java(), "kafka.Kafka", str(self._config)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, in order
-            )
-        self._wait_until_ready()
+        command = [*self._java(), "kafka.Kafka", str(self._config)]
+        self._program = Program("kafka", command, {}, self.directory / "broker.log").start()
+        self._wait_until_ready(self._program)
         return self
 
     def stop(self) -> None:
         """End the broker in an orderly way; data stay."""
-        self._end(signal.SIGTERM)
+        self._end(Program.stop)
 
     def kill(self) -> None:
         """End the broker as a crash would."""
-        self._end(signal.SIGKILL)
+        self._end(Program.kill)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -137,37 +161,30 @@ class EmbeddedBroker:
         if done.returncode:
             raise BrokerUnavailable(f"{command[0]} failed: {(done.stdout + done.stderr).strip()}")
 
-    def _wait_until_ready(self) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            if self._process.poll() is not None:
-                raise BrokerUnavailable(f"Kafka ended at start: see {self.directory}/broker.log")
-            try:
-                with KafkaAdminClient(
-                    bootstrap_servers=self.bootstrap_servers, bootstrap_timeout_ms=2_000
-                ) as admin:
-                    admin.list_topics()
-                return
-            except KafkaError as error:
-                if time.monotonic() > deadline:
-                    self.kill()
-                    raise BrokerUnavailable(
-                        f"Kafka did not answer on {self.bootstrap_servers} within "
-                        f"{START_TIMEOUT_S} s: see {self.directory}/broker.log"
-                    ) from error
-                time.sleep(0.1)
+    def _wait_until_ready(self, program: Program) -> None:
+        last: list[KafkaError] = []
 
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(how)
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        def answers() -> bool:
+            options = kafka_python_options(self.connection)
+            try:
+                with KafkaAdminClient(**options, bootstrap_timeout_ms=2_000) as admin:
+                    admin.list_topics()
+            except KafkaError as error:
+                last[:] = [error]
+                return False
+            return True
+
+        if not wait_until(answers, START_TIMEOUT_S, program.check):
+            self.kill()
+            raise BrokerUnavailable(
+                f"Kafka did not answer on {self.bootstrap_servers} within "
+                f"{START_TIMEOUT_S} s ({last[-1]}): see {program.log}"
+            )
+
+    def _end(self, how: Callable[[Program], None]) -> None:
+        program, self._program = self._program, None
+        if program is not None:
+            how(program)
 
 
 def free_port() -> int:

@@ -63,8 +63,6 @@ def ingest(
     """Publish closed bars to Kafka, each acknowledged; Ctrl-C ends it, nothing is lost by it."""
     settings = load_settings()
     configure_logging()
-    # Its errors come to us as exceptions, and leave as one line of ours.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     stopping = stop_on_signals()
     given = {
         "source": source,

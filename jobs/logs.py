@@ -16,5 +16,5 @@ def configure_logging(level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("py4j", "alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Its errors come to us as exceptions, and leave as one line of ours.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # Its errors come to us, and leave as one line of ours.
+    logging.getLogger("kafka").propagate = False

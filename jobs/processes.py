@@ -115,11 +115,13 @@ class Program:
             self._process.wait()
 
 
-def spark_submit(job: str, env: Mapping[str, str], log: Path) -> Program:
-    """`spark-submit JOB` with this interpreter's Spark."""
-    bin_dir = Path(sys.executable).parent
+def spark_submit(
+    job: str, env: Mapping[str, str], log: Path, options: Sequence[str] = ()
+) -> Program:
+    """`spark-submit OPTIONS JOB` with this interpreter's Spark."""
+    command = [str(Path(sys.executable).parent / "spark-submit"), *options, job]
     spark_env = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-    return Program(job, [str(bin_dir / "spark-submit"), job], {**spark_env, **env}, log)
+    return Program(job, command, {**spark_env, **env}, log)
 
 
 def wait_until(

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from conf import errors
-from conf.errors import BrokerUnavailable, CandlecastError, DataLoss, MissingPrerequisite
+from conf.errors import (
+    BrokerUnavailable,
+    CandlecastError,
+    ConfigurationError,
+    DataLoss,
+    MissingPrerequisite,
+)
 
 NEW_CHECKPOINT: Final = (
     "restore {checkpoint_dir} from a backup, or move it away and start again: bars are then read "
@@ -48,6 +54,13 @@ KNOWN: Final = (
         MissingPrerequisite,
         "the disk is full: free some space and start again; the interrupted micro-batch is then "
         "written anew",
+    ),
+    Known(
+        r"common\.errors\.\w*(Authentication|Authorization|SslHandshake)\w*",
+        ConfigurationError,
+        "Kafka refuses user, password, certificate or rights: check "
+        "CANDLECAST_KAFKA__SASL_USERNAME, CANDLECAST_KAFKA__SASL_PASSWORD and the settings of "
+        "[kafka], and start again",
     ),
     Known(
         r"common\.errors\.(Timeout|Disconnect|Network)\w*|Timed out waiting for a node",

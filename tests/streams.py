@@ -29,7 +29,7 @@ class RunningStream:
     def publish(self, bars: Iterable[Bar]) -> None:
         """Send bars and let the stream work them off: at least one micro-batch of their own."""
         kafka = self.settings.kafka
-        with BarPublisher(kafka.bootstrap_servers, kafka.bars_topic) as publisher:
+        with BarPublisher(kafka, kafka.bars_topic) as publisher:
             publisher.publish(bars)
         self.work_off()
 
@@ -75,17 +75,20 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[bytes]:
 
 
 def stream_settings(
-    broker: EmbeddedBroker, topic_prefix: str, folder: Path, registry: RegistrySettings
+    broker: EmbeddedBroker,
+    topic_prefix: str,
+    folder: Path,
+    registry: RegistrySettings,
 ) -> Settings:
     """Settings with topics and folders of their own; the topics exist afterwards."""
     kafka = Kafka(
-        bootstrap_servers=broker.bootstrap_servers,
+        **broker.connection.model_dump(),
         bars_topic=f"{topic_prefix}-bars",
         rejected_topic=f"{topic_prefix}-rejected",
         predictions_topic=f"{topic_prefix}-predictions",
     )
     topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
-    ensure_topics(broker.bootstrap_servers, dict.fromkeys(topics, 2))
+    ensure_topics(kafka, dict.fromkeys(topics, 2))
     return Settings(
         kafka=kafka,
         warehouse=Warehouse(
