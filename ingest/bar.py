@@ -131,7 +131,7 @@ class Bar:
         """
         try:
             fields = json.loads(message, parse_constant=_refuse_constant)
-            if fields["v"] != BAR_VERSION:
+            if _typed(fields["v"], (int,)) != BAR_VERSION:
                 raise MalformedBar(f"v must be {BAR_VERSION}")
             return cls(*[_typed(fields[name], kind) for name, kind in _KINDS.items()])
         except _NO_BAR as error:
