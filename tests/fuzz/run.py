@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -70,7 +70,7 @@ class Memory:
         third = len(self.messages) // 3
         return {
             kind: round(median(taken[2 * third :]) / median(taken[third : 2 * third]), 3)
-            for kind, taken in asdict(self).items()
+            for kind, taken in vars(self).items()
             if kind != "messages"
         }
 
@@ -93,10 +93,10 @@ class FuzzReport:
     def as_dict(self) -> dict[str, object]:
         """The report as JSON has it; of the memory, every so many samples."""
         step = max(1, len(self.memory.messages) // 50)
-        curve = {name: values[::step] for name, values in asdict(self.memory).items()}
+        curve = {name: values[::step] for name, values in vars(self.memory).items()}
         return {
             "seed": self.seed,
-            **asdict(self.account),
+            **vars(self.account),
             "predictions": self.predictions,
             "seconds": round(self.seconds, 1),
             "memory_growth": self.memory.growth(),
