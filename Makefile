@@ -1,6 +1,6 @@
 # Each target makes what it needs first; a second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard screenshots test lint fmt evaluate bench-ingest chaos fuzz clean
+.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench-ingest chaos fuzz clean
 ARGS ?=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
 BIN := .venv/bin
@@ -43,6 +43,9 @@ fmt: install     ## format the code
 
 evaluate: install ## walk-forward scores against persistence, ARIMA and ridge
 	@$(BIN)/python -m jobs.evaluate $(ARGS)
+
+ablation: install ## whether the news help, with the proof that it would be seen
+	@$(BIN)/python -m jobs.ablation $(ARGS)
 
 bench-ingest: install ## bars per second into the topic, against a bare producer
 	@$(BIN)/python -m bench.ingest $(ARGS)

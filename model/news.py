@@ -72,7 +72,7 @@ def news_of_bars(
     >>> news_of_bars(articles, "BTC-USD", 60_000, 0, 2).round(3).tolist()
     [[0.0, 0.0, 0.0, 0.0, 0.0], [2.0, 0.2, 0.05, 0.5, 0.5]]
     """
-    row = articles.available_at // interval_ms - first_open_time // interval_ms
+    row = (articles.available_at - first_open_time) // interval_ms
     coin = symbol.split("-")[0]
     mine = (row >= 0) & (row < n_bars) & ((articles.coin == coin) | (articles.coin == EVERY_COIN))
     row, score, weight = row[mine], articles.score[mine], articles.weight[mine]

@@ -8,8 +8,9 @@
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from model.series import Series
 from model.training import ModelSettings, fit_model
 
 Floats = NDArray[np.float64]
+RIVALS: Final = ("arima", "ridge")
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,13 @@ def walk_forward(
     model: ModelSettings,
     fold_settings: FoldSettings,
     on_fold: Callable[[int], None] | None = None,
+    rivals: Sequence[str] = RIVALS,
 ) -> WalkForward:
-    """Forecast every test window of every fold with the LSTM, ARIMA and ridge."""
+    """Forecast every test window of every fold with the LSTM, and with its rivals."""
     embargo = embargo_bars(model.lookback, model.horizons)
     found = []
     for index, (train, test) in enumerate(folds(series, fold_settings, embargo)):
-        found.append(_one_fold(series, model, train, test, index))
+        found.append(_one_fold(series, model, train, test, index, rivals))
         if on_fold is not None:
             on_fold(index)
     return _pooled(found)
@@ -89,7 +92,12 @@ def _pooled(parts: list[WalkForward]) -> WalkForward:
 
 
 def _one_fold(
-    series: Series, model: ModelSettings, train: Span, test: Span, index: int
+    series: Series,
+    model: ModelSettings,
+    train: Span,
+    test: Span,
+    index: int,
+    rivals: Sequence[str],
 ) -> WalkForward:
     forecaster = Forecaster(fit_model([series], train, model).artifact("fold"))
     ends = window_ends(series, test, model.lookback, model.horizons)
@@ -99,19 +107,26 @@ def _one_fold(
     )
     own = np.log(forecast.predicted_close / forecast.last_close[:, None])
     half = np.log(forecast.upper / forecast.predicted_close)
-    known = series.until(train.end).close
-    ridge = Ridge.fit(
-        series.close, window_ends(series, train, model.lookback, model.horizons), model.horizons
-    )
     return WalkForward(
         ends=ends,
         last_close=forecast.last_close,
         came=came,
         forecasts={
             "lstm": own,
-            "arima": Arima.fit(known).log_returns(series.close, ends, model.horizons),
-            "ridge": ridge.log_returns(series.close, ends, model.horizons),
+            **{
+                name: _fit_rival(name, series, model, train).log_returns(
+                    series.close, ends, model.horizons
+                )
+                for name in rivals
+            },
         },
         scores=np.abs(came - own) / half,
         fold=np.full(len(ends), index),
     )
+
+
+def _fit_rival(name: str, series: Series, model: ModelSettings, train: Span) -> Arima | Ridge:
+    if name == "arima":
+        return Arima.fit(series.until(train.end).close)
+    ends = window_ends(series, train, model.lookback, model.horizons)
+    return Ridge.fit(series.close, ends, model.horizons)

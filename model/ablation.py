@@ -1,0 +1,146 @@
+"""Do the news help? The same walk-forward with them, without them, and with them in random order.
+
+The three see the same bars, windows and settings. Where the news say something about the next bar,
+the first errs less than both others; where they say nothing, it errs a little more, for it has more
+to fit. Diebold-Mariano is strict here: the one model holds the other, so that without an effect
+fewer than the nominal share are found (Clark and West 2007).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluate import skill
+from model.features import BAR_COLUMNS
+from model.series import Series
+from model.significance import diebold_mariano
+from model.training import ModelSettings
+from model.walk_forward import FoldSettings, WalkForward, walk_forward
+
+Floats = NDArray[np.float64]
+_RESAMPLES: Final = 2_000
+_COUNT: Final = BAR_COLUMNS  # the column of the count of articles
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Skill of one forecaster less that of another over the same windows, at the first horizon.
+
+    `low` and `high` are the ends of its 95 % interval (block bootstrap). `p_value` is two-sided
+    (Diebold-Mariano), `p_better` one-sided: how likely such a lead is where there is none.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    p_better: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the first is better by more than chance, at a level of 5 %."""
+        return self.p_better < 0.05
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What the news bring to one series.
+
+    `skills` against persistence by arm: "with", "without", "shuffled". `times` (n_windows,) are the
+    closes of the last bars of the windows, epoch ms UTC; `gain` (n_windows,) is the squared error
+    without news less that with them.
+    """
+
+    n_windows: int
+    n_windows_with_news: int
+    skills: dict[str, float]
+    against_without: Comparison
+    against_shuffled: Comparison
+    times: NDArray[np.int64]
+    gain: Floats
+
+
+def ablate(series: Series, model: ModelSettings, folds: FoldSettings, seed: int) -> Ablation:
+    """Walk forward through `series`, which has news, three times; `seed` shuffles."""
+    arms = {
+        "with": series,
+        "without": without_news(series),
+        "shuffled": shuffled_news(series, seed),
+    }
+    walked = {name: walk_forward(arm, model, folds, rivals=()) for name, arm in arms.items()}
+    reference = walked["with"]
+    ends, came = reference.ends, reference.came[:, 0]
+    loss = {name: _loss(one) for name, one in walked.items()}
+    horizon = model.horizons[0]
+    return Ablation(
+        n_windows=len(ends),
+        n_windows_with_news=int(np.count_nonzero(series.bars[ends, _COUNT])),
+        skills={name: skill(came, one.forecasts["lstm"][:, 0]) for name, one in walked.items()},
+        against_without=compare(loss["with"], loss["without"], came, horizon, seed),
+        against_shuffled=compare(loss["with"], loss["shuffled"], came, horizon, seed),
+        times=series.first_open_time + (ends + 1) * series.interval_ms,
+        gain=loss["without"] - loss["with"],
+    )
+
+
+def news_against_none(
+    series: Series, model: ModelSettings, folds: FoldSettings, seed: int
+) -> Comparison:
+    """The two arms of `ablate` that say whether the news help at all, at two thirds of its cost."""
+    told, untold = (
+        walk_forward(arm, model, folds, rivals=()) for arm in (series, without_news(series))
+    )
+    return compare(_loss(told), _loss(untold), told.came[:, 0], model.horizons[0], seed)
+
+
+def compare(loss: Floats, other: Floats, came: Floats, horizon: int, seed: int) -> Comparison:
+    """Compare squared errors (n_windows,) of two forecasters of the log returns `came`.
+
+    >>> came, noise = np.random.default_rng(1).normal(size=(2, 400))
+    >>> found = compare((came - 0.5 * came) ** 2, came**2, came, 1, seed=1)
+    >>> round(found.difference, 2), found.low > 0.7, found.p_better < 0.01
+    (0.75, True, True)
+    """
+    test = diebold_mariano(loss, other, horizon)
+    differences = _bootstrap(other - loss, came**2, seed)
+    low, high = np.quantile(differences, (0.025, 0.975))
+    return Comparison(
+        float(np.sum(other - loss) / np.sum(came**2)),
+        float(low),
+        float(high),
+        test.p_value,
+        test.p_better,
+    )
+
+
+def without_news(series: Series) -> Series:
+    """The series with the columns of its bars alone."""
+    return replace(series, bars=series.bars[:, :BAR_COLUMNS])
+
+
+def shuffled_news(series: Series, seed: int) -> Series:
+    """The series with the news of its bars in random order, from the first bar with news to the
+    last: all that news may say about time is gone, their distribution stays."""
+    bars = series.bars.copy()
+    (told,) = np.nonzero(bars[:, _COUNT])
+    if len(told):
+        part = bars[told[0] : told[-1] + 1, BAR_COLUMNS:]
+        part[:] = np.random.default_rng(seed).permutation(part)
+    return replace(series, bars=bars)
+
+
+def _loss(walked: WalkForward) -> Floats:
+    loss: Floats = (walked.came[:, 0] - walked.forecasts["lstm"][:, 0]) ** 2
+    return loss
+
+
+def _bootstrap(gain: Floats, squared_returns: Floats, seed: int) -> Floats:
+    """Differences in skill of resampled windows: blocks of n^(1/3), wrapped around the end."""
+    count = len(gain)
+    length = max(1, round(count ** (1 / 3)))
+    starts = np.random.default_rng(seed).integers(0, count, (_RESAMPLES, -(-count // length)))
+    rows = ((starts[..., None] + np.arange(length)) % count).reshape(_RESAMPLES, -1)[:, :count]
+    differences: Floats = gain[rows].sum(axis=1) / squared_returns[rows].sum(axis=1)
+    return differences
