@@ -1,6 +1,6 @@
 # Each target makes what it needs first; a second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench-ingest chaos fuzz clean
+.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench bench-table bench-ingest chaos fuzz clean wheel package
 ARGS ?=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
 BIN := .venv/bin
@@ -47,6 +47,17 @@ evaluate: install ## walk-forward scores against persistence, ARIMA and ridge
 ablation: install ## whether the news help, with the proof that it would be seen
 	@$(BIN)/python -m jobs.ablation $(ARGS)
 
+bench: bench/.envs/contenders/.installed ## speed against what people would use instead (half an hour, a quiet machine)
+	@$(BIN)/python -m bench $(ARGS)
+
+bench/.envs/contenders/.installed: bench/contenders/requirements.lock .venv/.installed .jars/.installed
+	@$(BIN)/python -m venv bench/.envs/contenders
+	@bench/.envs/contenders/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench-table: install ## the README's table of the last `make bench`
+	@$(BIN)/python -m bench.table
+
 bench-ingest: install ## bars per second into the topic, against a bare producer
 	@$(BIN)/python -m bench.ingest $(ARGS)
 
@@ -55,6 +66,12 @@ chaos: install   ## kill what runs, again and again, and count the rows (10 minu
 
 fuzz: install    ## messages of every kind through the real job; each a row or refused
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+wheel: install   ## the code for a cluster's workers: dist/candlecast.zip (docs/scale.md)
+	@$(BIN)/python -m jobs.pack --code
+
+package: install ## the code and the workers' environment: dist/environment.tar.gz
+	@$(BIN)/python -m jobs.pack
 
 clean:           ## forget models, tables, checkpoints and reports (not the recorded data)
 	@rm -rf warehouse reports spark-warehouse

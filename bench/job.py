@@ -1,10 +1,10 @@
 """This project's job as a user runs it: `spark-submit jobs/predict_stream.py`, by settings."""
 
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from bench.networks import registry_settings
 from bench.series import PARTITIONS
 from ingest.publish import ensure_topics
 from jobs.processes import Program
@@ -42,11 +42,18 @@ class Job:
             "CANDLECAST_STREAM__METRICS_PORT": "0",
         }
         self.program = spark_program("jobs/predict_stream.py", env, folder, cores, spark_conf)
+        self.started_s = 0.0
 
-    def __enter__(self) -> "Job":
+    @property
+    def predictions_table(self) -> Path:
+        """Where it writes its predictions to in Parquet."""
+        return self.folder / "warehouse/predictions"
+
+    def __enter__(self) -> Self:
         """Create the topics for its output and start it."""
         topics = (self.predictions_topic, self._rejected_topic)
         ensure_topics(self.broker, dict.fromkeys(topics, PARTITIONS))
+        self.started_s = time.time()
         self.program.start()
         return self
 
@@ -69,8 +76,3 @@ def spark_program(
     command = [*pinned, submit, f"--master=local[{len(cores)}]", *conf, script, *arguments]
     python = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
     return Program(folder.name, command, {**python, **env}, folder / "log")
-
-
-def model_settings(folder: Path, network: str) -> dict[str, str]:
-    """The registry in which `network` is champion."""
-    return registry_settings(folder, network)

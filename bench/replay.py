@@ -1,12 +1,17 @@
 """Replay: how fast a contender works off a topic that lies ready.
 
-The clock of the stream starts when the predictions of the warm-up micro-batches can all be read
-on Kafka, and stops when the last prediction can be read on Kafka and in Parquet. Start-up is out,
-reading, parsing, state, features, inference and both sinks are in, and so is one more Parquet
-write than Kafka writes, which counts against us.
+Start-up and warm-up are out, everything else is in, from the first message read to the last output
+readable. The clock
+
+- of our job starts when all predictions of the warm-up micro-batches can be read on Kafka, and
+  stops when the last prediction can be read on Kafka and in Parquet. One more Parquet write than
+  Kafka writes lies in between, which counts against us;
+- of another contender starts when each of its output's partitions holds the warm-up share (so
+  that all of its processes are at work), and stops when its share of the topic is through.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,9 +20,11 @@ import pyarrow.parquet as pq
 
 from bench.job import Job
 from bench.networks import HORIZONS, LOOKBACK
+from bench.series import PARTITIONS
 from bench.stage import Stage
 from bench.timeline import Timeline
-from jobs.processes import wait_until
+from ingest.publish import ensure_topics
+from jobs.processes import Program, wait_until
 
 TIMEOUT_S: Final = 300
 
@@ -38,6 +45,14 @@ class Replayed:
 
 
 @dataclass(frozen=True)
+class Share:
+    """How many predictions of a contender warm it up, and how many are measured."""
+
+    warm_up: int
+    measured: int
+
+
+@dataclass(frozen=True)
 class WrittenBatch:
     """One micro-batch in a table of the warehouse."""
 
@@ -50,7 +65,7 @@ def replay_job(job: Job, n_symbols: int, minutes: int, warm_up_bars: int) -> Rep
     """Start the job on its topic and measure it; micro-batches count once `warm_up_bars` are in."""
     windows = n_symbols * (minutes - LOOKBACK)
     rows = windows * len(HORIZONS)
-    table = job.folder / "warehouse/predictions"
+    table = job.predictions_table
     with job, Timeline(job.broker, job.predictions_topic, lambda: [job.program.pid]) as timeline:
         timeline.wait_for(rows, TIMEOUT_S, job.program.check)
         in_parquet = lambda: sum(b.rows for b in written_batches(table)) >= rows  # noqa: E731
@@ -91,6 +106,28 @@ def written_batches(table: Path) -> list[WrittenBatch]:
         batch_id = int(folder.name.rpartition("-")[2])
         found.append(WrittenBatch(batch_id, rows, folder.stat().st_ctime))
     return sorted(found, key=lambda batch: batch.batch_id)
+
+
+def replay_programs(
+    stage: Stage, output: str, programs: Sequence[Program], share: Share
+) -> Replayed:
+    """Start a contender's processes together, and measure until its share is through."""
+    ensure_topics(stage.broker, {output: PARTITIONS})
+    with ExitStack() as running:
+        for program in programs:
+            running.enter_context(program)
+        pids = [program.pid for program in programs]
+        with Timeline(stage.broker, output, lambda: pids) as timeline:
+            timeline.wait_for(share.warm_up, TIMEOUT_S, programs[0].check)
+            while timeline.least < share.warm_up // PARTITIONS:
+                timeline.wait_for(timeline.records + 1, TIMEOUT_S, programs[0].check)
+            start = timeline.all_partitions_reached(share.warm_up // PARTITIONS)
+            until = sum(start.records) + share.measured
+            timeline.wait_for(until, TIMEOUT_S, programs[0].check)
+    end = timeline.reached(until)
+    bars = sum(end.records) - sum(start.records)
+    cpu_s = timeline.cpu_s(start.at_s, end.at_s)
+    return Replayed(bars, end.at_s - start.at_s, cpu_s)
 
 
 def new_job(stage: Stage, name: str, topic: str, network: str, cores: tuple[int, ...]) -> Job:

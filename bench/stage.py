@@ -1,13 +1,15 @@
 """What stands while contenders come and go: one broker, the networks, the topics of bars."""
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from kafka import KafkaAdminClient
 
 from bench.networks import registry_settings, write_networks
 from bench.series import PARTITIONS
@@ -60,6 +62,17 @@ class Stage:
         """The settings of the registry in which `network` is champion."""
         return registry_settings(self.networks, network)
 
+    def pin_broker(self, cores: tuple[int, ...]) -> None:
+        """Confine the broker to some processors, as on a machine that has no others."""
+        for thread in Path(f"/proc/{self._broker.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)
+
+    def forget(self, topic: str) -> None:
+        """Delete a topic of outputs and the folder of its contender: a run fills gigabytes."""
+        with KafkaAdminClient(bootstrap_servers=self.broker) as admin:
+            admin.delete_topics([topic])
+        shutil.rmtree(self.folder / topic.removesuffix("-predictions"), ignore_errors=True)
+
     def bars_topic(self, n_symbols: int, minutes: int) -> str:
         """A topic with so many bars, filled at the first call."""
         topic = f"bars-{n_symbols}x{minutes}"
@@ -74,8 +87,3 @@ def feed(broker: str, topic: str, n_symbols: int, minutes: int) -> None:
     """Publish the bars of `bench.series`, and return once all are acknowledged."""
     command = [str(CONTENDERS_PYTHON), "-m", "bench.contenders.feed", broker, topic]
     subprocess.run([*command, str(n_symbols), str(minutes)], cwd=PROJECT_DIR, check=True)
-
-
-def settle(seconds: float = 1.0) -> None:
-    """Let the machine come to rest between two contenders."""
-    time.sleep(seconds)

@@ -70,6 +70,11 @@ class Timeline:
         """How many there were at the last look."""
         return sum(self._looks[-1].records) if self._looks else 0
 
+    @property
+    def least(self) -> int:
+        """How many the emptiest partition held at the last look."""
+        return min(self._looks[-1].records) if self._looks else 0
+
     def reached(self, records: int) -> Look:
         """The first look at which the topic held so many."""
         return next(look for look in self._looks if sum(look.records) >= records)

@@ -1,0 +1,74 @@
+"""What every contender in Python does with a bar: the last bars of its symbol, features, a price.
+
+The features are the project's own (`model.features`): whoever serves the model needs them.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+
+from model.features import CLOSE, bars_needed, horizon_scale, window_features
+
+LOOKBACK: Final = 60
+HORIZONS: Final = (1, 5, 15)
+NEEDED: Final = bars_needed(LOOKBACK)
+VALUES: Final = ("open", "high", "low", "close", "base_volume", "quote_volume")
+MINUTE_MS: Final = 60_000
+LAST: Final = np.array([NEEDED - 1])
+
+Model = Callable[[np.ndarray], np.ndarray]
+
+
+def bar_values(bar: dict[str, Any]) -> np.ndarray:
+    """The six numbers of a bar, (1, 6)."""
+    return np.array([[bar[name] for name in VALUES]])
+
+
+def appended(window: np.ndarray | None, bar: dict[str, Any]) -> np.ndarray:
+    """The last bars of a symbol with this one behind them, (n_bars, 6)."""
+    new = bar_values(bar)
+    return new if window is None else np.concatenate([window[1 - NEEDED :], new])
+
+
+def forecast(window: np.ndarray, bar: dict[str, Any], model: Model) -> dict[str, Any]:
+    """One message for all horizons; ours writes three, one a horizon."""
+    features, scale = window_features(window, LAST, LOOKBACK)
+    returns = np.clip(model(features), -2.0, 2.0) * horizon_scale(scale, HORIZONS)
+    return {
+        "symbol": bar["symbol"],
+        "as_of": bar["open_time"] + MINUTE_MS,
+        "predicted_close": (window[-1, CLOSE] * np.exp(returns[0])).tolist(),
+    }
+
+
+def onnx_model(file: str) -> Model:
+    """ONNX Runtime on one thread: more of them slow a small model down."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    def run(features: np.ndarray) -> np.ndarray:
+        output: np.ndarray = session.run(None, {"features": features})[0]
+        return output
+
+    return run
+
+
+def kafka_loop(broker: str, topic: str, output: str, model: Model) -> None:
+    """kafka-python's consumer and producer around `model`, one message after the other."""
+    from kafka import KafkaConsumer, KafkaProducer
+
+    windows: dict[bytes, np.ndarray] = {}
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=broker, group_id=output, auto_offset_reset="earliest"
+    )
+    producer = KafkaProducer(bootstrap_servers=broker, linger_ms=5)
+    for message in consumer:
+        bar = json.loads(message.value)
+        window = windows[message.key] = appended(windows.get(message.key), bar)
+        if len(window) == NEEDED:
+            value = json.dumps(forecast(window, bar, model)).encode()
+            producer.send(output, value, message.key)
