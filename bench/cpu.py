@@ -1,7 +1,6 @@
 """CPU time of a tree of processes, from /proc: of those that live, and of those they waited for."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -33,14 +32,15 @@ def tree_cpu_s(root: int) -> float:
     return total / TICKS_PER_S
 
 
-def thread_cpu_s(pid: int) -> Counter[str]:
+def thread_cpu_s(pid: int) -> dict[str, float]:
     """User and system seconds of each thread of one process, added up by the thread's name."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         fields = _stat(task / "stat")
         if fields:
             name = (task / "comm").read_text().strip()
-            seconds[name] += sum(int(field) for field in fields[11:13]) / TICKS_PER_S
+            spent_s = sum(int(field) for field in fields[11:13]) / TICKS_PER_S
+            seconds[name] = seconds.get(name, 0.0) + spent_s
     return seconds
 
 

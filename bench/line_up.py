@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from bench.replay import Replayed, Share, replay_programs
@@ -46,7 +47,7 @@ def onnx_alone(stage: Stage, network: str, cores: tuple[int, ...] = CORES) -> fl
 
 
 def _replay(
-    stage: Stage, name: str, topic: str, processes: list[tuple[str, ...]], share: Share
+    stage: Stage, name: str, topic: str, processes: Sequence[tuple[str, ...]], share: Share
 ) -> Replayed:
     programs = [
         Program(

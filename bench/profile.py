@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -68,9 +67,8 @@ def profile(job: Job, windows: int, out: Path) -> None:
             timeline.wait_for(rows, TIMEOUT_S, job.program.check)
         ended_s = time.time()
     bars = (rows - before) // len(HORIZONS)
-    stages = jvm_stages(out / "jvm.jfr", started_s, ended_s, cpu) + python_stages(
-        sorted(out.glob("flame-*.svg")), cpu
-    )
+    stages = jvm_stages(out / "jvm.jfr", started_s, ended_s, cpu)
+    stages |= python_stages(out.glob("flame-*.svg"), cpu)
     table = write_table(stages, bars, ended_s - started_s)
     (out / "stages.txt").write_text(table)
     print(table)
@@ -84,19 +82,19 @@ def growing(timeline: Timeline) -> bool:
 
 
 @contextmanager
-def cpu_of(root: int) -> Iterator[Counter[str]]:
+def cpu_of(root: int) -> Iterator[dict[str, float]]:
     """Collect the CPU seconds that pass within the block: JVM by thread, Python by process kind."""
     jvm = next(pid for pid in tree(root) if "java" in command_line(pid).split(" ")[0])
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
     before = cpu_by_part(root, jvm)
     yield seconds
-    seconds.update(cpu_by_part(root, jvm))
-    seconds.subtract(before)
+    for part, spent in cpu_by_part(root, jvm).items():
+        seconds[part] = spent - before.get(part, 0.0)
 
 
-def cpu_by_part(root: int, jvm: int) -> Counter[str]:
+def cpu_by_part(root: int, jvm: int) -> dict[str, float]:
     """CPU seconds: `jvm NAME` for the JVM's threads, `workers` and `driver` for Python."""
-    found = Counter({f"jvm {name}": s for name, s in thread_cpu_s(jvm).items()})
+    found = {f"jvm {name}": s for name, s in thread_cpu_s(jvm).items()}
     daemons = python_daemons(root)
     workers = sum(map(tree_cpu_s, daemons))
     whole_jvm = sum(thread_cpu_s(jvm).values())

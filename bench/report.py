@@ -64,9 +64,7 @@ def ratios(run: Measured) -> dict[str, float | None]:
     found = {
         "replay_vs_quix": _over(run.rate("job_lstm32"), run.rate("quix")),
         "replay_vs_paper": _over(run.rate("job_lstm32"), run.rate("paper")),
-        "replay_vs_onnx": _over(
-            run.rate("job_lstm50x2"), statistics.median(onnx) if onnx else None
-        ),
+        "replay_vs_onnx": _over(run.rate("job_lstm50x2"), onnx),
         "live_p50_vs_passthrough": _over(
             run.live_ms("job", "3s", 50), run.live_ms("passthrough", "3s", 50)
         ),

@@ -7,10 +7,11 @@ outwards: iterators nest, and the innermost is what runs.
 import json
 import re
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
@@ -57,10 +58,10 @@ PYTHON: Final[Stages] = (
 
 
 def jvm_stages(
-    recording: Path, started_s: float, ended_s: float, cpu: Counter[str]
-) -> Counter[str]:
+    recording: Path, started_s: float, ended_s: float, cpu: dict[str, float]
+) -> dict[str, float]:
     """CPU seconds of the JVM by stage; `cpu` holds those of its threads as `jvm NAME`."""
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for name, spent in cpu.items():
         if name.startswith("jvm "):
             seconds[_first(JVM_THREADS, [name]) or "driver, scheduling, rest"] += spent
@@ -71,7 +72,7 @@ def jvm_stages(
     share = seconds.pop("tasks", 0.0) / max(1, samples.total())
     for stage, count in samples.items():
         seconds[stage] += count * share
-    return Counter({f"JVM     {stage}": spent for stage, spent in seconds.items()})
+    return {f"JVM     {stage}": spent for stage, spent in seconds.items()}
 
 
 def execution_samples(recording: Path, started_s: float, ended_s: float) -> Iterator[list[str]]:
@@ -95,13 +96,13 @@ def execution_samples(recording: Path, started_s: float, ended_s: float) -> Iter
                 yield frames
 
 
-def python_stages(flames: Iterable[Path], cpu: Counter[str]) -> Counter[str]:
+def python_stages(flames: Iterable[Path], cpu: dict[str, float]) -> dict[str, float]:
     """CPU seconds of the Python workers by stage, from py-spy's flame graphs."""
     samples: Counter[str] = Counter()
     for stack, count in chain.from_iterable(map(own_samples, flames)):
         samples[_first(PYTHON, stack) or "?"] += count
     share = cpu["workers"] / max(1, samples.total())
-    stages = Counter({f"Python  {stage}": count * share for stage, count in samples.items()})
+    stages = {f"Python  {stage}": count * share for stage, count in samples.items()}
     stages["Python  driver (foreachBatch)"] = cpu["driver"]
     return stages
 
@@ -137,7 +138,7 @@ def _first(stages: Stages, frames: Iterable[str]) -> str | None:
     return None
 
 
-def write_table(stages: Counter[str], bars: int, seconds: float) -> str:
+def write_table(stages: dict[str, float], bars: int, seconds: float) -> str:
     """The stages, the largest first."""
     total = sum(stages.values())
     lines = [
@@ -145,7 +146,7 @@ def write_table(stages: Counter[str], bars: int, seconds: float) -> str:
         f"{total / bars * 1e6:.0f} us a bar",
         f"{'stage':44}{'CPU s':>8}{'us/bar':>8}{'share':>8}",
     ]
-    for stage, spent in stages.most_common():
+    for stage, spent in sorted(stages.items(), key=itemgetter(1), reverse=True):
         share = f"{spent / total:7.1%}"
         lines.append(f"{stage:44}{spent:8.2f}{spent / bars * 1e6:8.1f}{share:>8}")
     return "\n".join(lines) + "\n"

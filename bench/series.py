@@ -54,7 +54,9 @@ def random_walk(n_symbols: int, minutes: int) -> Iterator[list[Bar]]:
         columns = (np.exp(log_open), high, low, np.exp(log_close), volume, quote_volume)
         open_time = FIRST_OPEN_MS + minute * MINUTE_MS
         yield [
-            Bar(name, "1m", open_time, *values, "bench", open_time + MINUTE_MS)
-            for name, *values in zip(names, *(c.tolist() for c in columns), strict=True)
+            Bar(name, "1m", open_time, o, h, lo, c, base, quote, "bench", open_time + MINUTE_MS)
+            for name, o, h, lo, c, base, quote in zip(
+                names, *(column.tolist() for column in columns), strict=True
+            )
         ]
         log_open = log_close

@@ -32,4 +32,5 @@ def keras_model(file: str) -> Model:
 
 
 if __name__ == "__main__":
-    kafka_loop(*sys.argv[1:4], keras_model(sys.argv[4]))
+    broker, bars, output, network = sys.argv[1:]
+    kafka_loop(broker, bars, output, keras_model(network))

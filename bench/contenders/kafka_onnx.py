@@ -11,4 +11,5 @@ import sys
 from bench.contenders.window import kafka_loop, onnx_model
 
 if __name__ == "__main__":
-    kafka_loop(*sys.argv[1:4], onnx_model(sys.argv[4]))
+    broker, bars, output, network = sys.argv[1:]
+    kafka_loop(broker, bars, output, onnx_model(network))
