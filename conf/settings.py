@@ -110,6 +110,7 @@ class Stream(Section):
 
     trigger_s: Annotated[float, Field(ge=0)] = 0
     max_bars_per_micro_batch: PositiveInt = 100_000
+    forget_after_days: PositiveFloat = 7
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9108
 
@@ -119,7 +120,7 @@ class Training(Section):
 
     horizons: list[PositiveInt] = [1, 5, 15]
     units: PositiveInt = 16
-    members: PositiveInt = 4
+    members: Annotated[int, Field(ge=2)] = 4
     learning_rate: PositiveFloat = 0.01
     max_epochs: PositiveInt = 30
     patience: PositiveInt = 4

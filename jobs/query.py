@@ -10,7 +10,7 @@ from conf.intervals import INTERVAL_MS
 from conf.kafka import spark_options
 from conf.settings import Settings, Window
 from jobs.metrics import StreamMetrics
-from jobs.read_bars import read_messages
+from jobs.read_bars import balanced_shard_keys, read_messages
 from jobs.sinks import MicroBatchWriter
 from jobs.window_operator import with_windows
 from model.champions import Champions
@@ -60,7 +60,8 @@ def start_query(
     """Wire topic, window state, model and sinks together, and start."""
     window = settings.window
     require_same_windows(spark, settings.warehouse.checkpoint_dir, window)
-    bars = read_messages(read_topic(spark, settings), window.shards)
+    keys = balanced_shard_keys(spark, window.shards)
+    bars = read_messages(read_topic(spark, settings), keys)
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
     writer = MicroBatchWriter(
         settings.kafka,
@@ -71,7 +72,7 @@ def start_query(
         (metrics or StreamMetrics()).written,
     )
     return (
-        with_windows(bars, window.lookback, window.late_bars, window.shards)
+        with_windows(bars, window, settings.stream.forget_after_days)
         .writeStream.queryName("predict")
         .option("checkpointLocation", checkpoint_dir(settings))
         .trigger(processingTime=f"{settings.stream.trigger_s} seconds")

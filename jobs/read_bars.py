@@ -3,10 +3,12 @@
 The rules themselves are `ingest.bar.RULES`, evaluated here on Spark columns.
 """
 
+import itertools
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Final
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
 
@@ -38,11 +40,12 @@ _JSON_OPTIONS: Final = {
 KEPT_BYTES: Final = 65_536
 
 
-def read_messages(messages: DataFrame, shards: int) -> DataFrame:
+def read_messages(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
     """Checked bars and rejected messages of Kafka's `messages`, each with its shard.
 
-    Columns: shard, reason (null: a good bar), the bar's fields, and the message's topic,
-    partition and offset; `payload` holds the beginning of a rejected message, null for a bar.
+    Columns: shard (one of `shard_keys`), reason (null: a good bar), the bar's fields, the message's
+    topic, partition and offset, and when it came (`arrived_at`, epoch ms; a producer's clock that
+    goes ahead counts as ours); `payload` holds the beginning of a rejected message, null for a bar.
     """
     schema = StructType(
         [StructField(name, kind) for name, kind in BAR_FIELDS.items()]
@@ -52,25 +55,35 @@ def read_messages(messages: DataFrame, shards: int) -> DataFrame:
     parsed = messages.withColumn("bar", F.from_json(text, schema, _JSON_OPTIONS))
     checked = parsed.withColumn("reason", rejection(parsed, text))
     rejected = F.col("reason").isNotNull()
-    series_shard = F.pmod(F.xxhash64(F.col("bar.symbol")), F.lit(shards))
+    hashed = F.when(rejected, F.col("partition")).otherwise(F.xxhash64(F.col("bar.symbol")))
+    keys = F.array(*map(F.lit, shard_keys))
     return checked.select(
-        F.when(rejected, F.pmod(F.col("partition"), F.lit(shards)))
-        .otherwise(series_shard)
-        .cast("int")
-        .alias("shard"),
+        F.element_at(keys, F.pmod(hashed, F.lit(len(shard_keys))).cast("int") + 1).alias("shard"),
         "reason",
-        *[_field(name, kind) for name, kind in BAR_FIELDS.items() if name != "v"],
+        *[F.col(f"bar.{name}").alias(name) for name in BAR_FIELDS if name != "v"],
         "topic",
         "partition",
         "offset",
+        F.unix_millis(F.least("timestamp", F.current_timestamp())).alias("arrived_at"),
         F.when(rejected, F.substring(F.col("value"), 1, KEPT_BYTES)).alias("payload"),
     )
 
 
-def _field(name: str, kind: object) -> Column:
-    # pandas turns a whole-number column with a null into floats, so rejected rows carry zeros
-    value = F.col(f"bar.{name}")
-    return (F.coalesce(value, F.lit(0)) if isinstance(kind, LongType) else value).alias(name)
+def balanced_shard_keys(spark: SparkSession, shards: int) -> list[int]:
+    """A key for each shard, such that Spark gives each a shuffle partition of its own.
+
+    Spark places a key by its hash; of the keys 0 to 3, two would share one of four partitions and
+    leave another, and the core that works on it, with nothing to do.
+    """
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    hash_int, seed = jvm.org.apache.spark.unsafe.hash.Murmur3_x86_32.hashInt, 42
+    keys: dict[int, int] = {}
+    for key in itertools.count():
+        keys.setdefault(hash_int(key, seed) % shards, key)
+        if len(keys) == shards:
+            return [keys[partition] for partition in range(shards)]
+    raise AssertionError
 
 
 def rejection(parsed: DataFrame, text: Column) -> Column:

@@ -6,11 +6,11 @@ their identity.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -18,14 +18,12 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.kafka import Broker, spark_options
 from jobs.metrics import WrittenMicroBatch
-from jobs.read_bars import interval_ms
-from jobs.window_operator import BAR, REJECTED, SKIPPED, VALUES, WINDOWS
+from jobs.packed import PACKED, unpack
+from jobs.window_operator import BARS, REJECTED, SKIPPED, VALUES, WINDOWS
 from model.champions import Champions, ServedModel
-from model.serve import forecast_udf
+from model.serve import ABSTAINED, FORECAST, NOT_FINITE, PREDICTED, forecast_udf
 
 log = logging.getLogger(__name__)
-
-PREDICTION_ARRAYS: Final = ["as_of", "horizon", "last_close", "predicted_close", "lower", "upper"]
 
 
 @dataclass
@@ -50,53 +48,40 @@ class MicroBatchWriter:
         """
         models = self.champions.current()
         query_id = str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
-        batch.persist(StorageLevel.MEMORY_AND_DISK)
-        predictions = predict(batch, models, query_id, batch_id)
-        predictions.persist(StorageLevel.MEMORY_AND_DISK)
+        forecast = with_forecast(batch, models).persist(StorageLevel.MEMORY_AND_DISK)
+        predictions = prediction_rows(forecast, query_id, batch_id)
         try:
             if models:
                 self._to_topic(prediction_messages(predictions), self.predictions_topic)
-            counts, skipped = count_kinds(batch)
-            self._write_rest(batch, predictions, f"{query_id}-{batch_id}", counts, bool(models))
-            written = WrittenMicroBatch(
-                counts.get(BAR, 0),
-                predictions.count(),
-                counts.get(REJECTED, 0),
-                skipped,
-                {interval: model.artifact.version for interval, model in models.items()},
-            )
+            written = count(forecast, models)
+            self._write_rest(forecast, predictions, written, f"{query_id}-{batch_id}")
             log.info(
                 "micro_batch=%d bars=%d skipped=%d rejected=%d predictions=%d model=%s",
                 batch_id,
                 written.bars,
-                counts.get(SKIPPED, 0),
+                sum(written.skipped.values()),
                 written.rejected,
                 written.predictions,
                 ",".join(written.versions.values()) or "none",
             )
             self.on_written(written)
         finally:
-            predictions.unpersist()
-            batch.unpersist()
+            forecast.unpersist()
 
     def _write_rest(
-        self,
-        batch: DataFrame,
-        predictions: DataFrame,
-        folder: str,
-        counts: dict[str, int],
-        predicted: bool,
+        self, forecast: DataFrame, predictions: DataFrame, written: WrittenMicroBatch, folder: str
     ) -> None:
-        writes: list[Callable[[str], None]] = []
-        if counts.get(WINDOWS) and predicted:
-            writes.append(partial(self._to_parquet, predictions, "predictions"))
-        if counts.get(BAR):
-            writes.append(partial(self._to_parquet, bar_rows(batch), "bars"))
-        if counts.get(SKIPPED):
-            writes.append(partial(self._to_parquet, skipped_rows(batch), "skipped"))
-        if counts.get(REJECTED):
-            writes.append(lambda _: self._to_topic(rejected_messages(batch), self.rejected_topic))
-        for future in [self._pool.submit(write, folder) for write in writes]:
+        writes: list[Callable[[], None]] = []
+        if written.predictions:
+            writes.append(partial(self._to_parquet, predictions, "predictions", folder))
+        if written.bars:
+            writes.append(partial(self._to_parquet, bar_rows(forecast), "bars", folder))
+        if written.skipped:
+            writes.append(partial(self._to_parquet, skipped_rows(forecast), "skipped", folder))
+        if written.rejected:
+            messages = rejected_messages(forecast)
+            writes.append(partial(self._to_topic, messages, self.rejected_topic))
+        for future in [self._pool.submit(write) for write in writes]:
             future.result()
 
     def _to_topic(self, messages: DataFrame, topic: str) -> None:
@@ -113,63 +98,63 @@ class MicroBatchWriter:
         )
 
 
-def count_kinds(batch: DataFrame) -> tuple[dict[str, int], dict[str, int]]:
-    """Rows of each kind, and bars without a prediction by reason."""
-    # The reasons of rejected messages quote the messages: far too many to count each.
-    reason = F.when(F.col("kind") == SKIPPED, F.col("reason"))
-    kinds: dict[str, int] = {}
-    skipped: dict[str, int] = {}
-    for row in batch.groupBy("kind", reason.alias("reason")).count().collect():
-        kinds[row["kind"]] = kinds.get(row["kind"], 0) + row["count"]
-        if row["kind"] == SKIPPED:
-            skipped[row["reason"]] = row["count"]
-    return kinds, skipped
-
-
-def predict(
-    batch: DataFrame, models: dict[str, ServedModel], query_id: str, batch_id: int
-) -> DataFrame:
-    """A row for each window and horizon, with the columns of the contract."""
+def with_forecast(batch: DataFrame, models: dict[str, ServedModel]) -> DataFrame:
+    """The operator's rows, those with windows with the struct `forecast`, null for the others."""
+    if not models:
+        return batch.withColumn("forecast", F.lit(None).cast(f"struct<{FORECAST}>"))
     udf = forecast_udf(models)
-    forecast = batch.where(F.col("kind") == WINDOWS).select(
-        "symbol", "interval", udf("interval", "time", "payload", "ends").alias("forecast")
-    )
-    arrays = F.arrays_zip(*[f"forecast.{name}" for name in PREDICTION_ARRAYS])
-    exploded = forecast.select("symbol", "interval", "forecast", F.explode(arrays).alias("window"))
-    return exploded.select(
-        "symbol",
-        "interval",
-        F.timestamp_millis("window.as_of").alias("as_of"),
-        F.col("window.horizon"),
-        F.timestamp_millis(
-            F.col("window.as_of") + F.col("window.horizon") * interval_ms(F.col("interval"))
-        ).alias("target_time"),
-        *[f"window.{name}" for name in PREDICTION_ARRAYS[2:]],
-        "forecast.coverage",
-        "forecast.model_version",
-        F.lit(query_id).alias("query_id"),
-        F.lit(batch_id).cast("long").alias("batch_id"),
-        F.timestamp_millis("forecast.predicted_at").alias("predicted_at"),
+    is_windows = F.col("kind") == WINDOWS
+    interval, windows = F.when(is_windows, F.col("label")), F.when(is_windows, F.col(PACKED))
+    return batch.withColumn("forecast", udf(interval, windows, "bars")).drop("bars")
+
+
+def count(forecast: DataFrame, models: dict[str, ServedModel]) -> WrittenMicroBatch:
+    """How many rows of each kind there are, and why bars have no prediction."""
+    kinds: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    predictions = 0
+    made = ["forecast.rows", "forecast.abstained_rows"]
+    for row in forecast.select("kind", "label", F.col("rows").alias("held"), *made).collect():
+        kinds[row["kind"]] += row["held"]
+        predictions += row["rows"] or 0
+        if row["kind"] == SKIPPED:
+            skipped[row["label"]] += row["held"]
+        if row["abstained_rows"]:
+            skipped[NOT_FINITE] += row["abstained_rows"]
+    return WrittenMicroBatch(
+        bars=kinds[BARS],
+        predictions=predictions,
+        rejected=kinds[REJECTED],
+        skipped=skipped,
+        versions={interval: model.artifact.version for interval, model in models.items()},
     )
 
 
-def bar_rows(batch: DataFrame) -> DataFrame:
+def prediction_rows(forecast: DataFrame, query_id: str, batch_id: int) -> DataFrame:
+    """A row for each window and horizon, with the columns of the contract."""
+    rows = unpack(F.col("forecast.predicted"), forecast, PREDICTED)
+    times = {name: F.timestamp_millis(name) for name in ("as_of", "target_time", "predicted_at")}
+    columns = [times.get(name, F.col(name)).alias(name) for name in rows.columns]
+    query = [F.lit(query_id).alias("query_id"), F.lit(batch_id).cast("long").alias("batch_id")]
+    return rows.select(*columns[:-1], *query, columns[-1])
+
+
+def bar_rows(forecast: DataFrame) -> DataFrame:
     """The table `bars`: every good message as it came."""
-    return batch.where(F.col("kind") == BAR).select(
-        "symbol",
-        "interval",
-        F.timestamp_millis("time").alias("open_time"),
-        *VALUES,
-        "source",
-        F.timestamp_millis("fetched_at").alias("fetched_at"),
+    values = ", ".join(f"{name} double" for name in VALUES)
+    schema = (
+        f"symbol string, interval string, open_time long, {values}, source string, fetched_at long"
     )
+    rows = unpack(F.when(F.col("kind") == BARS, F.col(PACKED)), forecast, schema)
+    times = {name: F.timestamp_millis(name) for name in ("open_time", "fetched_at")}
+    return rows.select(*[times.get(name, F.col(name)).alias(name) for name in rows.columns])
 
 
-def skipped_rows(batch: DataFrame) -> DataFrame:
-    """The table `skipped`: bars whose window was not complete when they came, and why."""
-    return batch.where(F.col("kind") == SKIPPED).select(
-        "symbol", "interval", F.timestamp_millis("time").alias("as_of"), "reason"
-    )
+def skipped_rows(forecast: DataFrame) -> DataFrame:
+    """The table `skipped`: bars that came and are not predicted from, and why."""
+    packed = F.when(F.col("kind") == SKIPPED, F.col(PACKED)).otherwise(F.col("forecast.abstained"))
+    rows = unpack(packed, forecast, ABSTAINED)
+    return rows.withColumn("as_of", F.timestamp_millis("as_of"))
 
 
 def prediction_messages(predictions: DataFrame) -> DataFrame:
@@ -183,12 +168,14 @@ def prediction_messages(predictions: DataFrame) -> DataFrame:
     )
 
 
-def rejected_messages(batch: DataFrame) -> DataFrame:
+def rejected_messages(forecast: DataFrame) -> DataFrame:
     """Key and JSON value of messages that break a rule: why, from where, and what they were."""
+    schema = "reason string, topic string, partition int, offset long, payload binary"
+    rows = unpack(F.when(F.col("kind") == REJECTED, F.col(PACKED)), forecast, schema)
     value = F.struct(
         "reason", "topic", "partition", "offset", F.base64("payload").alias("value_base64")
     )
-    return batch.where(F.col("kind") == REJECTED).select(
+    return rows.select(
         F.concat_ws(":", "topic", "partition", "offset").alias("key"),
         F.to_json(value).alias("value"),
     )

@@ -1,71 +1,64 @@
 """The stateful operator of the stream: checked bars in, windows to predict and rows to keep out."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, cast
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StatefulProcessor, StatefulProcessorHandle
-from pyspark.sql.types import (
-    BinaryType,
-    DataType,
-    DoubleType,
-    IntegerType,
-    LongType,
-    StringType,
-    StructField,
-    StructType,
-)
+from pyspark.sql.types import BinaryType, StructField, StructType
 
 from conf.intervals import INTERVAL_MS
-from jobs.windows import Emission, NewBars, Shard
+from conf.settings import Window
+from jobs.packed import PACKED, pack
+from jobs.shard_state import Shard
+from jobs.windows import Emission, NewBars, Rings
+from model.packed import constant, from_bytes, to_bytes
 
 VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
 
-BAR: Final = "bar"
+BARS: Final = "bars"
 WINDOWS: Final = "windows"
 SKIPPED: Final = "skipped"
 REJECTED: Final = "rejected"
 
-# One shape for the four kinds of row that leave the operator, since an operator has one output:
-#   bar       a good message as it came                     time = open_time
-#   windows   a series' bars (payload) and window ends      time = open_time of the first bar
-#   skipped   a bar whose window is not complete, reason    time = close_time of that bar
-#   rejected  a message that breaks a rule, reason, place   payload = its beginning
-OUTPUT: Final[dict[str, DataType]] = {
-    "kind": StringType(),
-    "symbol": StringType(),
-    "interval": StringType(),
-    "time": LongType(),
-    **{name: DoubleType() for name in VALUES},
-    "source": StringType(),
-    "fetched_at": LongType(),
-    "reason": StringType(),
-    "topic": StringType(),
-    "partition": IntegerType(),
-    "offset": LongType(),
-    "payload": BinaryType(),
-    "ends": BinaryType(),
-}
-_EMPTY: Final[dict[type[DataType], float]] = {LongType: 0, IntegerType: 0, DoubleType: np.nan}
+# One shape for what leaves the operator, since an operator has one output. A row holds many:
+#   bars      good messages as they came
+#   windows   windows that became complete at the interval `label`: symbol, as_of, end; `bars` holds
+#             their bars, float64 bytes of (n_bars, 6), and `end` is a window's last row there
+#   skipped   bars whose window is not complete, for the reason `label` (model.serve.ABSTAINED)
+#   rejected  messages that break a rule, with reason and place
+OUTPUT: Final = f"kind string, label string, rows long, {PACKED} binary, bars binary"
+BAR_COLUMNS: Final = ["symbol", "interval", "open_time", *VALUES, "source", "fetched_at"]
+REJECTED_COLUMNS: Final = ["reason", "topic", "partition", "offset", "payload"]
+
+_DAY_MS: Final = 86_400_000
+Row = tuple[str, str | None, int, bytes, bytes | None]
 
 
-def with_windows(bars: DataFrame, lookback: int, late_bars: int, shards: int) -> DataFrame:
-    """Run the operator over the output of `read_messages`, grouped by its column `shard`."""
-    return bars.groupBy("shard").transformWithStateInPandas(
-        statefulProcessor=ShardWindows(lookback, late_bars, shards),
-        outputStructType=StructType([StructField(name, kind) for name, kind in OUTPUT.items()]),
-        outputMode="append",
-        timeMode="none",
+def with_windows(bars: DataFrame, window: Window, forget_after_days: float) -> DataFrame:
+    """Run the operator over the output of `read_messages`, shard by shard."""
+    return (
+        pack(bars, by="shard")
+        .groupBy("shard")
+        .transformWithStateInPandas(
+            statefulProcessor=ShardWindows(window, forget_after_days),
+            outputStructType=OUTPUT,
+            outputMode="append",
+            timeMode="none",
+        )
     )
 
 
 class ShardWindows(StatefulProcessor):
     """Keeps the window state of the shards and emits each window once, when it is complete."""
 
-    def __init__(self, lookback: int, late_bars: int, shards: int) -> None:
-        self._settings = (lookback, late_bars, shards)
+    def __init__(self, window: Window, forget_after_days: float) -> None:
+        self._settings = (window.lookback, window.late_bars, window.shards)
+        self._silent_ms = round(forget_after_days * _DAY_MS)
 
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Called by Spark on the worker before any rows."""
@@ -79,76 +72,73 @@ class ShardWindows(StatefulProcessor):
         timerValues: Any,  # noqa: N803
     ) -> Iterator[pd.DataFrame]:
         """Called by Spark once a shard and micro-batch, with all its rows."""
-        messages = pd.concat(list(rows), ignore_index=True)
-        good = messages["reason"].isna()
-        bars, rejected = messages[good], messages[~good]
-        if len(rejected):
-            columns = ["symbol", "interval", "reason", "topic", "partition", "offset", "payload"]
-            yield frame(REJECTED, len(rejected), rejected[columns])
+        packed = [value for frame in rows for value in frame[PACKED]]
+        messages = pa.concat_tables([from_bytes(value) for value in packed])
+        is_bar = pc.is_null(messages["reason"])
+        bars = messages.filter(is_bar)
+        found: list[Row] = []
+        if len(bars) < len(messages):
+            found.append(row(REJECTED, messages.filter(pc.invert(is_bar)).select(REJECTED_COLUMNS)))
         if len(bars):
-            columns = ["symbol", "interval", *VALUES, "source", "fetched_at"]
-            yield frame(BAR, len(bars), bars[columns].assign(time=bars["open_time"]))
-            yield from self._advance(bars)
+            found.append(row(BARS, bars.select(BAR_COLUMNS)))
+            found += self._advance(bars)
+        yield pd.DataFrame(found, columns=["kind", "label", "rows", PACKED, "bars"])
 
     def close(self) -> None:
         """Called by Spark on the worker at the end."""
 
-    def _advance(self, bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    def _advance(self, bars: pa.Table) -> Iterator[Row]:
         held = self._state.get()
         shard = (
             Shard.from_bytes(bytes(held[0]), *self._settings) if held else Shard(*self._settings)
         )
-        emitted = [
-            (series, emission)
-            for series, new in new_bars(bars)
-            for emission in shard.update(series, new)
-        ]
+        heard_at = pc.max(bars["arrived_at"]).as_py()
+        for interval in pc.unique(bars["interval"]).to_pylist():
+            of_interval = bars.filter(pc.equal(bars["interval"], interval))
+            rings = shard.of(interval)
+            emission = rings.update(new_bars(of_interval, INTERVAL_MS[interval], heard_at))
+            yield from emission_rows(interval, rings, emission)
+        shard.forget_silent(heard_at, self._silent_ms)
         self._state.update((shard.to_bytes(),))
-        yield from emission_frames(emitted)
 
 
-def new_bars(bars: pd.DataFrame) -> Iterator[tuple[tuple[str, str], NewBars]]:
-    """Split messages into series, in order of time; of several for a slot the newest counts."""
-    open_time = bars["open_time"].to_numpy()
+def new_bars(bars: pa.Table, interval_ms: int, heard_at: int) -> NewBars:
+    """Put messages of one interval in order; of several for a slot the newest counts."""
+    names = bars["symbol"].combine_chunks().dictionary_encode()
+    symbol = names.indices.to_numpy().astype(np.int64)
+    slots = bars["open_time"].to_numpy() // interval_ms
     fetched_at = bars["fetched_at"].to_numpy()
-    offset = bars["offset"].to_numpy()
-    values = bars[VALUES].to_numpy(np.float64)
-    groups = bars.groupby(["symbol", "interval"], sort=False).indices
-    for series, rows in cast("dict[tuple[str, str], Any]", groups).items():
-        slots = open_time[rows] // INTERVAL_MS[series[1]]
-        order = np.lexsort((offset[rows], fetched_at[rows], slots))
-        last = np.append(np.diff(slots[order]) > 0, True)
-        keep = rows[order[last]]
-        yield series, NewBars(slots[order[last]], values[keep], fetched_at[keep])
-
-
-def emission_frames(emitted: Iterable[tuple[tuple[str, str], Emission]]) -> Iterator[pd.DataFrame]:
-    """The rows of kind `windows` and `skipped` for what the series emitted."""
-    windows, skipped = [], []
-    for (symbol, interval), emission in emitted:
-        length = INTERVAL_MS[interval]
-        if len(emission.ends):
-            bars, ends = emission.bars.tobytes(), emission.ends.tobytes()
-            windows.append((symbol, interval, emission.first_slot * length, bars, ends))
-        skipped += [
-            (symbol, interval, (slot + 1) * length, reason) for slot, reason in emission.skipped
-        ]
-    if windows:
-        columns = ["symbol", "interval", "time", "payload", "ends"]
-        yield frame(WINDOWS, len(windows), pd.DataFrame(windows, columns=columns))
-    if skipped:
-        columns = ["symbol", "interval", "time", "reason"]
-        yield frame(SKIPPED, len(skipped), pd.DataFrame(skipped, columns=columns))
-
-
-def frame(kind: str, rows: int, columns: pd.DataFrame) -> pd.DataFrame:
-    """`columns` in the operator's output shape, the others empty."""
-    given = columns.reset_index(drop=True)
-    return pd.DataFrame(
-        {
-            name: kind
-            if name == "kind"
-            else given.get(name, pd.Series([_EMPTY.get(type(type_))] * rows))
-            for name, type_ in OUTPUT.items()
-        }
+    order = np.lexsort((bars["offset"].to_numpy(), fetched_at, slots, symbol))
+    last = np.append((np.diff(symbol[order]) != 0) | (np.diff(slots[order]) != 0), True)
+    keep = order[last]
+    values = np.stack([bars[name].to_numpy()[keep] for name in VALUES], axis=1)
+    return NewBars(
+        names.dictionary.to_pylist(), symbol[keep], slots[keep], values, fetched_at[keep], heard_at
     )
+
+
+def emission_rows(interval: str, rings: Rings, emission: Emission) -> Iterator[Row]:
+    """The rows of kind `windows` and `skipped` for what the series of an interval emitted."""
+    length = INTERVAL_MS[interval]
+    names = pa.array(rings.symbols, pa.string())
+    if len(emission.ends):
+        windows = {
+            "symbol": names.take(pa.array(emission.rows)),
+            "as_of": pa.array((emission.slots + 1) * length),
+            "end": pa.array(emission.ends),
+        }
+        yield row(WINDOWS, pa.table(windows), interval, emission.bars.tobytes())
+    for reason, (rows, slots) in emission.skipped.items():
+        if len(rows):
+            skipped = {
+                "symbol": names.take(pa.array(rows)),
+                "interval": constant(interval, len(rows)),
+                "as_of": pa.array((slots + 1) * length),
+                "reason": constant(reason, len(rows)),
+            }
+            yield row(SKIPPED, pa.table(skipped), reason)
+
+
+def row(kind: str, table: pa.Table, label: str | None = None, bars: bytes | None = None) -> Row:
+    """A row in the operator's output shape."""
+    return kind, label, len(table), to_bytes(table), bars

@@ -9,180 +9,251 @@ missing bar is an empty slot and order of arrival does not matter:
 
 A window is emitted once, when its last missing bar arrives. A revised bar (same slot, fetched
 later) replaces its predecessor for the windows that are still to come.
+
+All symbols of an interval are updated in one pass: each gets a lane, its ring extended to its
+newest bar, and the lanes lie behind one another.
+
+    lane 0  BTC  [ ring of 121 slots ][ new ]
+    lane 1  ETH  [ ring of 121 slots ][ new ]
+    lane 2  ETH  [ empty             ][ new ]   after a jump that no window reaches over
 """
 
-import json
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.errors import DataLoss
 from model.features import complete_windows
-
-STATE_VERSION: Final = 1
-# What is kept of a bar in its slot; `fetched_at` is -1 where the slot is empty.
-SLOT: Final = np.dtype(
-    [("prices", "<f8", 4), ("volumes", "<f4", 2), ("fetched_at", "<i8"), ("emitted", "u1")]
-)
-_HEADER: Final = struct.Struct("<BIIII")  # version, lookback, late_bars, shards, bytes of names
 
 WARMING_UP: Final = "warming up"
 GAP: Final = "missing bar"
 LATE: Final = "too late"
 
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class NewBars:
-    """Bars of one series from one micro-batch, ascending by slot, each slot once.
+    """Bars of one interval from one micro-batch, ascending by symbol and slot, each slot once.
 
+    symbols: the names of the symbols there are. symbol: (n_bars,) index into `symbols`.
     values: (n_bars, 6) open, high, low, close, base_volume, quote_volume (NaN: unknown).
+    heard_at: when the newest of their messages reached the topic, epoch ms.
     """
 
-    slots: NDArray[np.int64]
-    values: NDArray[np.float64]
-    fetched_at: NDArray[np.int64]
+    symbols: list[str]
+    symbol: Ints
+    slots: Ints
+    values: Floats
+    fetched_at: Ints
+    heard_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """The windows of one series that became complete, cut out of `bars` by the model.
+    """The windows that became complete, and the bars whose window is not.
 
-    first_slot: slot of `bars[0]`. bars: (n_bars, 6), NaN rows where a bar is missing.
-    ends: rows of `bars` at which a complete window ends that was never emitted before.
-    skipped: (slot, reason) of new bars whose window is not complete.
+    bars: (n_bars, 6), what the windows of one series need, series behind series; NaN rows where a
+    bar is missing. ends: (n_windows,) rows of `bars` at which a window ends that was never emitted
+    before, with the series' row and the slot of that bar. skipped: (series' rows, slots) by reason.
     """
 
-    first_slot: int
-    bars: NDArray[np.float64]
-    ends: NDArray[np.int32]
-    skipped: list[tuple[int, str]]
+    bars: Floats
+    ends: Ints
+    rows: Ints
+    slots: Ints
+    skipped: dict[str, tuple[Ints, Ints]]
+
+
+@dataclass(slots=True)
+class Slots:
+    """What is kept of bars; the leading axes are those of the place (series and slot, or slot).
+
+    prices: (..., 4). volumes: (..., 2). fetched_at: (...), -1 where the slot is empty.
+    emitted: (...), 1 where the window that ends here has been emitted.
+    """
+
+    prices: NDArray[np.float64]
+    volumes: NDArray[np.float32]
+    fetched_at: Ints
+    emitted: NDArray[np.uint8]
+
+    @classmethod
+    def empty(cls, *shape: int) -> Self:
+        """Slots without a bar."""
+        return cls(
+            np.full((*shape, 4), np.nan),
+            np.full((*shape, 2), np.nan, np.float32),
+            np.full(shape, -1, np.int64),
+            np.zeros(shape, np.uint8),
+        )
+
+    def __getitem__(self, at: Any) -> "Slots":
+        return Slots(*(part[at] for part in self.parts()))
+
+    def __setitem__(self, at: Any, slots: "Slots") -> None:
+        for mine, theirs in zip(self.parts(), slots.parts(), strict=True):
+            mine[at] = theirs
+
+    def parts(self) -> tuple[NDArray[Any], ...]:
+        """The arrays, in the order in which they are written."""
+        return self.prices, self.volumes, self.fetched_at, self.emitted
+
+    def put(self, at: Ints, values: Floats, fetched_at: Ints) -> NDArray[np.bool_]:
+        """Write bars where none is held, or only an older one; say which places were empty."""
+        held = self.fetched_at[at]
+        newer = fetched_at >= held
+        write = at[newer]
+        self.prices[write] = values[newer, :4]
+        self.volumes[write] = np.minimum(values[newer, 4:], np.finfo(np.float32).max)
+        self.fetched_at[write] = fetched_at[newer]
+        return held < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Where the lanes lie in the slots of one pass: (n_lanes,) arrays, and `of_bar` (n_bars,).
+
+    row: the series' row. kept: whether the lane begins with the series' ring, or else is fresh.
+    start: slot of its first place. offset: its first place. length: how many places.
+    """
+
+    of_bar: Ints
+    row: Ints
+    kept: NDArray[np.bool_]
+    start: Ints
+    offset: Ints
+    length: Ints
+
+    @classmethod
+    def of(cls, rows: Ints, slots: Ints, newest: Ints, ring_length: int) -> Self:
+        """A lane for each series and stretch of its bars without a jump.
+
+        A jump is longer than the ring: no window reaches over it, and a series that was silent for
+        a year costs no year of empty slots.
+        """
+        new_series = np.diff(rows, prepend=-1) != 0
+        begins = new_series | (np.diff(slots, prepend=slots[:1]) > ring_length)
+        firsts = np.flatnonzero(begins)
+        row, first = rows[firsts], slots[firsts]
+        last = slots[np.append(firsts[1:], len(slots))[: len(firsts)] - 1]
+        kept = new_series[firsts] & (first - newest[row] <= ring_length)
+        before = np.where(kept, newest[row], first - 1)
+        start = before - ring_length + 1
+        length = np.maximum(last, before) - start + 1
+        return cls(np.cumsum(begins) - 1, row, kept, start, np.cumsum(length) - length, length)
+
+    def places(self, chosen: NDArray[np.bool_], first: Ints | int, count: int) -> Ints:
+        """(n_chosen, count) places from the `first` of each chosen lane on."""
+        begin: Ints = (self.offset + first)[chosen]
+        return begin[:, None] + np.arange(count)
 
 
 @dataclass
-class Shard:
-    """The rings of all series of one shard.
+class Rings:
+    """The rings of all symbols of one shard at one interval.
 
-    lookback: bars that a prediction looks at. late_bars: how late a bar may come and still
-    complete a window. shards: how many there are; with another number a series would be looked for
-    in another shard than the one that holds its bars.
+    lookback: bars that a prediction looks at. late_bars: how late a bar may come and still complete
+    a window. newest, first: (n_symbols,) newest slot, and the first that was ever seen.
+    heard_at: (n_symbols,) when a message last came, epoch ms. slots: (n_symbols, ring_length).
     """
 
     lookback: int
     late_bars: int
-    shards: int
-    rows: dict[tuple[str, str], int] = field(default_factory=dict)
-    newest: list[int] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)
-    rings: list[NDArray[np.void]] = field(default_factory=list)
+    symbols: list[str] = field(default_factory=list)
+    newest: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    first: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    heard_at: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    slots: Slots = field(default_factory=lambda: Slots.empty(0, 0))
+
+    def __post_init__(self) -> None:
+        self._row_of = {symbol: row for row, symbol in enumerate(self.symbols)}
+        if not self.symbols:
+            self.slots = Slots.empty(0, self.ring_length)
 
     @property
     def ring_length(self) -> int:
         """Slots a series keeps: those of the oldest window that may still be completed."""
         return self.lookback + 1 + self.late_bars
 
-    def update(self, series: tuple[str, str], new: NewBars) -> Iterator[Emission]:
-        """Take the bars of one series in; yield what became complete, in order of time."""
-        row = self.rows.get(series)
-        if row is None:
-            row = self._add(series, int(new.slots[0]))
-        oldest = self.newest[row] - self.ring_length
-        late = new.slots <= oldest
-        if late.any():
-            skipped = [(int(slot), LATE) for slot in new.slots[late]]
-            yield Emission(0, np.empty((0, 6)), np.empty(0, np.int32), skipped)
-            new = NewBars(new.slots[~late], new.values[~late], new.fetched_at[~late])
-        # No window reaches over a jump longer than the ring, so each side is taken by itself:
-        # a series that was silent for a year costs no year of empty slots.
-        jumps = np.flatnonzero(np.diff(new.slots) > self.ring_length) + 1
-        for part in np.split(np.arange(len(new.slots)), jumps):
-            if len(part):
-                yield self._take(
-                    row, NewBars(new.slots[part], new.values[part], new.fetched_at[part])
-                )
+    def update(self, new: NewBars) -> Emission:
+        """Take bars in; what became complete comes out, in order of time for each series."""
+        rows = self._rows(new)
+        self.heard_at[rows] = np.maximum(self.heard_at[rows], new.heard_at)
+        late = new.slots <= self.newest[rows] - self.ring_length
+        skipped = {LATE: (rows[late], new.slots[late])}
+        rows, slots = rows[~late], new.slots[~late]
+        lanes = Lanes.of(rows, slots, self.newest, self.ring_length)
+        held = Slots.empty(int(lanes.length.sum()))
+        held[lanes.places(lanes.kept, 0, self.ring_length)] = self.slots[lanes.row[lanes.kept]]
+        at = (lanes.offset - lanes.start)[lanes.of_bar] + slots
+        arrived = held.put(at, new.values[~late], new.fetched_at[~late])
 
-    def _add(self, series: tuple[str, str], first_slot: int) -> int:
-        self.rows[series] = row = len(self.rings)
-        self.newest.append(first_slot - 1)
-        self.first.append(first_slot)
-        self.rings.append(empty_slots(self.ring_length))
-        return row
+        complete = complete_windows(held.prices[:, 3], self.lookback)
+        beginnings = lanes.places(np.ones(len(lanes.row), bool), 0, self.lookback)
+        complete[beginnings] = False  # such a window would reach into the lane before
+        ends = np.flatnonzero(complete & (held.emitted == 0))
+        held.emitted[ends] = 1
+        np.minimum.at(self.first, rows, slots)
+        self._keep(lanes, held)
+        missing = arrived & ~complete[at]
+        warm = slots >= self.first[rows] + self.lookback
+        for reason, why in ((WARMING_UP, missing & ~warm), (GAP, missing & warm)):
+            skipped[reason] = (rows[why], slots[why])
+        return self._emission(lanes, held, ends, skipped)
 
-    def _take(self, row: int, new: NewBars) -> Emission:
-        start, slots = self._workspace(row, new)
-        at = new.slots - start
-        held = slots["fetched_at"][at]
-        arrived = held < 0
-        newer = new.fetched_at >= held
-        write = at[newer]
-        slots["prices"][write] = new.values[newer, :4]
-        slots["volumes"][write] = np.minimum(new.values[newer, 4:], np.finfo("<f4").max)
-        slots["fetched_at"][write] = new.fetched_at[newer]
+    def forget(self, heard_before: int) -> int:
+        """Drop the series from which nothing was heard since; how many they were."""
+        stay = self.heard_at >= heard_before
+        if stay.all():
+            return 0
+        self.symbols = [s for s, keep in zip(self.symbols, stay, strict=True) if keep]
+        self.newest, self.first = self.newest[stay], self.first[stay]
+        self.heard_at, self.slots = self.heard_at[stay], self.slots[stay]
+        self._row_of = {symbol: row for row, symbol in enumerate(self.symbols)}
+        return int((~stay).sum())
 
-        bars = np.concatenate([slots["prices"], slots["volumes"]], axis=1)
-        complete = complete_windows(bars[:, 3], self.lookback)
-        ends = np.flatnonzero(complete & (slots["emitted"] == 0))
-        slots["emitted"][ends] = 1
-        self.first[row] = min(self.first[row], int(new.slots[0]))
-        warm = self.first[row] + self.lookback
-        skipped = [
-            (int(slot), GAP if slot >= warm else WARMING_UP)
-            for slot in new.slots[arrived & ~complete[at]]
-        ]
-        self.newest[row] = start + len(slots) - 1
-        self.rings[row] = slots[-self.ring_length :].copy()
-        cut = int(ends[0]) - self.lookback if len(ends) else len(bars)
-        return Emission(start + cut, bars[cut:], (ends - cut).astype(np.int32), skipped)
+    def _rows(self, new: NewBars) -> Ints:
+        """The row of each bar's series; a symbol seen for the first time gets one."""
+        unknown = [i for i, symbol in enumerate(new.symbols) if symbol not in self._row_of]
+        if unknown:
+            first = new.slots[np.searchsorted(new.symbol, unknown)]
+            for i in unknown:
+                self._row_of[new.symbols[i]] = len(self._row_of)
+                self.symbols.append(new.symbols[i])
+            self.newest = np.append(self.newest, first - 1)
+            self.first = np.append(self.first, first)
+            self.heard_at = np.append(self.heard_at, np.full(len(unknown), new.heard_at))
+            fresh = Slots.empty(len(unknown), self.ring_length)
+            both = zip(self.slots.parts(), fresh.parts(), strict=True)
+            self.slots = Slots(*(np.concatenate(parts) for parts in both))
+        rows = np.array([self._row_of[symbol] for symbol in new.symbols], np.int64)
+        return rows[new.symbol]
 
-    def _workspace(self, row: int, new: NewBars) -> tuple[int, NDArray[np.void]]:
-        """The ring in order of time, extended to the newest bar, and the slot it starts at."""
-        newest, ring = self.newest[row], self.rings[row]
-        if new.slots[0] - newest > self.ring_length:
-            newest, ring = int(new.slots[0]) - 1, empty_slots(self.ring_length)
-        ahead = max(0, int(new.slots[-1]) - newest)
-        return newest - self.ring_length + 1, np.concatenate([ring, empty_slots(ahead)])
+    def _keep(self, lanes: Lanes, held: Slots) -> None:
+        """Make the end of each series' last lane its ring."""
+        last = np.append(np.diff(lanes.row) != 0, True)[: len(lanes.row)]
+        ring = lanes.places(last, lanes.length - self.ring_length, self.ring_length)
+        self.slots[lanes.row[last]] = held[ring]
+        self.newest[lanes.row[last]] = (lanes.start + lanes.length - 1)[last]
 
-    def to_bytes(self) -> bytes:
-        """The whole shard as one value: a version byte, the series' names, the rings."""
-        names = json.dumps(list(self.rows), ensure_ascii=False).encode()
-        header = _HEADER.pack(STATE_VERSION, self.lookback, self.late_bars, self.shards, len(names))
-        times = np.array([self.newest, self.first], dtype="<i8").tobytes()
-        return b"".join([header, names, times, *(ring.tobytes() for ring in self.rings)])
-
-    @classmethod
-    def from_bytes(cls, state: bytes, lookback: int, late_bars: int, shards: int) -> "Shard":
-        """Read what `to_bytes` wrote.
-
-        Raises DataLoss where it was written by another version or under other settings: reading
-        it as something else would predict from wrong windows.
-        """
-        version, *written_with, names_length = _HEADER.unpack_from(state)
-        wanted = [lookback, late_bars, shards]
-        if version != STATE_VERSION or written_with != wanted:
-            raise DataLoss(
-                f"the checkpoint's window state is version {version} with lookback, late_bars, "
-                f"shards = {written_with}; this program has version {STATE_VERSION} with {wanted}: "
-                "restore the settings, or start with a new checkpoint_dir (bars are then read "
-                "again from the topic's beginning)"
-            )
-        shard = cls(lookback, late_bars, shards)
-        body = _HEADER.size + names_length
-        names = json.loads(state[_HEADER.size : body])
-        shard.rows = {(symbol, interval): row for row, (symbol, interval) in enumerate(names)}
-        times = np.frombuffer(state, "<i8", 2 * len(names), body).reshape(2, -1)
-        shard.newest, shard.first = times.tolist()
-        rings = np.frombuffer(state, SLOT, offset=body + times.nbytes).copy()
-        shard.rings = list(rings.reshape(len(names), shard.ring_length))
-        return shard
-
-
-def empty_slots(count: int) -> NDArray[np.void]:
-    """Slots without a bar."""
-    slots = np.zeros(count, SLOT)
-    slots["prices"] = np.nan
-    slots["volumes"] = np.nan
-    slots["fetched_at"] = -1
-    return slots
+    def _emission(
+        self, lanes: Lanes, held: Slots, ends: Ints, skipped: dict[str, tuple[Ints, Ints]]
+    ) -> Emission:
+        """Cut what the windows that end at the places `ends` need out of their lanes."""
+        lane = np.searchsorted(lanes.offset, ends, side="right") - 1
+        firsts = np.flatnonzero(np.diff(lane, prepend=-1))
+        begin = ends[firsts] - self.lookback
+        size = ends[np.append(firsts[1:], len(ends)) - 1] + 1 - begin if len(ends) else begin
+        moved = begin - (np.cumsum(size) - size)  # how far each cut moves towards the beginning
+        places = np.arange(size.sum()) + np.repeat(moved, size)
+        counts = np.diff(np.append(firsts, len(ends)))
+        return Emission(
+            np.concatenate([held.prices[places], held.volumes[places]], axis=1),
+            ends - np.repeat(moved, counts),
+            lanes.row[lane],
+            ends + (lanes.start - lanes.offset)[lane],
+            skipped,
+        )

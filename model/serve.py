@@ -2,42 +2,32 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column
 from pyspark.sql.pandas.functions import pandas_udf
-from pyspark.sql.types import (
-    ArrayType,
-    DoubleType,
-    IntegerType,
-    LongType,
-    StringType,
-    StructField,
-    StructType,
-)
 
 from conf.intervals import INTERVAL_MS
 from model.champions import ServedModel
 from model.forecast import Forecaster
+from model.packed import constant, from_bytes, to_bytes
 
 BAR_VALUES: Final = 6
 
-FORECAST: Final = StructType(
-    [
-        StructField("as_of", ArrayType(LongType())),
-        StructField("horizon", ArrayType(IntegerType())),
-        StructField("last_close", ArrayType(DoubleType())),
-        StructField("predicted_close", ArrayType(DoubleType())),
-        StructField("lower", ArrayType(DoubleType())),
-        StructField("upper", ArrayType(DoubleType())),
-        StructField("coverage", DoubleType()),
-        StructField("model_version", StringType()),
-        StructField("predicted_at", LongType()),
-    ]
+# `predicted` and `abstained` are tables as bytes, with their numbers of rows.
+FORECAST: Final = "rows long, predicted binary, abstained_rows long, abstained binary"
+# Times in epoch ms, UTC.
+PREDICTED: Final = (
+    "symbol string, interval string, as_of long, horizon int, target_time long, "
+    "last_close double, predicted_close double, lower double, upper double, coverage double, "
+    "model_version string, predicted_at long"
 )
-
+ABSTAINED: Final = "symbol string, interval string, as_of long, reason string"
+NOT_FINITE: Final = "prediction not finite"
 
 # A worker lives for many micro-batches; a session is built once a version, and an old one is let
 # go when its successor arrives, so that a year of retraining does not fill the memory.
@@ -56,59 +46,81 @@ def forecaster(interval: str, model: ServedModel) -> Forecaster:
 def forecast_udf(models: Mapping[str, ServedModel]) -> Callable[..., Column]:
     """The UDF for one micro-batch, bound to the champion of each interval.
 
-    Its arguments: interval, open_time of the first bar (epoch ms), the bars (float64 bytes of
-    (n_bars, 6)) and the rows at which windows end (int32 bytes). Its result: `FORECAST`, arrays
-    over (window, horizon), windows outermost; null for an interval without a model.
+    Its arguments, a row for all series of a shard: interval, the windows (a table as bytes: symbol,
+    as_of in epoch ms, end) and their bars (float64 bytes of (n_bars, 6); `end` is the row of a
+    window's last bar). Its result: `FORECAST`; null for an interval without a model.
     """
 
-    def forecast(
-        interval: pd.Series, first_time: pd.Series, bars: pd.Series, ends: pd.Series
-    ) -> pd.DataFrame:
-        rows: list[tuple[object, ...]] = [(None,) * len(FORECAST)] * len(interval)
-        for name, model in models.items():
-            chosen = np.flatnonzero(interval.to_numpy() == name)
-            if len(chosen):
-                args = (first_time.to_numpy()[chosen], bars.iloc[chosen], ends.iloc[chosen])
-                for row, result in zip(chosen, forecast_series(name, model, *args), strict=True):
-                    rows[row] = result
-        return pd.DataFrame(rows, columns=FORECAST.names)
+    def forecast(interval: pd.Series, windows: pd.Series, bars: pd.Series) -> pd.DataFrame:
+        rows: list[tuple[object, ...]] = [
+            forecast_windows(name, models[name], packed, raw) if name in models else (None,) * 4
+            for name, packed, raw in zip(interval, windows, bars, strict=True)
+        ]
+        names = ["rows", "predicted", "abstained_rows", "abstained"]
+        return pd.DataFrame(rows, columns=names).astype(
+            {"rows": "Int64", "abstained_rows": "Int64"}
+        )
 
     wrapped: Callable[..., Column] = pandas_udf(forecast, returnType=FORECAST)  # type: ignore
     return wrapped
 
 
-def forecast_series(
-    interval: str, model: ServedModel, first_times: np.ndarray, bars: pd.Series, ends: pd.Series
-) -> list[tuple[object, ...]]:
-    """One row of `FORECAST` for each series, all windows predicted in one pass.
+def forecast_windows(
+    interval: str, model: ServedModel, packed: bytes, raw_bars: bytes
+) -> tuple[int, bytes, int, bytes]:
+    """One row of `FORECAST`: all windows predicted in one pass.
 
-    The series are laid end to end; no window crosses from one to the next, since each window is
-    complete within its own.
+    The series lie end to end; no window crosses from one to the next, since each window is complete
+    within its own.
     """
-    matrices = [np.frombuffer(raw, np.float64).reshape(-1, BAR_VALUES) for raw in bars]
-    offsets = np.cumsum([0, *(len(matrix) for matrix in matrices)])
-    local_ends = [np.frombuffer(raw, np.int32).astype(np.int64) for raw in ends]
-    all_ends = np.concatenate([e + o for e, o in zip(local_ends, offsets[:-1], strict=True)])
+    windows = from_bytes(packed)
+    bars = np.frombuffer(raw_bars, np.float64).reshape(-1, BAR_VALUES)
     session = forecaster(interval, model)
-    result = session.predict(np.concatenate(matrices), all_ends)
-    predicted_at = time.time_ns() // 1_000_000
+    result = session.predict(bars, windows["end"].to_numpy())
+    prices = {
+        "last_close": np.broadcast_to(result.last_close[:, None], result.predicted_close.shape),
+        "predicted_close": result.predicted_close,
+        "lower": result.lower,
+        "upper": result.upper,
+    }
+    # Absurd but finite prices, as a broken feed may send, can lead out of the finite numbers.
+    finite = np.logical_and.reduce([np.isfinite(price).all(axis=1) for price in prices.values()])
+    made = windows.filter(pa.array(finite))
+    predicted = prediction_table(
+        interval, session, made, {name: price[finite] for name, price in prices.items()}
+    )
+    left = windows.filter(pa.array(~finite))
+    abstained = pa.table(
+        {
+            "symbol": left["symbol"],
+            "interval": constant(interval, len(left)),
+            "as_of": left["as_of"],
+            "reason": constant(NOT_FINITE, len(left)),
+        }
+    )
+    return len(predicted), to_bytes(predicted), len(left), to_bytes(abstained)
+
+
+def prediction_table(
+    interval: str, session: Forecaster, windows: pa.Table, prices: Mapping[str, Any]
+) -> pa.Table:
+    """`PREDICTED` for `windows` and their prices, each (n_windows, n_horizons)."""
     horizons = np.asarray(session.horizons, np.int32)
-    rows: list[tuple[object, ...]] = []
-    stop = 0
-    for first_time, own in zip(first_times, local_ends, strict=True):
-        start, stop = stop, stop + len(own)
-        as_of = first_time + (own + 1) * INTERVAL_MS[interval]
-        rows.append(
-            (
-                np.repeat(as_of, len(horizons)),
-                np.tile(horizons, len(own)),
-                np.repeat(result.last_close[start:stop], len(horizons)),
-                result.predicted_close[start:stop].ravel(),
-                result.lower[start:stop].ravel(),
-                result.upper[start:stop].ravel(),
-                session.coverage,
-                model.artifact.version,
-                predicted_at,
-            )
-        )
-    return rows
+    count = len(windows) * len(horizons)
+    each = pa.array(np.repeat(np.arange(len(windows)), len(horizons)))
+    as_of = windows["as_of"].take(each)
+    horizon = pa.array(np.tile(horizons, len(windows)))
+    length = pc.multiply(pc.cast(horizon, pa.int64()), INTERVAL_MS[interval])
+    return pa.table(
+        {
+            "symbol": windows["symbol"].take(each),
+            "interval": constant(interval, count),
+            "as_of": as_of,
+            "horizon": horizon,
+            "target_time": pc.add(as_of, length),
+            **{name: pa.array(price.ravel()) for name, price in prices.items()},
+            "coverage": constant(session.coverage, count),
+            "model_version": constant(session.version, count),
+            "predicted_at": constant(time.time_ns() // 1_000_000, count),
+        }
+    )

@@ -2,13 +2,16 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar
-from jobs.read_bars import KEPT_BYTES, read_messages
+from jobs.read_bars import KEPT_BYTES, balanced_shard_keys, read_messages
 
 GOOD = Bar(
     symbol="BTC-USD",
@@ -58,10 +61,18 @@ BARS = [
 ]
 
 
+def as_from_kafka(spark: SparkSession, values: Sequence[bytes | None]) -> DataFrame:
+    rows = [
+        (i, None if value is None else bytearray(value), "bars", 0, datetime(2024, 12, 1))
+        for i, value in enumerate(values)
+    ]
+    return spark.createDataFrame(
+        rows, "offset long, value binary, topic string, partition int, timestamp timestamp"
+    )
+
+
 def reasons(spark: SparkSession, *messages: bytes | None) -> list[str | None]:
-    rows = [(i, bytearray(m) if m is not None else None, "bars", 0) for i, m in enumerate(messages)]
-    frame = spark.createDataFrame(rows, "offset long, value binary, topic string, partition int")
-    read = read_messages(frame, shards=4).collect()
+    read = read_messages(as_from_kafka(spark, messages), shard_keys=[0, 1, 2, 3]).collect()
     return [row["reason"] for row in sorted(read, key=lambda row: row["offset"])]
 
 
@@ -105,7 +116,12 @@ def test_values_of_another_type_are_rejected(spark: SparkSession) -> None:
 
 
 def test_only_the_beginning_of_a_huge_rejected_message_is_kept(spark: SparkSession) -> None:
-    rows = [(0, bytearray(b"x" * 200_000), "bars", 0)]
-    frame = spark.createDataFrame(rows, "offset long, value binary, topic string, partition int")
-    (row,) = read_messages(frame, shards=4).collect()
+    (row,) = read_messages(as_from_kafka(spark, [b"x" * 200_000]), shard_keys=[0]).collect()
     assert len(row["payload"]) == KEPT_BYTES
+
+
+@pytest.mark.parametrize("shards", [1, 2, 4, 7])
+def test_spark_gives_each_shard_a_partition_of_its_own(spark: SparkSession, shards: int) -> None:
+    keys = spark.createDataFrame([(key,) for key in balanced_shard_keys(spark, shards)], "key int")
+    places = keys.repartition(shards, "key").select(F.spark_partition_id()).collect()
+    assert sorted(place[0] for place in places) == list(range(shards))
