@@ -20,7 +20,7 @@ ROLES: Final[dict[str, Callable[[str], bool]]] = {
         and "spark-submit" not in command
     ),
     "executor": lambda command: "CoarseGrainedExecutorBackend" in command,
-    "Python worker": lambda command: "pyspark.daemon" in command,
+    "Python worker": lambda command: "pyspark.daemon" in command or "worker_daemon" in command,
     "ingest": lambda command: "jobs.cli ingest" in command,
 }
 

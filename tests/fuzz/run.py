@@ -58,7 +58,7 @@ class Memory:
                 command = " ".join(process.cmdline())
             except psutil.Error:
                 continue  # a worker that has just ended
-            worker = "pyspark.daemon" in command
+            worker = "pyspark.daemon" in command or "worker_daemon" in command
             kind = "java_mb" if process == java else "workers_mb" if worker else "driver_python_mb"
             by_kind[kind] += resident
         self.messages.append(written)
