@@ -1,0 +1,104 @@
+"""Compose file and unit files: what they name exists, and they react as the exit codes ask."""
+
+import re
+import shutil
+import subprocess
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conf.settings import load_settings
+from jobs.cli import COMMANDS
+from jobs.jars import MODULES
+from jobs.processes import PROJECT_DIR
+from jobs.run import FOR_A_PERSON
+
+COMPOSE_FILE = PROJECT_DIR / "docker-compose.yml"
+UNITS = sorted((PROJECT_DIR / "deploy" / "systemd").glob("*.service"))
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
+    return found
+
+
+def unit(file: Path) -> ConfigParser:
+    parsed = ConfigParser(interpolation=None, strict=False)
+    parsed.optionxform = str  # type: ignore[assignment]
+    parsed.read(file)
+    return parsed
+
+
+def commands() -> dict[str, str]:
+    """What is started, by service or unit."""
+    composed = {n: s["command"] for n, s in services().items() if s.get("image") == "candlecast"}
+    units = {f.stem: unit(f)["Service"]["ExecStart"].rpartition("/bin/")[2] for f in UNITS}
+    return composed | units
+
+
+@pytest.mark.parametrize(("name", "command"), commands().items())
+def test_what_is_started_exists(name: str, command: str) -> None:
+    program, *arguments = command.split()
+    if program == "candlecast":
+        assert arguments[0] in COMMANDS
+    elif program == "python":
+        assert (PROJECT_DIR / f"{arguments[1].replace('.', '/')}.py").is_file()
+    elif program == "spark-submit":
+        assert (PROJECT_DIR / arguments[-1]).is_file()
+    else:
+        assert program == "spark-class"
+        assert re.fullmatch(r"org\.apache\.spark\.deploy\.\w+\.\w+", arguments[0])
+
+
+@pytest.mark.parametrize("service", services())
+def test_every_variable_of_compose_is_a_setting(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_settings.cache_clear()
+    given = services()[service].get("environment", {})
+    for name, value in given.items():
+        if name.startswith("CANDLECAST_"):
+            monkeypatch.setenv(name, str(value))
+    load_settings()
+    load_settings.cache_clear()
+
+
+def test_compose_runs_the_versions_that_this_project_is_tested_with() -> None:
+    lock = (PROJECT_DIR / "requirements.lock").read_text()
+    (mlflow,) = re.findall(r"^mlflow-skinny==(\S+)", lock, re.MULTILINE)
+    assert services()["mlflow"]["image"].endswith(f":v{mlflow}")
+    kafka = next(version for _, name, version in MODULES["kafka"] if name.startswith("kafka_"))
+    assert services()["kafka"]["image"].endswith(f":{kafka}")
+
+
+@pytest.mark.parametrize("file", UNITS, ids=lambda file: file.stem)
+def test_a_unit_restarts_unless_a_person_has_to_act(file: Path) -> None:
+    service = unit(file)["Service"]
+    if service.get("Type") == "oneshot":
+        assert (file.with_suffix(".timer")).is_file()
+        return
+    assert service["Restart"] == "on-failure"
+    never = {int(code) for code in service["RestartPreventExitStatus"].split()}
+    assert never == set(FOR_A_PERSON)
+
+
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="needs docker-compose")
+def test_compose_itself_takes_the_file() -> None:
+    command = ["docker-compose", "--file", str(COMPOSE_FILE), "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+def test_systemd_itself_takes_the_units(tmp_path: Path) -> None:
+    for file in (PROJECT_DIR / "deploy" / "systemd").iterdir():
+        here = file.read_text().replace("/opt/candlecast", str(PROJECT_DIR))
+        (tmp_path / file.name).write_text(here.replace("User=candlecast", "User=root"))
+    files = [str(file) for file in sorted(tmp_path.iterdir())]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *files], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
