@@ -6,8 +6,8 @@ readable. The clock
 - of our job starts when all predictions of the warm-up micro-batches can be read on Kafka, and
   stops when the last prediction can be read on Kafka and in Parquet. One more Parquet write than
   Kafka writes lies in between, which counts against us;
-- of another contender starts when each of its output's partitions holds the warm-up share (so
-  that all of its processes are at work), and stops when its share of the topic is through.
+- of another contender starts when its warm-up share can be read (with several processes, on each
+  partition, so that all are at work), and stops when so many more predictions can be read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -119,9 +119,9 @@ def replay_programs(
         pids = [program.pid for program in programs]
         with Timeline(stage.broker, output, lambda: pids) as timeline:
             timeline.wait_for(share.warm_up, TIMEOUT_S, programs[0].check)
-            while timeline.least < share.warm_up // PARTITIONS:
-                timeline.wait_for(timeline.records + 1, TIMEOUT_S, programs[0].check)
-            start = timeline.all_partitions_reached(share.warm_up // PARTITIONS)
+            start = timeline.reached(share.warm_up)
+            if len(programs) > 1:
+                start = timeline.wait_for_each(share.warm_up // PARTITIONS, TIMEOUT_S)
             until = sum(start.records) + share.measured
             timeline.wait_for(until, TIMEOUT_S, programs[0].check)
     end = timeline.reached(until)

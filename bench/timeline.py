@@ -65,23 +65,24 @@ class Timeline:
                         f"{self._topic}: {self.records} of {records} records after {timeout_s:g} s"
                     )
 
+    def wait_for_each(self, records: int, timeout_s: float) -> Look:
+        """Return the first look at which every partition held so many."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while min(self._looks[-1].records) < records:
+                self._changed.wait(1.0)
+                if time.monotonic() > deadline:
+                    raise ContenderStuck(f"{self._topic}: {self._looks[-1]} after {timeout_s:g} s")
+            return next(look for look in self._looks if min(look.records) >= records)
+
     @property
     def records(self) -> int:
         """How many there were at the last look."""
         return sum(self._looks[-1].records) if self._looks else 0
 
-    @property
-    def least(self) -> int:
-        """How many the emptiest partition held at the last look."""
-        return min(self._looks[-1].records) if self._looks else 0
-
     def reached(self, records: int) -> Look:
         """The first look at which the topic held so many."""
         return next(look for look in self._looks if sum(look.records) >= records)
-
-    def all_partitions_reached(self, records: int) -> Look:
-        """The first look at which every partition held so many."""
-        return next(look for look in self._looks if min(look.records) >= records)
 
     def cpu_s(self, from_s: float, until_s: float) -> float:
         """CPU seconds between two moments, between samples by proportion."""

