@@ -50,7 +50,7 @@ KNOWN: Final = (
         f"the checkpoint's log of offsets is damaged: {NEW_CHECKPOINT}",
     ),
     Known(
-        r"No space left on device|Disk quota exceeded",
+        r"No space left on device|Disk quota exceeded|File too large",
         MissingPrerequisite,
         "the disk is full: free some space and start again; the interrupted micro-batch is then "
         "written anew",
