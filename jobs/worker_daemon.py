@@ -1,0 +1,17 @@
+"""The process from which Spark forks its Python workers, with what they use imported once.
+
+Spark ends a worker that was idle for a minute, and one that starts by itself spends seconds on
+imports: with a bar a minute, each prediction would wait for them. A fork of this process is ready
+at once. Set as `spark.python.daemon.module`; on a cluster, where the package must then be installed
+on each node rather than sent as a wheel, leave it out if it is not.
+"""
+
+import gc
+
+from pyspark.daemon import manager
+
+import model.serve  # noqa: F401
+
+if __name__ == "__main__":
+    gc.freeze()  # what is shared with the forks shall not be touched by their collectors
+    manager()
