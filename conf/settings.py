@@ -91,11 +91,30 @@ class Sentiment(Section):
 
 
 class Warehouse(Section):
-    """Where Parquet tables, checkpoints and reports go; any path that Hadoop knows."""
+    """Where things go: tables and checkpoint to any path that Hadoop knows, reports to a folder."""
 
     dir: str = "warehouse"
     checkpoint_dir: str = "warehouse/_checkpoints"
     reports_dir: str = "reports"
+
+    @property
+    def folder(self) -> Path:
+        """`dir` for the programs that read it without Spark, as a folder of this machine.
+
+        Raises ConfigurationError where it is none.
+
+        >>> Warehouse(dir="file:///data/candlecast").folder
+        PosixPath('/data/candlecast')
+        """
+        scheme, separator, rest = self.dir.partition("://")
+        if not separator:
+            return Path(self.dir)
+        if scheme == "file":
+            return Path(rest)
+        raise ConfigurationError(
+            f"warehouse.dir = {self.dir}: this program reads a folder of its machine; mount the "
+            "warehouse there, or ask Spark (docs/scale.md says which programs run where)"
+        )
 
 
 class Compaction(Section):

@@ -31,7 +31,7 @@ class Sources:
     @classmethod
     def open(cls, settings: Settings) -> "Sources":
         """Start the reader of the topics and the scoreboard."""
-        kafka, folder = settings.kafka, Path(settings.warehouse.dir)
+        kafka, folder = settings.kafka, settings.warehouse.folder
         stream = settings.stream
         return cls(
             folder,

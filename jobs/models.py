@@ -47,7 +47,7 @@ def _registry(settings: Settings) -> Registry:
 
 
 def _promotions_dir(settings: Settings) -> Path:
-    return Path(settings.warehouse.dir) / "promotions"
+    return settings.warehouse.folder / "promotions"
 
 
 def print_models(console: Console, registered: list[RegisteredModel]) -> None:

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterable
 from importlib.metadata import requires
 from pathlib import Path
@@ -42,19 +41,20 @@ def build_code(folder: Path) -> Path:
 
 
 def build_environment(folder: Path) -> Path:
-    """Build the workers' environment into `folder`; return what `--archives` takes.
+    """Build the workers' environment in `folder`/environment, and what `--archives` takes of it.
 
     It holds a link to this machine's Python: workers need the same one at the same place.
     """
+    environment = folder / "environment"
+    shutil.rmtree(environment, ignore_errors=True)
+    _run([sys.executable, "-m", "venv", "--without-pip", str(environment)])
+    chosen = environment / "serving.lock"
+    chosen.write_text(locked(needed(SERVING), LOCK_FILE.read_text()))
+    into = [*_pip(), "--python", str(environment), "install", "--quiet"]
+    _run([*into, "--no-compile", "--require-hashes", "--no-deps", "-r", str(chosen)])
     archive = folder / "environment.tar.gz"
-    with tempfile.TemporaryDirectory() as work:
-        environment, chosen = Path(work) / "environment", Path(work) / "serving.lock"
-        chosen.write_text(locked(needed(SERVING), LOCK_FILE.read_text()))
-        _run([sys.executable, "-m", "venv", "--without-pip", str(environment)])
-        into = [*_pip(), "--python", str(environment), "install", "--quiet"]
-        _run([*into, "--no-compile", "--require-hashes", "--no-deps", "-r", str(chosen)])
-        with tarfile.open(archive, "w:gz", compresslevel=1) as packed:
-            packed.add(environment, ".")
+    with tarfile.open(archive, "w:gz", compresslevel=1) as packed:
+        packed.add(environment, ".")
     return archive
 
 

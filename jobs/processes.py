@@ -28,12 +28,18 @@ class Program:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        folder: Path = PROJECT_DIR,
     ) -> None:
         self.name = name
         self.log = log
         self._command = list(command)
         self._env = {**os.environ, **env}
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -69,7 +75,7 @@ class Program:
             self._process = subprocess.Popen(
                 self._command,
                 env=self._env,
-                cwd=PROJECT_DIR,
+                cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -116,12 +122,17 @@ class Program:
 
 
 def spark_submit(
-    job: str, env: Mapping[str, str], log: Path, options: Sequence[str] = ()
+    job: str,
+    env: Mapping[str, str],
+    log: Path,
+    options: Sequence[str] = (),
+    folder: Path = PROJECT_DIR,
 ) -> Program:
-    """`spark-submit OPTIONS JOB` with this interpreter's Spark."""
-    command = [str(Path(sys.executable).parent / "spark-submit"), *options, job]
+    """`spark-submit OPTIONS JOB`, started in `folder`, with this interpreter's Spark."""
+    submit = str(Path(sys.executable).parent / "spark-submit")
+    command = [submit, *options, str(PROJECT_DIR / job)]
     spark_env = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-    return Program(job, command, {**spark_env, **env}, log)
+    return Program(job, command, {**spark_env, **env}, log, folder)
 
 
 def wait_until(

@@ -87,12 +87,12 @@ def run(
         str, typer.Option(help="which programs, with commas")
     ] = "ingest,stream,score,retrain",
 ) -> None:
-    """Keep the programs alive until Ctrl-C; their logs lie in warehouse/logs."""
+    """Keep the programs alive until Ctrl-C; their logs lie in reports/logs."""
     configure_logging()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    logs = Path(load_settings().warehouse.dir) / "logs"
+    logs = Path(load_settings().warehouse.reports_dir) / "logs"
     kept = [Kept(program) for program in programs(only.split(","), logs)]
     try:
         while not stopping.is_set():

@@ -74,7 +74,7 @@ def score(
 
 def score_once(settings: Settings, with_drift: bool = True) -> pd.DataFrame:
     """Bring all that scoring keeps up to date and return the scoreboard."""
-    warehouse_dir = Path(settings.warehouse.dir)
+    warehouse_dir = settings.warehouse.folder
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
     update_arima(warehouse_dir)
     adapt_intervals(warehouse_dir, registry, settings.intervals.adapt_rate)
