@@ -24,6 +24,8 @@ from bench.outputs import require_same
 from bench.replay import Replayed, new_job, replay_job
 from bench.report import RESULTS, Measured, report, show, write
 from bench.stage import Stage
+from bench.timeline import ContenderStuck
+from jobs.processes import ProgramEnded
 
 ROUNDS: Final = 5
 PARTS: Final = ("replay", "cores", "symbols", "cold", "live")
@@ -62,9 +64,14 @@ class Run:
         start = number % max(1, len(self._steps))
         for step in self._steps[start:] + self._steps[:start]:
             begun = time.monotonic()
-            step(number)
-            name = getattr(step, "args", (getattr(step, "__name__", ""),))[0]
-            note(f"round {number + 1} {name.strip('_')}: {time.monotonic() - begun:.0f} s")
+            name = getattr(step, "args", (getattr(step, "__name__", ""),))[0].strip("_")
+            try:
+                step(number)
+            except (ContenderStuck, ProgramEnded) as error:
+                # Half an hour is not thrown away for one of fifty starts, nor is it hushed up.
+                self.measured.failed.append(f"round {number + 1} {name}: {error}")
+                note(self.measured.failed[-1])
+            note(f"round {number + 1} {name}: {time.monotonic() - begun:.0f} s")
 
     def _job(self, name: str, network: str, number: int, cores: tuple[int, ...] = CORES) -> None:
         replayed = self._replay(name, network, number, self._topic, FEW_SYMBOLS, cores)

@@ -6,7 +6,7 @@ from bench.replay import new_job
 from bench.stage import Stage
 from bench.timeline import Timeline
 
-TIMEOUT_S: Final = 120.0
+TIMEOUT_S: Final = 300.0
 
 
 def cold_start_s(stage: Stage, name: str, topic: str, network: str) -> float:

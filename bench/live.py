@@ -31,7 +31,7 @@ WARM_UP_GROUPS: Final = 8
 CLOSE_S: Final = 3.0
 # Spark ends Python workers that were idle for 60 s.
 FAR_S: Final = 70.0
-TIMEOUT_S: Final = 120.0
+TIMEOUT_S: Final = 300.0
 
 Latencies = dict[str, list[list[float]]]
 

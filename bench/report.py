@@ -40,6 +40,7 @@ class Measured:
     live: dict[str, Latencies] = field(default_factory=dict)
     cold_start_s: list[float] = field(default_factory=list)
     same_predictions: dict[str, int] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
 
     def rate(self, contender: str) -> float | None:
         """Median bars a second; None where it was not measured."""
@@ -115,6 +116,7 @@ def report(run: Measured, about: Mapping[str, Any]) -> dict[str, Any]:
         },
         "cold_start_s": spread(run.cold_start_s) if run.cold_start_s else None,
         "predictions_compared_with_ours": run.same_predictions,
+        "failed": run.failed,
     }
 
 
