@@ -42,41 +42,50 @@ def table(results: dict[str, Any]) -> str:
     lines = ["| | asked | measured | |", "|---|---|---|---|"]
     for name, says, asked, unit in ROWS:
         value = results["ratios"][name]
-        shown = "not measured" if value is None else f"**{value:,.3g}{unit}**"
+        shown = "not measured" if value is None else f"**{number(value)}{unit}**"
         lines.append(f"| {says} | {asked} | {shown} | {behind.get(name, '')} |")
     return "\n".join(lines) + "\n"
 
 
+def number(value: float) -> str:
+    """Three digits or so.
+
+    >>> [number(value) for value in (2143.2, 11.57, 0.992)]
+    ['2,143', '11.6', '0.99']
+    """
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
 def measured_behind(results: dict[str, Any]) -> dict[str, str]:
-    """The medians that each ratio is made of; nothing for what was not measured."""
-    rate = {n: f"{f['bars_per_s']['median']:,.0f}" for n, f in results["replay"].items()}
-    cpu = {n: f"{f['cpu_us_per_bar']['median']:.0f}" for n, f in results["replay"].items()}
-    alone = {n: f"{f['median']:,.0f}" for n, f in results["onnx_alone_windows_per_s"].items()}
+    """The two medians that each ratio is made of; nothing for what was not measured."""
+    replay, alone = results["replay"], results["onnx_alone_windows_per_s"]
+    rate = {name: f"{found['bars_per_s']['median']:,.0f}" for name, found in replay.items()}
+    rate |= {f"alone_{name}": f"{found['median']:,.0f}" for name, found in alone.items()}
+    cpu = {name: f"{found['cpu_us_per_bar']['median']:.0f}" for name, found in replay.items()}
     live = {
-        (side, way, q): f"{found[q]['all_bars'] / 1000:.2f} s"
+        f"{side} {way} {q}": f"{found[q]['all_bars'] / 1000:.2f}"
         for side, ways in results["live_ms"].items()
         for way, found in ways.items()
         for q in found
     }
-    cold = results["cold_start_s"]
-    behind = {}
-    ours = rate.get("job_lstm32")
-    if "quix" in rate:
-        behind["replay_vs_quix"] = f"{ours} to {rate['quix']} bars/s"
-        behind["replay_vs_paper"] = f"{ours} to {rate['paper']} bars/s"
-        behind["replay_vs_onnx"] = f"{rate['job_lstm50x2']} to {alone['lstm50x2']} bars/s"
-    if live:
-        for q in ("p50", "p99"):
-            both = f"{live['job', '3s', q]} to {live['passthrough', '3s', q]}"
-            behind[f"live_{q}_vs_passthrough"] = both
-        behind["live_minute_vs_3s"] = f"{live['job', '70s', 'p50']} to {live['job', '3s', 'p50']}"
-    if "job_many_symbols" in cpu:
-        behind["cpu_10000_vs_100"] = f"{cpu['job_many_symbols']} to {cpu['job_lstm32']} µs"
-    if "job_one_core" in rate:
-        behind["cores_2_vs_1"] = f"{ours} to {rate['job_one_core']} bars/s"
-    if cold:
-        behind["cold_start_s"] = f"{cold['min']:.1f} to {cold['max']:.1f} s"
-    return behind
+    cold = results["cold_start_s"] or {}
+    start = {bound: f"{cold[bound]:.1f}" for bound in ("min", "max") if cold}
+    pairs = {
+        "replay_vs_quix": (rate, "job_lstm32", "quix", "bars/s"),
+        "replay_vs_paper": (rate, "job_lstm32", "paper", "bars/s"),
+        "replay_vs_onnx": (rate, "job_lstm50x2", "alone_lstm50x2", "windows/s"),
+        "live_p50_vs_passthrough": (live, "job 3s p50", "passthrough 3s p50", "s"),
+        "live_p99_vs_passthrough": (live, "job 3s p99", "passthrough 3s p99", "s"),
+        "live_minute_vs_3s": (live, "job 70s p50", "job 3s p50", "s"),
+        "cpu_10000_vs_100": (cpu, "job_many_symbols", "job_lstm32", "µs"),
+        "cores_2_vs_1": (rate, "job_lstm32", "job_one_core", "bars/s"),
+        "cold_start_s": (start, "min", "max", "s"),
+    }
+    return {
+        name: f"{figures[first]} to {figures[second]} {unit}"
+        for name, (figures, first, second, unit) in pairs.items()
+        if first in figures and second in figures
+    }
 
 
 if __name__ == "__main__":
