@@ -106,7 +106,7 @@ def cpu_by_part(root: int, jvm: int) -> dict[str, float]:
 def python_daemons(root: int) -> list[int]:
     """The processes that Spark forks its Python workers from."""
     pids = list(tree(root))
-    daemons = {pid for pid in pids if "pyspark.daemon" in command_line(pid)}
+    daemons = {pid for pid in pids if "daemon" in command_line(pid)}
     forked = {pid for daemon in daemons for pid in tree(daemon) if pid != daemon}
     return sorted(daemons - forked)
 
