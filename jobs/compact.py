@@ -62,6 +62,8 @@ def tables() -> tuple[Table, ...]:
             ("predicted_at", "batch"),
         ),
         Table("skipped", "as_of", (*series, "as_of", "reason"), ("batch",)),
+        Table("articles", "available_at", ("provider", "id"), ("available_at", "batch")),
+        Table("sentiment", "open_time", (*series, "open_time"), ("batch",)),
     )
 
 
@@ -161,7 +163,7 @@ def _write_day(
         .where("_place = 1")
         .drop("_place", "day", "batch")
     )
-    ordered = merged.coalesce(1).sortWithinPartitions("symbol", "interval", table.time)
+    ordered = merged.coalesce(1).sortWithinPartitions(*table.identity[:2], table.time)
     ordered.write.option("compression", "zstd").parquet(f"{folders.path}/{staged}")
     generations = [int(name.rsplit("-", 1)[1]) for name in folders.names() if day_of(name) == day]
     count = rows.sparkSession.read.parquet(f"{folders.path}/{staged}").count()

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError, NotEnoughBars
 from conf.intervals import INTERVAL_MS
+from jobs.articles import with_archived_news
 from jobs.sql import open_duckdb
 from model.artifact import Artifact
-from model.features import CLOSE, FEATURE_NAMES, bar_features, complete_windows
+from model.features import CLOSE, bar_features, complete_windows
 from model.forecast import Forecaster
 from model.registry import Registry
 from model.series import Series, read_warehouse
@@ -83,9 +84,10 @@ def update_drift(
         if version is None:
             continue
         try:
-            series = read_warehouse(warehouse_dir / "bars", interval)
+            bars = read_warehouse(warehouse_dir / "bars", interval)
         except (ConfigurationError, NotEnoughBars):
             continue
+        series = with_archived_news(bars, warehouse_dir)
         measured = measure_drift(registry.load(version), series, warehouse_dir, watch, alarm)
         _write(warehouse_dir / "drift" / f"batch={interval}", measured)
         found += measured
@@ -112,7 +114,9 @@ def measure_drift(
     manifest = artifact.manifest
     samples = [
         ("feature", name, *values)
-        for name, values in zip(FEATURE_NAMES, _feature_samples(artifact, series), strict=True)
+        for name, values in zip(
+            manifest.feature_names, _feature_samples(artifact, series), strict=True
+        )
     ]
     then = _validation_residuals(artifact, series)
     now = _scored_residuals(warehouse_dir, artifact.version)
@@ -136,10 +140,12 @@ def _verdict(then: Floats, now: Floats, watch: float, alarm: float) -> tuple[flo
 def _feature_samples(artifact: Artifact, series: list[Series]) -> list[tuple[Floats, Floats]]:
     """For each feature its values over the training range and over the newest bars after it."""
     manifest = artifact.manifest
+    n_features = len(manifest.feature_names)
     then: list[Floats] = []
     now: list[Floats] = []
     for own in series:
-        features = bar_features(own.bars, manifest.lookback)[0].astype(float)
+        # Those of the news come last, and only some models read them.
+        features = bar_features(own.bars, manifest.lookback)[0][:, :n_features].astype(float)
         times = own.first_open_time + np.arange(len(features)) * own.interval_ms
         known = ~np.isnan(features).any(axis=1)
         trained = (times >= manifest.trained_from) & (times < manifest.trained_until)
@@ -147,7 +153,7 @@ def _feature_samples(artifact: Artifact, series: list[Series]) -> list[tuple[Flo
             then.append(features[known & trained])
         now.append(features[known & (times >= manifest.trained_until)][-RECENT_BARS:])
     before, after = np.concatenate(then or [features[:0]]), np.concatenate(now)
-    return [(before[:, i], after[:, i]) for i in range(len(FEATURE_NAMES))]
+    return [(before[:, i], after[:, i]) for i in range(n_features)]
 
 
 def _validation_residuals(artifact: Artifact, series: list[Series]) -> Floats:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from conf.errors import ArtifactMismatch, CandlecastError, RetryLater
 from conf.settings import Settings, load_settings
+from jobs.articles import with_archived_news
 from jobs.drift import drifted
 from jobs.logs import configure_logging
 from jobs.sql import open_duckdb
@@ -28,6 +29,7 @@ from model.dataset import Span
 from model.decisions import Decision, decisions
 from model.evaluate import skill
 from model.lstm import load_keras
+from model.news import has_news, without_news
 from model.promotion import GateSettings
 from model.registry import Registry
 from model.series import Series, read_warehouse
@@ -113,15 +115,17 @@ def retrain(
     test_share: float,
     gate: GateSettings,
     adapt_rate: float,
+    read_news: bool = False,
 ) -> list[Decision]:
-    """Train challengers from the champion's weights and from scratch, and put both to the gate.
+    """Train challengers from the champion's weights and from scratch, and put all to the gate.
 
-    Both are trained on all but the newest `test_share` of the time and judged there. Returns the
-    decisions; the champion changes at most once for each challenger that passes.
+    With `read_news`, where the series have news, one more reads them. All are trained on all
+    but the newest `test_share` of the time and judged there. Returns the decisions; the champion
+    changes at most once for each challenger that passes.
     """
     part, held_back = hold_back(series, model, test_share)
     made = []
-    for trained in _challengers(series, part, model, registry):
+    for trained in _challengers(series, part, model, registry, read_news):
         result = compete(trained, series, part, held_back, registry, promotions_dir, gate)
         report(result, series, registry, reports_dir, adapt_rate)
         logger.info("challenger=%s reason=%s", result.version, result.reason)
@@ -130,22 +134,32 @@ def retrain(
 
 
 def _challengers(
-    series: Sequence[Series], part: Span, model: ModelSettings, registry: Registry
+    series: Sequence[Series],
+    part: Span,
+    model: ModelSettings,
+    registry: Registry,
+    read_news: bool,
 ) -> list[TrainedModel]:
     """From scratch, and from the champion's weights where it has the same shape."""
-    scratch = fit_model(series, part, model)
+    inputs = [[without_news(one) for one in series]]
+    if read_news and has_news(series[0]):
+        inputs.append(list(series))
+    scratch = [fit_model(read, part, model) for read in inputs]
     champion = registry.champion(series[0].interval)
     if champion is None:
-        return [scratch]
+        return scratch
     try:
         seen_until = registry.load(champion).manifest.trained_until
         weights, shape = load_keras((registry.folder(champion) / KERAS_FILE).read_bytes())
     except ArtifactMismatch as error:
         logger.warning("champion=%s not_continued=%s", champion, error)
-        return [scratch]
-    if shape != scratch.shape:
-        return [scratch]
-    return [scratch, _seen_until(fit_model(series, part, model, start=weights), seen_until)]
+        return scratch
+    continued = [
+        _seen_until(fit_model(read, part, model, start=weights), seen_until)
+        for read, made in zip(inputs, scratch, strict=True)
+        if made.shape == shape
+    ]
+    return [*scratch, *continued]
 
 
 def _seen_until(trained: TrainedModel, time_ms: int) -> TrainedModel:
@@ -156,7 +170,7 @@ def _seen_until(trained: TrainedModel, time_ms: int) -> TrainedModel:
 
 def look(settings: Settings, interval: str, now: datetime, force: bool = False) -> list[Decision]:
     """Retrain one interval if there is a reason to; returns the decisions made."""
-    warehouse = Path(settings.warehouse.dir)
+    warehouse = settings.warehouse.folder
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
     promotions_dir = warehouse / "promotions"
     champion, newest = registry.champion(interval), settings.retrain.live_windows
@@ -181,7 +195,7 @@ def look(settings: Settings, interval: str, now: datetime, force: bool = False) 
         return []
     logger.info("interval=%s retrain=%s", interval, reason)
     return retrain(
-        read_warehouse(warehouse / "bars", interval),
+        with_archived_news(read_warehouse(warehouse / "bars", interval), warehouse),
         model_settings_from(settings),
         registry,
         promotions_dir,
@@ -189,6 +203,7 @@ def look(settings: Settings, interval: str, now: datetime, force: bool = False) 
         settings.training.test_share,
         GateSettings(settings.promotion.level, settings.promotion.min_windows),
         settings.intervals.adapt_rate,
+        settings.sentiment.enabled,
     )
 
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 SQL_DIR: Final = Path(__file__).parent.parent / "sql"
 # Each file with the views that it creates.
 VIEWS: Final = {
-    "views.sql": ("bars", "predictions", "skipped", "arima", "scored"),
+    "views.sql": (
+        *("bars", "predictions", "skipped", "arima", "scored"),
+        *("articles", "sentiment"),
+    ),
     "scoreboard.sql": ("outcomes", "diebold_mariano", "scoreboard"),
 }
 # Folders of one micro-batch, or of one compacted day: nothing that is still being written.
@@ -62,6 +65,19 @@ TABLES: Final[dict[str, dict[str, str]]] = {
         "horizon": "INT",
         "arima_close": "DOUBLE",
         "fitted_until": "TIMESTAMP",
+    },
+    "articles": {
+        **dict.fromkeys(("provider", "id"), "STRING"),
+        **dict.fromkeys(("published_at", "available_at"), "TIMESTAMP"),
+        **dict.fromkeys(("title", "source", "url", "coins"), "STRING"),
+        **dict.fromkeys(("score", "weight"), "DOUBLE"),
+        "batch": "STRING",
+    },
+    "sentiment": {
+        **_SERIES,
+        "open_time": "TIMESTAMP",
+        **dict.fromkeys(("count", "mean", "weighted_mean", "positive", "negative"), "DOUBLE"),
+        "batch": "STRING",
     },
     "drift": {
         "interval": "STRING",
@@ -157,7 +173,8 @@ def sql(
     query: Annotated[str, typer.Argument(help="over bars, predictions, scored, scoreboard, ...")],
     engine: Annotated[str, typer.Option(help="spark, or duckdb: up in a second")] = "spark",
 ) -> None:
-    """Query the warehouse: bars, predictions, skipped, arima, scored, scoreboard (times in UTC)."""
+    """Query the warehouse: bars, predictions, skipped, arima, scored, scoreboard, articles,
+    sentiment (times in UTC)."""
     warehouse_dir = load_settings().warehouse.dir
     if engine not in ("spark", "duckdb"):
         raise ConfigurationError(f"--engine {engine}: there are spark, duckdb")

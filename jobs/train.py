@@ -19,12 +19,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from conf.errors import CandlecastError, ConfigurationError
-from conf.settings import Settings, load_settings
+from conf.settings import Settings, Warehouse, load_settings
+from jobs.articles import with_archived_news
 from model.artifact import KERAS_FILE, ONNX_FILE, save_artifact
 from model.dataset import Span, embargo_bars
 from model.decisions import Decision, decide_and_record
 from model.evaluate import Metrics
 from model.lstm import EpochDone, FitSettings
+from model.news import has_news, without_news
 from model.promotion import GateSettings
 from model.registry import Registry
 from model.report import judged_series, write_report
@@ -69,13 +71,16 @@ def train(
     gate: GateSettings,
     allow_unproven: bool = False,
     on_epoch: EpochDone | None = None,
+    read_news: bool = False,
 ) -> TrainResult:
     """Train on all but the last `test_share` of the time, register, and put to the gate there.
 
-    `allow_unproven` lets a model that fails it serve where no other does, marked as unproven.
+    `read_news` has the model read the news of the series, which must have them. `allow_unproven`
+    lets a model that fails the gate serve where no other does, marked as unproven.
     """
     part, held_back = hold_back(series, model_settings, test_share)
-    trained = fit_model(series, part, model_settings, on_epoch=on_epoch)
+    read = series if read_news else [without_news(one) for one in series]
+    trained = fit_model(read, part, model_settings, on_epoch=on_epoch)
     return compete(trained, series, part, held_back, registry, promotions_dir, gate, allow_unproven)
 
 
@@ -173,30 +178,35 @@ def main(
     console = Console()
     try:
         settings = load_settings()
-        series = _read(settings.warehouse.dir, interval, symbols, until, data, symbol)
+        series = _read(settings.warehouse, interval, symbols, until, data, symbol)
+        if data is None:
+            series = with_archived_news(series, settings.warehouse.folder)
         registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
-        with TrainingProgress(console, settings.training.max_epochs) as on_epoch:
-            result = train(
-                series,
-                model_settings_from(settings),
-                registry,
-                Path(settings.warehouse.dir) / "promotions",
-                settings.training.test_share,
-                GateSettings(settings.promotion.level, settings.promotion.min_windows),
-                allow_unproven,
-                on_epoch,
-            )
-        print_result(console, result)
-        reports_dir = Path(settings.warehouse.reports_dir)
-        page = report(result, series, registry, reports_dir, settings.intervals.adapt_rate)
-        console.print(f"report: {page}", markup=False, soft_wrap=True)
+        with_news = settings.sentiment.enabled and has_news(series[0])
+        for read_news in (False, True) if with_news else (False,):
+            with TrainingProgress(console, settings.training.max_epochs) as on_epoch:
+                result = train(
+                    series,
+                    model_settings_from(settings),
+                    registry,
+                    settings.warehouse.folder / "promotions",
+                    settings.training.test_share,
+                    GateSettings(settings.promotion.level, settings.promotion.min_windows),
+                    allow_unproven,
+                    on_epoch,
+                    read_news,
+                )
+            print_result(console, result)
+            reports_dir = Path(settings.warehouse.reports_dir)
+            page = report(result, series, registry, reports_dir, settings.intervals.adapt_rate)
+            console.print(f"report: {page}", markup=False, soft_wrap=True)
     except CandlecastError as error:
         console.print(f"train: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
 
 
 def _read(
-    warehouse_dir: str,
+    warehouse: Warehouse,
     interval: str,
     symbols: str | None,
     until: datetime | None,
@@ -206,7 +216,7 @@ def _read(
     until_ms = None if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1000)
     if data is None:
         names = None if symbols is None else symbols.split(",")
-        return read_warehouse(Path(warehouse_dir) / "bars", interval, names, until_ms)
+        return read_warehouse(warehouse.folder / "bars", interval, names, until_ms)
     if symbol is None:
         raise ConfigurationError("--data needs --symbol, such as BTC-USD")
     series = read_file(data, symbol, interval)

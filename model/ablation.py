@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.evaluate import skill
 from model.features import BAR_COLUMNS
+from model.news import without_news
 from model.series import Series
 from model.significance import diebold_mariano
 from model.training import ModelSettings
@@ -113,11 +114,6 @@ def compare(loss: Floats, other: Floats, came: Floats, horizon: int, seed: int) 
         test.p_value,
         test.p_better,
     )
-
-
-def without_news(series: Series) -> Series:
-    """The series with the columns of its bars alone."""
-    return replace(series, bars=series.bars[:, :BAR_COLUMNS])
 
 
 def shuffled_news(series: Series, seed: int) -> Series:

@@ -27,6 +27,10 @@ class ChampionSource(Protocol):
         """The version that the present champion took the place of, or None."""
         ...
 
+    def newest_without_news(self, interval: str) -> str | None:
+        """The newest version that was ever in service and reads no news, or None."""
+        ...
+
     def interval_factors(self, version: str) -> tuple[float, ...] | None:
         """What live coverage says to multiply the intervals of a version by."""
         ...
@@ -34,10 +38,20 @@ class ChampionSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A champion as it travels with a micro-batch: version and bytes, so no worker reads a file."""
+    """A champion as it travels with a micro-batch: version and bytes, so no worker reads a file.
+
+    `without_news` serves where there is no sign of life of the news and the champion needs them;
+    None where it needs none, or there is no such version.
+    """
 
     artifact: Artifact
     interval_factors: tuple[float, ...] | None = None
+    without_news: "ServedModel | None" = None
+
+    def serving(self, news_known: bool) -> "ServedModel | None":
+        """The model for bars whose news are known, or not; None where there is none."""
+        needs_none = not self.artifact.manifest.reads_news
+        return self if news_known or needs_none else self.without_news
 
 
 @dataclass
@@ -45,13 +59,15 @@ class Champions:
     """The model to serve at each interval.
 
     A champion that can't be served (tampered with, other features, another lookback) is refused
-    and logged once; the last good one serves on, after a restart the one that it replaced.
+    and logged once; the last good one serves on, after a restart the one that it replaced. Beside
+    one that reads news stands the newest good one that does not.
     """
 
     registry: ChampionSource
     intervals: Iterable[str]
     lookback: int
     _serving: dict[str, Artifact] = field(default_factory=dict)
+    _without_news: dict[str, Artifact] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
     _said_none: bool = False
 
@@ -66,10 +82,13 @@ class Champions:
         if not self._serving and not self._said_none:
             self._said_none = True
             log.warning("champion=none: bars are archived, nothing is predicted until one is there")
-        return {
-            interval: ServedModel(artifact, self.registry.interval_factors(artifact.version))
-            for interval, artifact in self._serving.items()
-        }
+        return {interval: self._served(interval) for interval in self._serving}
+
+    def _served(self, interval: str) -> ServedModel:
+        without, factors = self._without_news.get(interval), self.registry.interval_factors
+        beside = None if without is None else ServedModel(without, factors(without.version))
+        artifact = self._serving[interval]
+        return ServedModel(artifact, factors(artifact.version), beside)
 
     def _take(self, interval: str, version: str) -> None:
         try:
@@ -84,6 +103,23 @@ class Champions:
             log.error("refused=%s serving=%s reason=%s", version, last_good, error)
         else:
             log.info("champion=%s interval=%s", version, interval)
+            self._take_without_news(interval)
+
+    def _take_without_news(self, interval: str) -> None:
+        """Have a model ready for when the news fall silent, where the champion needs them."""
+        self._without_news.pop(interval, None)
+        if not self._serving[interval].manifest.reads_news:
+            return
+        version = self.registry.newest_without_news(interval)
+        if version is None:
+            log.warning("without_news=none interval=%s: no news, no prediction", interval)
+            return
+        try:
+            self._without_news[interval] = self._loaded(version)
+        except ArtifactMismatch as error:
+            log.error("refused=%s without_news=none reason=%s", version, error)
+        else:
+            log.info("without_news=%s interval=%s", version, interval)
 
     def _loaded(self, version: str) -> Artifact:
         artifact = self.registry.load(version)

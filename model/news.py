@@ -17,6 +17,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.features import BAR_COLUMNS
 from model.series import Series
 
 Floats = NDArray[np.float64]
@@ -97,6 +98,16 @@ def with_news(series: Series, articles: ScoredArticles) -> Series:
         articles, series.symbol, series.interval_ms, series.first_open_time, len(series.bars)
     )
     return replace(series, bars=np.concatenate([series.bars, news], axis=1))
+
+
+def without_news(series: Series) -> Series:
+    """The series with the columns of its bars alone."""
+    return replace(series, bars=series.bars[:, :BAR_COLUMNS])
+
+
+def has_news(series: Series) -> bool:
+    """Whether the columns of the news are there, be it that they tell of none."""
+    return bool(series.bars.shape[1] > BAR_COLUMNS)
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

@@ -25,6 +25,7 @@ from model.artifact import MANIFEST_FILE, Artifact, load_artifact
 CHAMPION: Final = "champion"
 _UNPROVEN_SUFFIX: Final = "-unproven"
 _VERSION: Final = re.compile(rf"({'|'.join(INTERVAL_MS)})-(\d+)({_UNPROVEN_SUFFIX})?")
+_READS_NEWS: Final = "reads_news"
 _NOT_FOUND: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _SQLITE: Final = "sqlite:///"
 
@@ -76,7 +77,7 @@ class Registry:
 
         The copy is named by its manifest's hash and is complete before it is registered.
         """
-        load_artifact(folder, folder.name)
+        manifest = load_artifact(folder, folder.name).manifest
         name = f"{interval}-{_manifest_hash(folder)}"
         target = self._artifact_dir / name
         if not (target / MANIFEST_FILE).exists():
@@ -88,7 +89,7 @@ class Registry:
         created = self._client.create_model_version(
             _model_name(interval),
             source=str(target.resolve()),
-            tags={**(tags or {}), "artifact": name},
+            tags={**(tags or {}), "artifact": name, _READS_NEWS: str(manifest.reads_news).lower()},
         )
         return f"{interval}-{created.version}"
 
@@ -114,6 +115,11 @@ class Registry:
         found = self._find_champion(interval) if self._exists() else None
         number = "" if found is None else found.tags.get("replaced", "")
         return self.canonical(f"{interval}-{number}") if number else None
+
+    def newest_without_news(self, interval: str) -> str | None:
+        """The newest version that was ever in service and reads no news, or None."""
+        served = (m for m in self.models(interval) if "unproven" in m.tags)
+        return next((m.version for m in served if m.tags.get(_READS_NEWS) != "true"), None)
 
     def canonical(self, version: str) -> str:
         """The version as predictions carry it, `-unproven` included."""

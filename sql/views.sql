@@ -1,5 +1,5 @@
 -- The tables of the warehouse as people ask for them. DuckDB and Spark SQL run this same text over
--- bars_raw, predictions_raw, skipped_raw and arima_raw: the Parquet folders as they lie there.
+-- bars_raw, predictions_raw and so on: the Parquet folders as they lie there.
 
 -- The newest version of each bar.
 CREATE OR REPLACE TEMP VIEW bars AS
@@ -47,3 +47,19 @@ INNER JOIN bars b
   ON b.symbol = p.symbol AND b.interval = p.interval AND b.close_time = p.target_time
 LEFT JOIN arima a
   ON a.symbol = p.symbol AND a.interval = p.interval AND a.as_of = p.as_of AND a.horizon = p.horizon;
+
+-- The news, each article once, with its score from -1 to 1; `coins` with commas, '' for the market.
+CREATE OR REPLACE TEMP VIEW articles AS
+SELECT provider, id, published_at, available_at, title, source, url, coins, score, weight
+FROM (
+  SELECT *, row_number() OVER (PARTITION BY provider, id ORDER BY available_at, batch) AS earliest
+  FROM articles_raw
+) AS listed WHERE earliest = 1;
+
+-- What the news said in each bar that was predicted with them; shares are of `count` articles.
+CREATE OR REPLACE TEMP VIEW sentiment AS
+SELECT symbol, interval, open_time, count, mean, weighted_mean, positive, negative
+FROM (
+  SELECT *, row_number() OVER (PARTITION BY symbol, interval, open_time ORDER BY batch) AS earliest
+  FROM sentiment_raw
+) AS told WHERE earliest = 1;

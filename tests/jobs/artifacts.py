@@ -5,15 +5,18 @@ from pathlib import Path
 import numpy as np
 
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
-from model.features import FEATURE_NAMES, sequence_steps
+from model.features import FEATURE_NAMES, NEWS_FEATURE_NAMES, sequence_steps
 from model.onnx_export import export_onnx
 from model.weights import MemberWeights, NetworkWeights
 
 HORIZONS = (1, 5, 15)
 
 
-def save_random_artifact(folder: Path, seed: int, lookback: int = 60, interval: str = "1m") -> None:
-    units, features, horizons, linear_steps = 8, len(FEATURE_NAMES), len(HORIZONS), 3
+def save_random_artifact(
+    folder: Path, seed: int, lookback: int = 60, interval: str = "1m", reads_news: bool = False
+) -> None:
+    names = NEWS_FEATURE_NAMES if reads_news else FEATURE_NAMES
+    units, features, horizons, linear_steps = 8, len(names), len(HORIZONS), 3
     noise = np.random.default_rng(seed)
 
     def weights(*shape: int) -> np.ndarray:
@@ -31,7 +34,7 @@ def save_random_artifact(folder: Path, seed: int, lookback: int = 60, interval: 
     manifest = Manifest(
         interval=interval,
         symbols=("BTC-USD",),
-        feature_names=FEATURE_NAMES,
+        feature_names=names,
         lookback=lookback,
         horizons=HORIZONS,
         trained_from=0,

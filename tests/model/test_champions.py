@@ -61,3 +61,44 @@ def test_interval_factors_reach_a_model_that_serves_already(registry: Registry) 
     assert champions.current()["1m"].interval_factors is None
     registry.set_interval_factors("1m-2", (1.5, 1.0, 1.0))
     assert champions.current()["1m"].interval_factors == (1.5, 1.0, 1.0)
+
+
+def promote_reader_of_news(registry: Registry, folder: Path) -> None:
+    save_random_artifact(folder, seed=3, reads_news=True)
+    registry.promote(registry.register(folder, "1m"))
+
+
+def test_beside_a_champion_that_reads_news_stands_the_newest_that_does_not(
+    registry: Registry, tmp_path: Path
+) -> None:
+    save_random_artifact(tmp_path / "never served", seed=4)
+    registry.register(tmp_path / "never served", "1m")
+    promote_reader_of_news(registry, tmp_path / "news")
+    model = Champions(registry, ("1m",), lookback=60).current()["1m"]
+    silent = model.serving(news_known=False)
+    assert model.serving(news_known=True) == model
+    assert silent is not None
+    assert (model.artifact.version, silent.artifact.version) == ("1m-4", "1m-2")
+
+
+def test_a_champion_that_reads_no_news_serves_without_them_itself(registry: Registry) -> None:
+    model = Champions(registry, ("1m",), lookback=60).current()["1m"]
+    assert model.serving(news_known=False) == model.serving(news_known=True) == model
+
+
+def test_without_a_version_that_reads_no_news_nothing_serves_in_their_silence(
+    tmp_path: Path,
+) -> None:
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
+    promote_reader_of_news(registry, tmp_path / "news")
+    model = Champions(registry, ("1m",), lookback=60).current()["1m"]
+    assert model.serving(news_known=True) == model
+    assert model.serving(news_known=False) is None
+
+
+def test_the_fallback_goes_when_its_champion_does(registry: Registry, tmp_path: Path) -> None:
+    promote_reader_of_news(registry, tmp_path / "news")
+    champions = Champions(registry, ("1m",), lookback=60)
+    assert champions.current()["1m"].without_news is not None
+    registry.restore("1m-1")
+    assert champions.current()["1m"].without_news is None

@@ -4,22 +4,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from conf.errors import ConfigurationError, NotEnoughBars
+from jobs.articles import with_archived_news
 from jobs.evaluate import evaluate_files, write_rows
 from jobs.models import print_models, promote_version, roll_back
 from jobs.retrain import Bounds, LiveFigures, reason_to_retrain, retrain
 from jobs.train import TrainResult, compete, report, train
 from model.dataset import Span
 from model.decisions import decisions
+from model.news import has_news
+from model.planted import planted_series
 from model.promotion import GateSettings
 from model.registry import Registry
-from model.series import Series
+from model.series import Series, read_warehouse
 from model.training import ModelSettings, TrainedModel
 from model.walk_forward import FoldSettings
 from tests.model.synthetic import START, random_series, write_file
+from tests.score import tables
 
 PART = Span(START, START + 1200 * 60_000)
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
@@ -201,3 +206,62 @@ def test_evaluation_gives_the_same_figures_again(small: ModelSettings, tmp_path:
     arguments = ([tmp_path / "x.csv.gz"], small, FoldSettings(1, 0.7), 0.02, 0.15)
     first, again = (evaluate_files(*arguments, Console(quiet=True))[0] for _ in range(2))
     assert replace(first, seconds=0) == replace(again, seconds=0)
+
+
+def test_with_news_one_challenger_more_reads_them(
+    registry: Registry, small: ModelSettings, tmp_path: Path
+) -> None:
+    series = [planted_series(seed=3, effect=0.2, n_bars=900)]
+    made = retrain(
+        series,
+        small,
+        registry,
+        tmp_path / "promotions",
+        tmp_path / "reports",
+        0.3,
+        GATE,
+        adapt_rate=0.02,
+        read_news=True,
+    )
+    readers = [registry.load(d.challenger).manifest.reads_news for d in made]
+    assert readers == [False, True]
+    assert made[1].verdict.skill > made[0].verdict.skill
+
+
+def test_the_gate_compares_a_champion_that_reads_news_with_one_that_does_not(
+    registry: Registry, small: ModelSettings, tmp_path: Path
+) -> None:
+    series = [planted_series(seed=3, effect=0.4, n_bars=900)]
+    promotions = tmp_path / "promotions"
+    first = train(series, small, registry, promotions, 0.3, GATE, True)
+    reader = train(series, small, registry, promotions, 0.3, GATE, read_news=True)
+    again = train(series, small, registry, promotions, 0.3, GATE)
+    assert reader.decision.champion == registry.canonical(first.version)
+    assert reader.promoted
+    assert registry.champion("1h") == reader.version
+    assert not again.promoted
+    assert "the champion" in again.reason or "persistence" in again.reason
+
+
+def test_archived_articles_are_the_news_of_the_archived_bars(tmp_path: Path) -> None:
+    close = tables.random_walk(10, seed=1)
+    articles = pd.DataFrame(
+        {
+            "provider": "wire",
+            "id": ["1", "2", "2"],
+            "published_at": tables.START,
+            "available_at": [tables.START + i * tables.MINUTE for i in (3, 5, 7)],
+            "title": "Up",
+            "source": "wire",
+            "url": "",
+            "coins": ["BTC,ETH", "", ""],
+            "score": [0.5, -0.5, -0.5],
+            "weight": 1.0,
+        }
+    )
+    tables.write(tmp_path, "bars", tables.bars(close))
+    (plain,) = with_archived_news(read_warehouse(tmp_path / "bars", "1m"), tmp_path)
+    assert not has_news(plain)
+    tables.write(tmp_path, "articles", articles)
+    (told,) = with_archived_news(read_warehouse(tmp_path / "bars", "1m"), tmp_path)
+    assert told.bars[:, 6].tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]
