@@ -134,6 +134,8 @@ class Article:
             value = found[field.name]
             if not isinstance(value, _TYPES[field.name]) or isinstance(value, bool):
                 raise MalformedArticle(f"not an article: {field.name} is of another type")
+            if not _is_text(value):
+                raise MalformedArticle(f"not an article: {field.name} is no valid text")
         for name in ("categories", "tags"):
             found[name] = tuple(str(part) for part in found[name])
         return cls(**{field.name: found[field.name] for field in fields(cls)})
@@ -168,6 +170,8 @@ class Listed:
         provider, until = found.get("provider"), found.get("listed_until")
         if not isinstance(provider, str) or not isinstance(until, int) or isinstance(until, bool):
             raise MalformedArticle("not a sign of life: provider or listed_until is missing")
+        if until < 0:
+            raise MalformedArticle("not a sign of life: listed_until is no time")
         return cls(provider, until)
 
 
@@ -184,6 +188,15 @@ def article_record(topic: str, article: Article | Listed) -> Record:
     that those before it are there.
     """
     return Record(topic, article.provider.encode(), article.to_json())
+
+
+def _is_text(value: object) -> bool:
+    """Whether a string, or all in a list, can be written as UTF-8: JSON lets half characters by."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _object(message: bytes) -> dict[str, Any]:

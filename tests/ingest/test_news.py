@@ -217,7 +217,10 @@ def test_a_body_of_a_megabyte_is_cut_and_a_title_of_one_refused(
         ({"title": 5}, "title is of another type"),
         ({"published_at": True}, "published_at is of another type"),
         ({"categories": "BTC"}, "categories is of another type"),
+        ({"title": "\ud800"}, "title is no valid text"),
+        ({"categories": ["\udfff"]}, "categories is no valid text"),
         ({"v": 2}, "v must be 1"),
+        ({"listed_until": -1}, "listed_until is no time"),
     ],
 )
 def test_a_message_that_is_no_article_is_told_by_what_is_wrong(
