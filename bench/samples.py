@@ -50,6 +50,8 @@ PYTHON: Final[Stages] = (
     ("state to and from bytes", r"(to_bytes|from_bytes) \(jobs/windows\.py"),
     ("windows", r"jobs/windows\.py"),
     ("operator's frames", r"jobs/window_operator\.py"),
+    ("packing", r"(jobs|model)/packed\.py"),
+    ("rules", r"jobs/read_bars\.py"),
     ("state API", r"sql/streaming/"),
     ("Arrow, Python side", r"pyarrow|serializers\.py|pandas/|arrow|conversion\.py"),
     ("gc.collect between tasks", r"^manager \("),
