@@ -33,8 +33,11 @@ ODD_VALUES: Final = [
     *("null", "true", "false", "[]", "{}", "[1.0]", '{"a":{"b":[null]}}', '""', '"\\u0000"', '"é"'),
     *('"\\ud83d"', "[" * 50 + "]" * 50, "undefined", "'x'", "1 /* one */"),
 ]
-# These alone have absurd prices, so that the windows of the others are plain.
-ABSURD_SYMBOLS: Final = 30
+# These alone have absurd prices, and these alone bars of any time, after which everything else is
+# too late: the windows of the others are plain.
+ABSURD: Final = SYMBOLS[:30]
+TIMELESS: Final = SYMBOLS[30:60]
+PLAIN: Final = SYMBOLS[60:]
 FIRST_MS: Final = 1_600_000_000_000
 TINY: Final = 5e-324
 HUGE: Final = 1e308
@@ -53,7 +56,7 @@ def messages(count: int, seed: int) -> Iterator[bytes | None]:
         yield make(random, steps)
 
 
-def good_fields(random: Random, steps: Steps, symbols: Sequence[str] = SYMBOLS) -> Fields:
+def good_fields(random: Random, steps: Steps, symbols: Sequence[str] = PLAIN) -> Fields:
     """The newest bar of one of the series so far, each value as JSON."""
     symbol = random.choice(symbols)
     interval = random.choices(list(INTERVAL_MS), (20, 1, 1, 1, 1))[0]
@@ -100,11 +103,11 @@ def encoded(message: str) -> bytes:
 
 
 def good(random: Random, steps: Steps) -> bytes:
-    return encoded(text(next_bar(random, steps, SYMBOLS[ABSURD_SYMBOLS:])))
+    return encoded(text(next_bar(random, steps, PLAIN)))
 
 
 def absurd_price(random: Random, steps: Steps) -> bytes:
-    fields = next_bar(random, steps, SYMBOLS[:ABSURD_SYMBOLS])
+    fields = next_bar(random, steps, ABSURD)
     price = random.choice([TINY, 1e-300, 1e-30, 1e30, 1e300, HUGE])
     prices = bar_fields("x", "1m", 0, price)
     volume = random.choice(["0.0", "1e308", "5e-324"])
@@ -119,7 +122,7 @@ def any_time(random: Random, steps: Steps) -> bytes:
     interval = random.choice(list(INTERVAL_MS))
     length = INTERVAL_MS[interval]
     time = random.randrange(YEAR_2100_MS) // length * length + random.choice((0, 0, 0, 1))
-    fields = bar_fields(random.choice(SYMBOLS), interval, time, 10.0)
+    fields = bar_fields(random.choice(TIMELESS), interval, time, 10.0)
     return encoded(text(fields | {"fetched_at": str(random.choice((time, 0, NEWEST_GOOD_MS)))}))
 
 
