@@ -1,6 +1,7 @@
 """Compaction changes how rows lie, and never which rows there are."""
 
 import shutil
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -56,11 +57,12 @@ def folder_names(stream: RunningStream, table: str) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
+@pytest.mark.parametrize("spelled", [str, Path.as_uri])
 def test_a_compacted_table_holds_the_same_rows_in_one_file_a_day(
-    spark: SparkSession, filled: RunningStream
+    spark: SparkSession, filled: RunningStream, spelled: Callable[[Path], str]
 ) -> None:
     before = predictions(filled)
-    compact(spark, filled.settings.warehouse.dir, closed_before=date(2025, 1, 1))
+    compact(spark, spelled(Path(filled.settings.warehouse.dir)), closed_before=date(2025, 1, 1))
     pd.testing.assert_frame_equal(predictions(filled), before)
     assert folder_names(filled, "predictions") == ["batch=day-2024-12-01-0"]
     assert folder_names(filled, "bars") == ["batch=day-2024-11-30-0", "batch=day-2024-12-01-0"]
