@@ -25,13 +25,18 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 @dataclass(frozen=True)
 class WrittenMicroBatch:
-    """What one micro-batch has put into the sinks; `versions` maps intervals to model versions."""
+    """What one micro-batch has put into the sinks.
+
+    `versions` maps intervals to model versions; `told` counts windows whose news were known.
+    """
 
     bars: int
     predictions: int
     rejected: int
     skipped: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    articles: int = 0
+    told: int = 0
 
 
 class StreamMetrics(StreamingQueryListener):

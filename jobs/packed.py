@@ -5,7 +5,7 @@ on its way back. A batch in Arrow's stream format travels as one binary value in
 where it lies.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -17,14 +17,15 @@ from model.packed import from_bytes, to_bytes
 PACKED: Final = "packed"
 
 
-def pack(rows: DataFrame, by: str) -> DataFrame:
+def pack(rows: DataFrame, by: str, change: Callable[[pa.RecordBatch], pa.RecordBatch]) -> DataFrame:
     """Put the rows that share a value of the int column `by` into one: (by, packed).
 
-    A value may have several such rows, one for each of Spark's Arrow batches.
+    `change` is applied to each of Spark's Arrow batches first. A value may have several rows, one
+    for each batch.
     """
 
     def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
+        for batch in map(change, batches):
             keys = batch.column(by).to_numpy()
             order = np.argsort(keys, kind="stable")
             ordered = batch.take(pa.array(order))

@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Create missing topics, start the query, and return only when it ends."""
     kafka = settings.kafka
-    topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
+    topics = [kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic]
+    if settings.sentiment.enabled:
+        topics += [kafka.news_topic, kafka.sentiment_topic]
     ensure_topics(kafka, dict.fromkeys(topics, kafka.partitions))
     metrics = StreamMetrics()
     metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)

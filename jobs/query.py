@@ -1,16 +1,20 @@
 """The streaming query: topic, window state, model and sinks wired together."""
 
+import json
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.streaming import StreamingQuery
 
 from conf.errors import ConfigurationError
 from conf.intervals import INTERVAL_MS
 from conf.kafka import spark_options
-from conf.settings import Settings, Window
+from conf.settings import Settings
 from jobs.metrics import StreamMetrics
+from jobs.news_state import MESSAGES
 from jobs.read_bars import balanced_shard_keys, read_messages
+from jobs.read_news import read_news
 from jobs.sinks import MicroBatchWriter
 from jobs.window_operator import with_windows
 from model.champions import Champions
@@ -41,17 +45,32 @@ def build_session(settings: Settings) -> SparkSession:
     )
 
 
-def read_topic(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The topic's messages from its beginning, or from where the checkpoint stands."""
+def read_topic(spark: SparkSession, settings: Settings, topic: str, limit: int) -> DataFrame:
+    """A topic's messages from its beginning, or from where the checkpoint stands.
+
+    `limit` is the most that a micro-batch takes.
+    """
     return (
         spark.readStream.format("kafka")
         .options(**spark_options(settings.kafka))
-        .option("subscribe", settings.kafka.bars_topic)
+        .option("subscribe", topic)
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
-        .option("maxOffsetsPerTrigger", settings.stream.max_bars_per_micro_batch)
+        .option("maxOffsetsPerTrigger", limit)
         .load()
     )
+
+
+def read_all(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Bars, and where they count the news, packed for the shards: (shard, packed, content)."""
+    keys = balanced_shard_keys(spark, settings.window.shards)
+    kafka, most = settings.kafka, settings.stream.max_bars_per_micro_batch
+    bars = read_messages(read_topic(spark, settings, kafka.bars_topic, most), keys)
+    messages = bars.withColumn("content", F.lit(MESSAGES))
+    if not settings.sentiment.enabled:
+        return messages
+    most = settings.sentiment.max_articles_per_micro_batch
+    return messages.union(read_news(read_topic(spark, settings, kafka.news_topic, most), keys))
 
 
 def start_query(
@@ -59,20 +78,20 @@ def start_query(
 ) -> StreamingQuery:
     """Wire topic, window state, model and sinks together, and start."""
     window = settings.window
-    require_same_windows(spark, settings.warehouse.checkpoint_dir, window)
-    keys = balanced_shard_keys(spark, window.shards)
-    bars = read_messages(read_topic(spark, settings), keys)
+    require_same_state(spark, settings)
+    messages = read_all(spark, settings)
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
     writer = MicroBatchWriter(
         settings.kafka,
         settings.kafka.predictions_topic,
         settings.kafka.rejected_topic,
+        settings.kafka.sentiment_topic,
         settings.warehouse.dir,
         Champions(registry, tuple(INTERVAL_MS), window.lookback),
         (metrics or StreamMetrics()).written,
     )
     return (
-        with_windows(bars, window, settings.stream.forget_after_days)
+        with_windows(messages, window, settings.sentiment, settings.stream.forget_after_days)
         .writeStream.queryName("predict")
         .option("checkpointLocation", checkpoint_dir(settings))
         .trigger(processingTime=f"{settings.stream.trigger_s} seconds")
@@ -86,27 +105,34 @@ def checkpoint_dir(settings: Settings) -> str:
     return f"{settings.warehouse.checkpoint_dir}/predict"
 
 
-def require_same_windows(spark: SparkSession, directory: str, window: Window) -> None:
-    """Note the window settings beside a new checkpoint; compare them with an old one's.
+def require_same_state(spark: SparkSession, settings: Settings) -> None:
+    """Note what the state depends on beside a new checkpoint; compare it with an old one's.
 
     With another number of shards a series would be looked for where its bars are not, and would
-    silently start from nothing. Raises ConfigurationError.
+    silently start from nothing; Spark knows no query with one topic more or less. Raises
+    ConfigurationError.
     """
+    directory = settings.warehouse.checkpoint_dir
+    wanted = {**settings.window.model_dump(), "news": settings.sentiment.enabled}
     jvm, context = spark.sparkContext._jvm, spark.sparkContext._jsc
     assert jvm is not None
     path = jvm.org.apache.hadoop.fs.Path(f"{directory}/window.json")
     files = path.getFileSystem(context.hadoopConfiguration())
     if not files.exists(path):
         stream = files.create(path)
-        stream.write(bytearray(window.model_dump_json().encode()))
+        stream.write(bytearray(json.dumps(wanted).encode()))
         stream.close()
         return
     stream = files.open(path)
-    noted = jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
+    noted = {
+        "news": False,
+        **json.loads(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")),
+    }
     stream.close()
-    if Window.model_validate_json(noted) != window:
+    if noted != wanted:
         raise ConfigurationError(
-            f"the checkpoint in {directory} was made with [window] {noted}; the settings now say "
-            f"{window.model_dump_json()}: restore them, or set another warehouse.checkpoint_dir "
-            "(bars are then read again from the topic's beginning)"
+            f"the checkpoint in {directory} was made with [window] {json.dumps(noted)}; the "
+            f"settings now say {json.dumps(wanted)} (news: sentiment.enabled): restore them, or "
+            "set another warehouse.checkpoint_dir (bars are then read again from the topic's "
+            "beginning)"
         )

@@ -1,19 +1,27 @@
 """From Kafka messages to checked bars; what breaks a rule keeps its reason and its place.
 
-The rules themselves are `ingest.bar.RULES`, evaluated here on Spark columns.
+Spark's JVM parses the JSON and says what is missing or of another type. Whether the values make
+sense, `ingest.bar.RULES` says, evaluated on whole Arrow batches: there also the clock is read.
+Spark would write it into the code that it generates, and compile that anew in every micro-batch.
 """
 
 import itertools
+import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Final
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
 
 from conf.intervals import INTERVAL_MS
 from ingest.bar import BAR_VERSION, QUOTE_VOLUME_RULE, RULES, SYMBOL_PATTERN
+from jobs.packed import pack
 
 BAR_FIELDS: Final = {
     "v": LongType(),
@@ -41,11 +49,11 @@ KEPT_BYTES: Final = 65_536
 
 
 def read_messages(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
-    """Checked bars and rejected messages of Kafka's `messages`, each with its shard.
+    """Checked bars and rejected messages of Kafka's `messages`, packed by shard: (shard, packed).
 
-    Columns: shard (one of `shard_keys`), reason (null: a good bar), the bar's fields, the message's
-    topic, partition and offset, and when it came (`arrived_at`, epoch ms; a producer's clock that
-    goes ahead counts as ours); `payload` holds the beginning of a rejected message, null for a bar.
+    A shard is one of `shard_keys`. Packed columns: reason (null: a good bar), the bar's fields, the
+    message's topic, partition and offset, and when it came (`arrived_at`, epoch ms; a producer's
+    clock that goes ahead counts as ours); `payload` holds the beginning of a rejected message.
     """
     schema = StructType(
         [StructField(name, kind) for name, kind in BAR_FIELDS.items()]
@@ -53,20 +61,56 @@ def read_messages(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
     )
     text = F.col("value").cast("string")
     parsed = messages.withColumn("bar", F.from_json(text, schema, _JSON_OPTIONS))
-    checked = parsed.withColumn("reason", rejection(parsed, text))
+    shaped = parsed.withColumn("reason", misshapen(parsed, text))
     rejected = F.col("reason").isNotNull()
     hashed = F.when(rejected, F.col("partition")).otherwise(F.xxhash64(F.col("bar.symbol")))
     keys = F.array(*map(F.lit, shard_keys))
-    return checked.select(
+    rows = shaped.select(
         F.element_at(keys, F.pmod(hashed, F.lit(len(shard_keys))).cast("int") + 1).alias("shard"),
         "reason",
         *[F.col(f"bar.{name}").alias(name) for name in BAR_FIELDS if name != "v"],
         "topic",
         "partition",
         "offset",
-        F.unix_millis(F.least("timestamp", F.current_timestamp())).alias("arrived_at"),
-        F.when(rejected, F.substring(F.col("value"), 1, KEPT_BYTES)).alias("payload"),
+        F.unix_millis("timestamp").alias("arrived_at"),
+        F.substring(F.col("value"), 1, KEPT_BYTES).alias("payload"),
     )
+    return pack(rows, by="shard", change=checked)
+
+
+def checked(messages: pa.RecordBatch) -> pa.RecordBatch:
+    """`messages` with the reason where a bar breaks a rule, and no payload where none is."""
+    now_ms = time.time_ns() // 1_000_000
+    reasons = messages["reason"].to_numpy(zero_copy_only=False)
+    well_formed = np.flatnonzero(pc.is_null(messages["reason"]).to_numpy(zero_copy_only=False))
+    reasons[well_formed] = broken_rules(messages.take(pa.array(well_formed)), now_ms)
+    reason = pa.array(reasons, pa.string())
+    payload = pc.if_else(pc.is_valid(reason), messages["payload"], None)
+    arrived_at = pc.min_element_wise(messages["arrived_at"], now_ms)
+    changed = {"reason": reason, "payload": payload, "arrived_at": arrived_at}
+    return pa.RecordBatch.from_pydict(
+        {name: changed.get(name, messages[name]) for name in messages.schema.names}
+    )
+
+
+def broken_rules(bars: pa.RecordBatch, now_ms: int) -> NDArray[np.object_]:
+    """The first rule that each bar breaks, or None."""
+    numbers = [name for name, kind in BAR_FIELDS.items() if not isinstance(kind, StringType)]
+    columns = {name: bars[name].to_numpy(zero_copy_only=False) for name in numbers if name != "v"}
+    interval = bars["interval"].dictionary_encode()
+    lengths = np.array([INTERVAL_MS[name] for name in interval.dictionary.to_pylist()], np.int64)
+    bar = SimpleNamespace(
+        **columns, interval_ms=lengths[interval.indices.to_numpy()], now_ms=now_ms
+    )
+    found = np.full(len(bars), None, object)
+    unknown_quote = np.isnan(bar.quote_volume)
+    for reason, holds in (*RULES, QUOTE_VOLUME_RULE):
+        broken = ~holds(bar)
+        if reason == QUOTE_VOLUME_RULE[0]:
+            broken &= ~unknown_quote
+        if broken.any():
+            found[broken & (found == None)] = reason  # noqa: E711 - element by element
+    return found
 
 
 def balanced_shard_keys(spark: SparkSession, shards: int) -> list[int]:
@@ -77,21 +121,19 @@ def balanced_shard_keys(spark: SparkSession, shards: int) -> list[int]:
     """
     jvm = spark.sparkContext._jvm
     assert jvm is not None
-    hash_int, seed = jvm.org.apache.spark.unsafe.hash.Murmur3_x86_32.hashInt, 42
+    hashing = jvm.org.apache.spark.unsafe.hash.Murmur3_x86_32(42)
     keys: dict[int, int] = {}
     for key in itertools.count():
-        keys.setdefault(hash_int(key, seed) % shards, key)
+        keys.setdefault(hashing.hashInt(key) % shards, key)
         if len(keys) == shards:
             return [keys[partition] for partition in range(shards)]
     raise AssertionError
 
 
-def rejection(parsed: DataFrame, text: Column) -> Column:
-    """The first reason to refuse a message, or null."""
+def misshapen(parsed: DataFrame, text: Column) -> Column:
+    """What keeps a message from being read as a bar, or null."""
     bar = SimpleNamespace(**{name: parsed[f"bar.{name}"] for name in BAR_FIELDS})
     corrupt = F.col(f"bar.{_CORRUPT}").isNotNull()
-    bar.interval_ms = interval_ms(bar.interval)
-    bar.now_ms = F.unix_millis(F.current_timestamp())
     nothing = F.coalesce(*[getattr(bar, name).cast("string") for name in BAR_FIELDS]).isNull()
     # A null quote volume says that the source does not tell it; leaving the field out does not.
     quote_absent = bar.quote_volume.isNull() & (
@@ -113,19 +155,12 @@ def rejection(parsed: DataFrame, text: Column) -> Column:
         # Spark's parser stops at the end of the first object and does not say what follows.
         F.when(corrupt | ~F.rtrim(text).endswith("}"), F.lit("not valid JSON")),
         F.when(
-            bar.interval_ms.isNull(), F.lit(f"interval must be one of {', '.join(INTERVAL_MS)}")
+            ~bar.interval.isin(*INTERVAL_MS),
+            F.lit(f"interval must be one of {', '.join(INTERVAL_MS)}"),
         ),
         F.when(~bar.symbol.rlike(SYMBOL_PATTERN), F.lit("symbol must look like BASE-QUOTE")),
-        *[F.when(~holds(bar), F.lit(reason)) for reason, holds in RULES],
     ]
-    reason, holds = QUOTE_VOLUME_RULE
-    reasons.append(F.when(bar.quote_volume.isNotNull() & ~holds(bar), F.lit(reason)))
     return F.coalesce(*reasons)
-
-
-def interval_ms(interval: Column) -> Column:
-    """The length in milliseconds of the interval named in a column; null where there is none."""
-    return F.create_map(*[F.lit(x) for item in INTERVAL_MS.items() for x in item])[interval]
 
 
 def wrong_type(kind: object) -> str:

@@ -18,9 +18,11 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.kafka import Broker, spark_options
 from jobs.metrics import WrittenMicroBatch
+from jobs.news_state import ARTICLES
 from jobs.packed import PACKED, unpack
-from jobs.window_operator import BARS, REJECTED, SKIPPED, VALUES, WINDOWS
+from jobs.window_operator import BARS, REJECTED, SKIPPED, TOLD, VALUES, WINDOWS
 from model.champions import Champions, ServedModel
+from model.news import NEWS_COLUMNS
 from model.serve import ABSTAINED, FORECAST, NOT_FINITE, PREDICTED, forecast_udf
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class MicroBatchWriter:
     broker: Broker
     predictions_topic: str
     rejected_topic: str
+    sentiment_topic: str
     warehouse_dir: str
     champions: Champions
     on_written: Callable[[WrittenMicroBatch], None] = lambda _: None
@@ -48,11 +51,12 @@ class MicroBatchWriter:
         """
         models = self.champions.current()
         query_id = str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
-        forecast = with_forecast(batch, models).persist(StorageLevel.MEMORY_AND_DISK)
-        predictions = prediction_rows(forecast, query_id, batch_id)
+        forecast = with_forecast(batch, models, query_id, batch_id)
+        forecast.persist(StorageLevel.MEMORY_AND_DISK)
+        predictions = prediction_rows(forecast)
         try:
             if models:
-                self._to_topic(prediction_messages(predictions), self.predictions_topic)
+                self._to_topic(messages_of(predictions), self.predictions_topic)
             written = count(forecast, models)
             self._write_rest(forecast, predictions, written, f"{query_id}-{batch_id}")
             log.info(
@@ -78,6 +82,12 @@ class MicroBatchWriter:
             writes.append(partial(self._to_parquet, bar_rows(forecast), "bars", folder))
         if written.skipped:
             writes.append(partial(self._to_parquet, skipped_rows(forecast), "skipped", folder))
+        if written.articles:
+            writes.append(partial(self._to_parquet, article_rows(forecast), "articles", folder))
+        if written.told:
+            sentiment = sentiment_rows(forecast)
+            writes.append(partial(self._to_parquet, sentiment, "sentiment", folder))
+            writes.append(partial(self._to_topic, messages_of(sentiment), self.sentiment_topic))
         if written.rejected:
             messages = rejected_messages(forecast)
             writes.append(partial(self._to_topic, messages, self.rejected_topic))
@@ -98,12 +108,14 @@ class MicroBatchWriter:
         )
 
 
-def with_forecast(batch: DataFrame, models: dict[str, ServedModel]) -> DataFrame:
+def with_forecast(
+    batch: DataFrame, models: dict[str, ServedModel], query_id: str, batch_id: int
+) -> DataFrame:
     """The operator's rows, those with windows with the struct `forecast`, null for the others."""
     if not models:
         return batch.withColumn("forecast", F.lit(None).cast(f"struct<{FORECAST}>"))
-    udf = forecast_udf(models)
-    is_windows = F.col("kind") == WINDOWS
+    udf = forecast_udf(models, query_id, batch_id)
+    is_windows = F.col("kind").isin(WINDOWS, TOLD)
     interval, windows = F.when(is_windows, F.col("label")), F.when(is_windows, F.col(PACKED))
     return batch.withColumn("forecast", udf(interval, windows, "bars")).drop("bars")
 
@@ -126,17 +138,17 @@ def count(forecast: DataFrame, models: dict[str, ServedModel]) -> WrittenMicroBa
         predictions=predictions,
         rejected=kinds[REJECTED],
         skipped=skipped,
+        articles=kinds[ARTICLES],
+        told=kinds[TOLD],
         versions={interval: model.artifact.version for interval, model in models.items()},
     )
 
 
-def prediction_rows(forecast: DataFrame, query_id: str, batch_id: int) -> DataFrame:
+def prediction_rows(forecast: DataFrame) -> DataFrame:
     """A row for each window and horizon, with the columns of the contract."""
     rows = unpack(F.col("forecast.predicted"), forecast, PREDICTED)
     times = {name: F.timestamp_millis(name) for name in ("as_of", "target_time", "predicted_at")}
-    columns = [times.get(name, F.col(name)).alias(name) for name in rows.columns]
-    query = [F.lit(query_id).alias("query_id"), F.lit(batch_id).cast("long").alias("batch_id")]
-    return rows.select(*columns[:-1], *query, columns[-1])
+    return rows.select(*[times.get(name, F.col(name)).alias(name) for name in rows.columns])
 
 
 def bar_rows(forecast: DataFrame) -> DataFrame:
@@ -157,15 +169,33 @@ def skipped_rows(forecast: DataFrame) -> DataFrame:
     return rows.withColumn("as_of", F.timestamp_millis("as_of"))
 
 
-def prediction_messages(predictions: DataFrame) -> DataFrame:
-    """Key and JSON value for the topic; times in epoch ms, as in the topic of the bars."""
+def article_rows(forecast: DataFrame) -> DataFrame:
+    """The table `articles`: every good article as it came, with its score."""
+    schema = (
+        "provider string, id string, published_at long, available_at long, title string, "
+        "source string, url string, coins string, score double, weight double"
+    )
+    rows = unpack(F.when(F.col("kind") == ARTICLES, F.col(PACKED)), forecast, schema)
+    times = {name: F.timestamp_millis(name) for name in ("published_at", "available_at")}
+    return rows.select(*[times.get(name, F.col(name)).alias(name) for name in rows.columns])
+
+
+def sentiment_rows(forecast: DataFrame) -> DataFrame:
+    """The table `sentiment`: what the news said in the last bar of each window that has them."""
+    values = ", ".join(f"{name} double" for name in NEWS_COLUMNS)
+    schema = f"symbol string, as_of long, end long, interval string, open_time long, {values}"
+    rows = unpack(F.when(F.col("kind") == TOLD, F.col(PACKED)), forecast, schema)
+    open_time = F.timestamp_millis("open_time").alias("open_time")
+    return rows.select("symbol", "interval", open_time, *NEWS_COLUMNS)
+
+
+def messages_of(rows: DataFrame) -> DataFrame:
+    """Key and JSON value for a topic; times in epoch ms, as in the topic of the bars."""
     columns = [
         F.unix_millis(name).alias(name) if kind == "timestamp" else F.col(name)
-        for name, kind in predictions.dtypes
+        for name, kind in rows.dtypes
     ]
-    return predictions.select(
-        F.col("symbol").alias("key"), F.to_json(F.struct(*columns)).alias("value")
-    )
+    return rows.select(F.col("symbol").alias("key"), F.to_json(F.struct(*columns)).alias("value"))
 
 
 def rejected_messages(forecast: DataFrame) -> DataFrame:

@@ -7,21 +7,26 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StatefulProcessor, StatefulProcessorHandle
 from pyspark.sql.types import BinaryType, StructField, StructType
 
 from conf.intervals import INTERVAL_MS
-from conf.settings import Window
-from jobs.packed import PACKED, pack
+from conf.settings import Sentiment, Window
+from jobs.news_state import ARTICLES, MESSAGES, NEWS, REFUSED, SCHEMA, NewsOfShard
+from jobs.packed import PACKED
 from jobs.shard_state import Shard
 from jobs.windows import Emission, NewBars, Rings
+from model.features import sequence_steps
+from model.news import NEWS_COLUMNS, news_of_bars
 from model.packed import constant, from_bytes, to_bytes
 
 VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
 
 BARS: Final = "bars"
 WINDOWS: Final = "windows"
+TOLD: Final = "told"
 SKIPPED: Final = "skipped"
 REJECTED: Final = "rejected"
 
@@ -29,8 +34,11 @@ REJECTED: Final = "rejected"
 #   bars      good messages as they came
 #   windows   windows that became complete at the interval `label`: symbol, as_of, end; `bars` holds
 #             their bars, float64 bytes of (n_bars, 6), and `end` is a window's last row there
+#   told      the same where the news are known: also interval, open_time and NEWS_COLUMNS of the
+#             window's last bar; `bars` is (n_bars, 11)
 #   skipped   bars whose window is not complete, for the reason `label` (model.serve.ABSTAINED)
 #   rejected  messages that break a rule, with reason and place
+#   articles  news as they came, with their score
 OUTPUT: Final = f"kind string, label string, rows long, {PACKED} binary, bars binary"
 BAR_COLUMNS: Final = ["symbol", "interval", "open_time", *VALUES, "source", "fetched_at"]
 REJECTED_COLUMNS: Final = ["reason", "topic", "partition", "offset", "payload"]
@@ -39,31 +47,34 @@ _DAY_MS: Final = 86_400_000
 Row = tuple[str, str | None, int, bytes, bytes | None]
 
 
-def with_windows(bars: DataFrame, window: Window, forget_after_days: float) -> DataFrame:
-    """Run the operator over the output of `read_messages`, shard by shard."""
-    return (
-        pack(bars, by="shard")
-        .groupBy("shard")
-        .transformWithStateInPandas(
-            statefulProcessor=ShardWindows(window, forget_after_days),
-            outputStructType=OUTPUT,
-            outputMode="append",
-            timeMode="none",
-        )
+def with_windows(
+    messages: DataFrame, window: Window, sentiment: Sentiment, forget_after_days: float
+) -> DataFrame:
+    """Run the operator, shard by shard, over the output of `read_messages`, and of `read_news`
+    where the news count; the column `content` says which of the two a row is of."""
+    return messages.groupBy("shard").transformWithStateInPandas(
+        statefulProcessor=ShardWindows(window, sentiment, forget_after_days),
+        outputStructType=OUTPUT,
+        outputMode="append",
+        timeMode="none",
     )
 
 
 class ShardWindows(StatefulProcessor):
     """Keeps the window state of the shards and emits each window once, when it is complete."""
 
-    def __init__(self, window: Window, forget_after_days: float) -> None:
+    def __init__(self, window: Window, sentiment: Sentiment, forget_after_days: float) -> None:
         self._settings = (window.lookback, window.late_bars, window.shards)
         self._silent_ms = round(forget_after_days * _DAY_MS)
+        self._reads_news = sentiment.enabled
+        self._news_silent_ms = round(sentiment.silent_after_s * 1000)
 
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Called by Spark on the worker before any rows."""
         schema = StructType([StructField("shard", BinaryType())])
         self._state = handle.getValueState("shard", schema)
+        if self._reads_news:
+            self._news_state = handle.getValueState("news", schema)
 
     def handleInputRows(  # type: ignore[override]  # noqa: N802 - Spark's name
         self,
@@ -72,22 +83,49 @@ class ShardWindows(StatefulProcessor):
         timerValues: Any,  # noqa: N803
     ) -> Iterator[pd.DataFrame]:
         """Called by Spark once a shard and micro-batch, with all its rows."""
-        packed = [value for frame in rows for value in frame[PACKED]]
-        messages = pa.concat_tables([from_bytes(value) for value in packed])
-        is_bar = pc.is_null(messages["reason"])
-        bars = messages.filter(is_bar)
+        sent: dict[str, list[pa.Table]] = {}
+        for frame in rows:
+            for content, value in zip(frame["content"], frame[PACKED], strict=True):
+                sent.setdefault(content, []).append(from_bytes(value))
         found: list[Row] = []
-        if len(bars) < len(messages):
-            found.append(row(REJECTED, messages.filter(pc.invert(is_bar)).select(REJECTED_COLUMNS)))
-        if len(bars):
-            found.append(row(BARS, bars.select(BAR_COLUMNS)))
-            found += self._advance(bars)
+        for content, kind in ((REFUSED, REJECTED), (ARTICLES, ARTICLES)):
+            found += [row(kind, table) for table in sent.get(content, [])]
+        # The news of a micro-batch count for its bars.
+        news = self._news(sent.get(NEWS, []))
+        if MESSAGES in sent:
+            found += self._take(pa.concat_tables(sent[MESSAGES]), news)
         yield pd.DataFrame(found, columns=["kind", "label", "rows", PACKED, "bars"])
 
     def close(self) -> None:
         """Called by Spark on the worker at the end."""
 
-    def _advance(self, bars: pa.Table) -> Iterator[Row]:
+    def _take(self, messages: pa.Table, news: NewsOfShard | None) -> Iterator[Row]:
+        is_bar = pc.is_null(messages["reason"])
+        bars = messages.filter(is_bar)
+        if len(bars) < len(messages):
+            yield row(REJECTED, messages.filter(pc.invert(is_bar)).select(REJECTED_COLUMNS))
+        if len(bars):
+            yield row(BARS, bars.select(BAR_COLUMNS))
+            yield from self._advance(bars, news)
+
+    def _news(self, arrived: list[pa.Table]) -> NewsOfShard | None:
+        """The news of this shard with those that arrived; None where they do not count."""
+        if not self._reads_news:
+            return None
+        held, silent_ms = self._news_state.get(), self._news_silent_ms
+        news = (
+            NewsOfShard.from_bytes(bytes(held[0]), silent_ms)
+            if held
+            else NewsOfShard.empty(silent_ms)
+        )
+        if arrived:
+            table = pa.concat_tables(arrived)
+            articles = table.filter(pc.is_valid(table["key"])).select(SCHEMA.names)
+            news.add(articles, pc.max(table["listed_until"]).as_py() or 0)
+            self._news_state.update((news.to_bytes(),))
+        return news
+
+    def _advance(self, bars: pa.Table, news: NewsOfShard | None) -> Iterator[Row]:
         held = self._state.get()
         shard = (
             Shard.from_bytes(bytes(held[0]), *self._settings) if held else Shard(*self._settings)
@@ -97,7 +135,7 @@ class ShardWindows(StatefulProcessor):
             of_interval = bars.filter(pc.equal(bars["interval"], interval))
             rings = shard.of(interval)
             emission = rings.update(new_bars(of_interval, INTERVAL_MS[interval], heard_at))
-            yield from emission_rows(interval, rings, emission)
+            yield from emission_rows(interval, rings, emission, news)
         shard.forget_silent(heard_at, self._silent_ms)
         self._state.update((shard.to_bytes(),))
 
@@ -117,17 +155,28 @@ def new_bars(bars: pa.Table, interval_ms: int, heard_at: int) -> NewBars:
     )
 
 
-def emission_rows(interval: str, rings: Rings, emission: Emission) -> Iterator[Row]:
-    """The rows of kind `windows` and `skipped` for what the series of an interval emitted."""
+def emission_rows(
+    interval: str, rings: Rings, emission: Emission, news: NewsOfShard | None
+) -> Iterator[Row]:
+    """The rows of kind `windows`, `told` and `skipped` for what the series of an interval emitted.
+
+    No window waits for news: one whose news are not known is a row of `windows`.
+    """
     length = INTERVAL_MS[interval]
     names = pa.array(rings.symbols, pa.string())
     if len(emission.ends):
-        windows = {
-            "symbol": names.take(pa.array(emission.rows)),
-            "as_of": pa.array((emission.slots + 1) * length),
-            "end": pa.array(emission.ends),
-        }
-        yield row(WINDOWS, pa.table(windows), interval, emission.bars.tobytes())
+        as_of = (emission.slots + 1) * length
+        symbols = names.take(pa.array(emission.rows))
+        columns = {"symbol": symbols, "as_of": pa.array(as_of), "end": pa.array(emission.ends)}
+        windows = pa.table(columns)
+        told = np.zeros(len(windows), bool)
+        if news is not None:
+            told = news.known(as_of - sequence_steps(rings.lookback) * length, as_of)
+        if told.any():
+            yield told_row(interval, rings, emission, windows, told, news)
+        if not told.all():
+            untold = windows.filter(pa.array(~told))
+            yield row(WINDOWS, untold, interval, emission.bars.tobytes())
     for reason, (rows, slots) in emission.skipped.items():
         if len(rows):
             skipped = {
@@ -137,6 +186,50 @@ def emission_rows(interval: str, rings: Rings, emission: Emission) -> Iterator[R
                 "reason": constant(reason, len(rows)),
             }
             yield row(SKIPPED, pa.table(skipped), reason)
+
+
+def told_row(
+    interval: str,
+    rings: Rings,
+    emission: Emission,
+    windows: pa.Table,
+    told: NDArray[np.bool_],
+    news: NewsOfShard | None,
+) -> Row:
+    """The row of kind `told` for those windows whose news are known."""
+    assert news is not None
+    bars = with_news_of_bars(emission, rings.symbols, INTERVAL_MS[interval], news)
+    of_last = bars[emission.ends, len(VALUES) :][told]
+    chosen = windows.filter(pa.array(told))
+    open_time = pc.subtract(chosen["as_of"], INTERVAL_MS[interval])
+    chosen = chosen.append_column("interval", constant(interval, len(chosen)))
+    chosen = chosen.append_column("open_time", open_time)
+    for place, name in enumerate(NEWS_COLUMNS):
+        chosen = chosen.append_column(name, pa.array(of_last[:, place]))
+    return row(TOLD, chosen, interval, bars.tobytes())
+
+
+def with_news_of_bars(
+    emission: Emission, symbols: list[str], interval_ms: int, news: NewsOfShard
+) -> NDArray[np.float64]:
+    """The emission's bars (n_bars, 11), with NEWS_COLUMNS behind them."""
+    count = len(emission.bars)
+    told = np.zeros((count, len(NEWS_COLUMNS)))
+    # Bars of one series follow on one another; where series or stretch changes, so does this.
+    shift = emission.slots - emission.ends
+    begins = (np.diff(emission.rows, prepend=-1) != 0) | (np.diff(shift, prepend=shift[0]) != 0)
+    firsts = np.flatnonzero(begins)
+    lasts = np.append(firsts[1:], len(shift)) - 1
+    bounds = np.append(0, emission.ends[lasts] + 1)
+    newest = int(emission.slots.max() + 1) * interval_ms
+    oldest = int((shift[firsts] + bounds[:-1]).min()) * interval_ms
+    articles = news.between(oldest, newest)
+    if len(articles):
+        for first, begin, end in zip(firsts, bounds[:-1], bounds[1:], strict=True):
+            open_time = int(shift[first] + begin) * interval_ms
+            symbol = symbols[emission.rows[first]]
+            told[begin:end] = news_of_bars(articles, symbol, interval_ms, open_time, end - begin)
+    return np.concatenate([emission.bars, told], axis=1)
 
 
 def row(kind: str, table: pa.Table, label: str | None = None, bars: bytes | None = None) -> Row:

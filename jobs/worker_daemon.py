@@ -2,8 +2,8 @@
 
 Spark ends a worker that was idle for a minute, and one that starts by itself spends seconds on
 imports: with a bar a minute, each prediction would wait for them. A fork of this process is ready
-at once. Set as `spark.python.daemon.module`. It starts before Spark puts the files of `--py-files` on
-the path: where the code is sent so, `spark.executorEnv.PYTHONPATH` has to name it as well.
+at once. Set as `spark.python.daemon.module`. It starts before Spark puts the files of `--py-files`
+on the path: where the code is sent so, `spark.executorEnv.PYTHONPATH` has to name it as well.
 """
 
 import gc

@@ -14,9 +14,12 @@ from pyspark.sql.pandas.functions import pandas_udf
 from conf.intervals import INTERVAL_MS
 from model.champions import ServedModel
 from model.forecast import Forecaster
+from model.news import NEWS_COLUMNS
 from model.packed import constant, from_bytes, to_bytes
 
+# Columns of the bars: with the news where the windows tell of them.
 BAR_VALUES: Final = 6
+TOLD_VALUES: Final = BAR_VALUES + len(NEWS_COLUMNS)
 
 # `predicted` and `abstained` are tables as bytes, with their numbers of rows.
 FORECAST: Final = "rows long, predicted binary, abstained_rows long, abstained binary"
@@ -24,36 +27,42 @@ FORECAST: Final = "rows long, predicted binary, abstained_rows long, abstained b
 PREDICTED: Final = (
     "symbol string, interval string, as_of long, horizon int, target_time long, "
     "last_close double, predicted_close double, lower double, upper double, coverage double, "
-    "model_version string, predicted_at long"
+    "model_version string, query_id string, batch_id long, predicted_at long"
 )
 ABSTAINED: Final = "symbol string, interval string, as_of long, reason string"
 NOT_FINITE: Final = "prediction not finite"
 
 # A worker lives for many micro-batches; a session is built once a version, and an old one is let
 # go when its successor arrives, so that a year of retraining does not fill the memory.
-_forecasters: dict[str, tuple[ServedModel, Forecaster]] = {}
+_forecasters: dict[tuple[str, bool], tuple[ServedModel, Forecaster]] = {}
 
 
 def forecaster(interval: str, model: ServedModel) -> Forecaster:
     """This process's session for `model`, built when the version is new here."""
-    held = _forecasters.get(interval)
+    kind = interval, model.artifact.manifest.reads_news
+    held = _forecasters.get(kind)
     if held is None or held[0] != model:
         held = (model, Forecaster(model.artifact, interval_factor=model.interval_factors))
-        _forecasters[interval] = held
+        _forecasters[kind] = held
     return held[1]
 
 
-def forecast_udf(models: Mapping[str, ServedModel]) -> Callable[..., Column]:
+def forecast_udf(
+    models: Mapping[str, ServedModel], query_id: str, batch_id: int
+) -> Callable[..., Column]:
     """The UDF for one micro-batch, bound to the champion of each interval.
 
     Its arguments, a row for all series of a shard: interval, the windows (a table as bytes: symbol,
-    as_of in epoch ms, end) and their bars (float64 bytes of (n_bars, 6); `end` is the row of a
-    window's last bar). Its result: `FORECAST`; null for an interval without a model.
+    as_of in epoch ms, end) and their bars (float64 bytes of (n_bars, 6), or of (n_bars, 11) where
+    the windows have columns of their news; `end` is the row of a window's last bar). Its result:
+    `FORECAST`; null for an interval without a model.
     """
 
     def forecast(interval: pd.Series, windows: pd.Series, bars: pd.Series) -> pd.DataFrame:
         rows: list[tuple[object, ...]] = [
-            forecast_windows(name, models[name], packed, raw) if name in models else (None,) * 4
+            forecast_windows(name, models[name], from_bytes(packed), raw, (query_id, batch_id))
+            if name in models
+            else (None,) * 4
             for name, packed, raw in zip(interval, windows, bars, strict=True)
         ]
         names = ["rows", "predicted", "abstained_rows", "abstained"]
@@ -66,15 +75,27 @@ def forecast_udf(models: Mapping[str, ServedModel]) -> Callable[..., Column]:
 
 
 def forecast_windows(
-    interval: str, model: ServedModel, packed: bytes, raw_bars: bytes
-) -> tuple[int, bytes, int, bytes]:
+    interval: str,
+    champion: ServedModel,
+    windows: pa.Table,
+    raw_bars: bytes,
+    micro_batch: tuple[str, int],
+) -> tuple[object, ...]:
     """One row of `FORECAST`: all windows predicted in one pass.
+
+    By the champion, or where it needs news and these windows have none by what stands beside it.
+
+    micro_batch: query id and batch id, written here: as a literal in Spark's plan the number would
+    be in the code that Spark generates, and compiles anew in every micro-batch.
 
     The series lie end to end; no window crosses from one to the next, since each window is complete
     within its own.
     """
-    windows = from_bytes(packed)
-    bars = np.frombuffer(raw_bars, np.float64).reshape(-1, BAR_VALUES)
+    told = NEWS_COLUMNS[0] in windows.column_names
+    model = champion.serving(told)
+    if model is None:
+        return (None,) * 4
+    bars = np.frombuffer(raw_bars, np.float64).reshape(-1, TOLD_VALUES if told else BAR_VALUES)
     session = forecaster(interval, model)
     result = session.predict(bars, windows["end"].to_numpy())
     prices = {
@@ -86,9 +107,8 @@ def forecast_windows(
     # Absurd but finite prices, as a broken feed may send, can lead out of the finite numbers.
     finite = np.logical_and.reduce([np.isfinite(price).all(axis=1) for price in prices.values()])
     made = windows.filter(pa.array(finite))
-    predicted = prediction_table(
-        interval, session, made, {name: price[finite] for name, price in prices.items()}
-    )
+    finite_prices = {name: price[finite] for name, price in prices.items()}
+    predicted = prediction_table(interval, session, made, finite_prices, micro_batch)
     left = windows.filter(pa.array(~finite))
     abstained = pa.table(
         {
@@ -102,7 +122,11 @@ def forecast_windows(
 
 
 def prediction_table(
-    interval: str, session: Forecaster, windows: pa.Table, prices: Mapping[str, Any]
+    interval: str,
+    session: Forecaster,
+    windows: pa.Table,
+    prices: Mapping[str, Any],
+    micro_batch: tuple[str, int],
 ) -> pa.Table:
     """`PREDICTED` for `windows` and their prices, each (n_windows, n_horizons)."""
     horizons = np.asarray(session.horizons, np.int32)
@@ -121,6 +145,8 @@ def prediction_table(
             **{name: pa.array(price.ravel()) for name, price in prices.items()},
             "coverage": constant(session.coverage, count),
             "model_version": constant(session.version, count),
+            "query_id": constant(micro_batch[0], count),
+            "batch_id": constant(micro_batch[1], count),
             "predicted_at": constant(time.time_ns() // 1_000_000, count),
         }
     )

@@ -8,19 +8,26 @@ from ingest.bar import Bar
 from jobs.demo.report import series_of
 from model.features import complete_windows
 from model.forecast import Forecaster
+from model.news import ScoredArticles, with_news
 from model.registry import Registry
 
 IDENTITY = ["symbol", "as_of", "horizon"]
 PRICES = ["last_close", "predicted_close", "lower", "upper"]
 
 
-def batch_predictions(bars: list[Bar], registry: RegistrySettings) -> pd.DataFrame:
-    """What a plain pass of NumPy and ONNX over the bars predicts."""
-    forecaster = Forecaster(Registry(registry.tracking_uri, registry.artifact_dir).load("1m-1"))
+def batch_predictions(
+    bars: list[Bar],
+    registry: RegistrySettings,
+    version: str = "1m-1",
+    articles: ScoredArticles | None = None,
+) -> pd.DataFrame:
+    """What a plain pass of NumPy and ONNX over the bars, and their news, predicts."""
+    forecaster = Forecaster(Registry(registry.tracking_uri, registry.artifact_dir).load(version))
     frames = []
     for series in series_of(bars):
+        read = series if articles is None else with_news(series, articles)
         ends = np.flatnonzero(complete_windows(series.close, forecaster.lookback))
-        forecast = forecaster.predict(series.bars, ends)
+        forecast = forecaster.predict(read.bars, ends)
         as_of = series.first_open_time + (ends + 1) * series.interval_ms
         for column, horizon in enumerate(forecaster.horizons):
             frames.append(
