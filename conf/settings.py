@@ -87,7 +87,7 @@ class Sentiment(Section):
     enabled: bool = False
     delay_s: Annotated[float, Field(ge=0)] = 900
     silent_after_s: PositiveFloat = 1800
-    max_articles_per_micro_batch: PositiveInt = 200
+    max_articles_per_micro_batch: PositiveInt = 1_000
 
 
 class Warehouse(Section):

@@ -195,7 +195,7 @@ def _draw_differences(axes: "Axes", rows: Iterable[tuple[str, Comparison]]) -> N
         )
     axes.axvline(0, color="#888", lw=0.8)
     axes.set_yticks([])
-    axes.margins(y=0.3, x=0.3)
+    axes.margins(y=0.3, x=0.6)
     axes.set_title("Difference in skill, 95 % interval, per cent")
 
 
