@@ -19,7 +19,7 @@ from tests.chaos.world import Unrecovered, World
 log = logging.getLogger(__name__)
 
 # What is kept of a run's time for settling, counting and the checkpoint's fault.
-RESERVE_S: Final = 120.0
+RESERVE_S: Final = 180.0
 ORPHANS_TIMEOUT_S: Final = 30.0
 
 
