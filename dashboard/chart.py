@@ -13,13 +13,23 @@ BAND: Final = "rgba(224, 159, 62, 0.18)"
 PATH: Final = "#5e7ce2"
 PATH_BAND: Final = "rgba(94, 124, 226, 0.25)"
 HEIGHT: Final = 460
-TIMES: Final = ("open_time", "close_time", "as_of", "target_time")
+TIMES: Final = (
+    *("open_time", "close_time", "as_of", "target_time"),
+    *("available_at", "published_at"),
+)
+# Shares of the height: the news stand under the price, where there are any.
+PRICE_ABOVE: Final = 0.24
+NEWS_BELOW: Final = 0.18
 
 
 def price_chart(
-    candles: pd.DataFrame, predictions: pd.DataFrame, horizon: int, zone: str
+    candles: pd.DataFrame,
+    predictions: pd.DataFrame,
+    sentiment: pd.DataFrame,
+    horizon: int,
+    zone: str,
 ) -> go.Figure:
-    """Draw one series; times of both tables are UTC without a zone and are shown in `zone`.
+    """Draw one series; times of all tables are UTC without a zone and are shown in `zone`.
 
     Predicted prices stand at their target time, so that they lie over the close that they meant.
     """
@@ -38,6 +48,8 @@ def price_chart(
         dragmode="pan",
         uirevision="kept",  # a refresh must not undo a zoom
     )
+    if not sentiment.empty:
+        _add_sentiment(figure, in_zone(sentiment, zone))
     return figure
 
 
@@ -117,6 +129,23 @@ def unbroken(made: pd.DataFrame) -> list[pd.DataFrame]:
 def _with_gaps(parts: list[pd.Series]) -> list[object]:
     """The values of all parts with None between them, where Plotly lifts the pen."""
     return [value for part in parts for value in (*part, None)][:-1]
+
+
+def _add_sentiment(figure: go.Figure, sentiment: pd.DataFrame) -> None:
+    figure.add_bar(
+        x=sentiment["open_time"],
+        y=sentiment["score"],
+        customdata=sentiment["articles"],
+        name="news",
+        yaxis="y2",
+        marker={"color": [UP if score >= 0 else DOWN for score in sentiment["score"]]},
+        hovertemplate="%{y:+.2f} from %{customdata:.0f} articles",
+    )
+    figure.update_layout(
+        yaxis={"domain": [PRICE_ABOVE, 1]},
+        yaxis2={"domain": [0, NEWS_BELOW], "side": "right", "range": [-1, 1], "title": "news"},
+        xaxis={"anchor": "y2"},
+    )
 
 
 def _add_path(figure: go.Figure, path: pd.DataFrame) -> None:

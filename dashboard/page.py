@@ -14,7 +14,7 @@ from PIL import Image
 from conf.intervals import INTERVAL_MS
 from conf.settings import load_settings
 from dashboard import empty
-from dashboard.chart import price_chart
+from dashboard.chart import in_zone, price_chart
 from dashboard.health import Health, read_health
 from dashboard.scores import LEGEND, shown_board, styled
 from dashboard.sources import Sources
@@ -24,6 +24,7 @@ SPANS: Final = ("1h", "24h", "7d", "all")
 REFRESH_S: Final = load_settings().dashboard.refresh_s
 SLOW_REFRESH_S: Final = 5 * REFRESH_S
 HOUR_MS: Final = 3_600_000
+SHOWN_ARTICLES: Final = 50
 
 
 @st.cache_resource
@@ -40,6 +41,16 @@ def read_range(
     shared = sources()
     candles = shared.tables.candles(symbol, interval, since_ms, bars)
     return candles, shared.predictions(symbol, interval, since_ms, bars)
+
+
+@st.cache_data(ttl=REFRESH_S / 2, max_entries=64, show_spinner=False)
+def read_news(
+    symbol: str, interval: str, since_ms: int, bars: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the news said bar by bar, and the articles behind it; empty where none are read."""
+    tables = sources().tables
+    sentiment = tables.sentiment(symbol, interval, since_ms, bars)
+    return sentiment, tables.articles(symbol, since_ms, SHOWN_ARTICLES)
 
 
 @st.cache_data(ttl=REFRESH_S / 2, show_spinner=False)
@@ -101,20 +112,32 @@ def live(symbol: str, interval: str, horizon: int, span: str, zone: str, known: 
     since = max(0, newest - hours * HOUR_MS) if hours else 0
     bars = hours * HOUR_MS // INTERVAL_MS[interval] if hours else 10**6
     candles, predictions = read_range(symbol, interval, since, bars)
+    sentiment, articles = read_news(symbol, interval, since, bars)
     if candles.empty and predictions.empty:
         empty.nothing_in_range(symbol, interval, span)
         return
     figures(candles, predictions[predictions["horizon"] == horizon], interval, zone)
     with st.container(key="chart"):
         st.plotly_chart(
-            price_chart(candles, predictions, horizon, zone),
+            price_chart(candles, predictions, sentiment, horizon, zone),
             key=f"chart {symbol} {interval}",
             config={"displaylogo": False, "scrollZoom": True, "displayModeBar": False},
         )
+    if not articles.empty:
+        news(articles, zone)
     if predictions.empty:
         empty.no_predictions(bool(shared.registry.champion(interval)), interval, span)
     if shared.newest.state != "connected":
         empty.no_topic(shared.newest.state, load_settings().kafka.bootstrap_servers)
+
+
+def news(articles: pd.DataFrame, zone: str) -> None:
+    """The newest articles, from when on they counted, and how they were scored."""
+    shown = in_zone(articles, zone)
+    shown["score"] = shown["score"].map("{:+.2f}".format)
+    names = {"available_at": "counts from", "published_at": "published"}
+    with st.expander(f"The news behind it: the newest {len(shown)}"), st.container(key="news"):
+        st.dataframe(shown.rename(columns=names), hide_index=True)
 
 
 def figures(candles: pd.DataFrame, made: pd.DataFrame, interval: str, zone: str) -> None:

@@ -41,6 +41,20 @@ WHERE symbol = $symbol AND interval = $interval AND as_of >= make_timestamp($sin
   AND epoch_ms(as_of) % $step = 0
 ORDER BY as_of, horizon
 """
+_SENTIMENT: Final = """
+SELECT min(open_time) AS open_time, sum(count) AS articles,
+       sum(weighted_mean * count) / sum(count) AS score
+FROM sentiment
+WHERE symbol = $symbol AND interval = $interval AND open_time >= make_timestamp($since * 1000)
+GROUP BY epoch_ms(open_time) // $step HAVING sum(count) > 0 ORDER BY 1
+"""
+_ARTICLES: Final = """
+SELECT available_at, published_at, source, title, score
+FROM articles
+WHERE available_at >= make_timestamp($since * 1000)
+  AND (coins = '' OR list_contains(string_split(coins, ','), split_part($symbol, '-', 1)))
+ORDER BY available_at DESC LIMIT $most
+"""
 _SKIPPED: Final = "SELECT reason, count(*) AS bars FROM skipped GROUP BY reason ORDER BY 2 DESC"
 
 
@@ -82,7 +96,8 @@ class Tables:
         self._dir = warehouse_dir
         self._threads = threads
         self._folders = {
-            table: Folders(warehouse_dir / table) for table in ("bars", "predictions", "skipped")
+            table: Folders(warehouse_dir / table)
+            for table in ("bars", "predictions", "skipped", "sentiment", "articles")
         }
         self._series: dict[Series, int] = {}
         self._seen: set[str] = set()
@@ -115,6 +130,19 @@ class Tables:
         files = self._folders["predictions"].since(since_ms)
         step = INTERVAL_MS[interval] * max(1, -(-bars // MAX_CANDLES))
         return self._frame({"predictions": files}, _PREDICTIONS, symbol, interval, since_ms, step)
+
+    def sentiment(self, symbol: str, interval: str, since_ms: int, bars: int) -> pd.DataFrame:
+        """What the news said from `since_ms` on, where there were any, put together as candles."""
+        files = self._folders["sentiment"].since(since_ms)
+        step = INTERVAL_MS[interval] * max(1, -(-bars // MAX_CANDLES))
+        return self._frame({"sentiment": files}, _SENTIMENT, symbol, interval, since_ms, step)
+
+    def articles(self, symbol: str, since_ms: int, most: int) -> pd.DataFrame:
+        """The newest articles about the symbol's coin, or the market, since `since_ms`."""
+        files = {"articles": self._folders["articles"].since(since_ms)}
+        values = {"symbol": symbol, "since": since_ms, "most": most}
+        found: pd.DataFrame = self._retry(files, lambda c: c.execute(_ARTICLES, values).df())
+        return found
 
     def skipped(self, since_ms: int) -> dict[str, int]:
         """Bars without a prediction by reason, of what was written since `since_ms`."""

@@ -5,6 +5,7 @@ import re
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from playwright.sync_api import Browser, Page, expect
@@ -157,6 +158,27 @@ def test_twenty_pages_and_closed_browsers_leave_the_stream_untouched(
         assert demo.stream.queries[0].isActive
         assert set(admin.list_topics()) == topics
         assert admin.list_groups() == groups
+
+
+def test_the_page_shows_the_news_under_the_price_and_the_articles_behind_them(
+    page: Page, demo: Demo
+) -> None:
+    names = [trace["name"] for trace in page.evaluate(CHART)]
+    assert "news" not in names
+    last = pd.Timestamp(demo.bars[demo.published - 1].open_time, unit="ms")
+    row = {"symbol": "BTC-USD", "interval": "1m", "open_time": last, "count": 2.0, "mean": 0.25}
+    row |= {"weighted_mean": 0.25, "positive": 0.5, "negative": 0.0}
+    tables.write(demo.warehouse, "sentiment", pd.DataFrame([row]))
+    article = {"provider": "wire", "id": "1", "published_at": last - pd.Timedelta("15min")}
+    article |= {"available_at": last, "title": "Bitcoin soars", "source": "The Wire", "url": ""}
+    article |= {"coins": "BTC", "score": 0.5, "weight": 1.0}
+    other = {**article, "id": "2", "title": "Ether falls", "coins": "ETH"}
+    tables.write(demo.warehouse, "articles", pd.DataFrame([article, other]))
+    page.wait_for_function(f"() => ({CHART})().some(t => t.name === 'news' && t.points === 1)")
+    page.get_by_text("The news behind it: the newest 1").click()
+    cells = page.locator(".st-key-news [data-testid^=glide-cell]")
+    for text in ("Bitcoin soars", "The Wire", "+0.50", f"{last:%Y-%m-%d}"):
+        expect(cells.filter(has_text=text).first).to_be_attached()
 
 
 def test_each_empty_state_says_what_to_do_and_goes_by_itself(
