@@ -10,7 +10,7 @@ import html
 import re
 import unicodedata
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import Final
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
@@ -21,7 +21,8 @@ SCORED_CHARACTERS: Final = 1_000
 _READ_CHARACTERS: Final = 10_000
 # VADER was made for sentences and looks through all words for each: longer ones are cut.
 _SENTENCE_CHARACTERS: Final = 300
-_LEXICON: Final = Path(__file__).with_name("crypto_lexicon.csv")
+# A resource, not a path: a cluster's workers have the code as a zip.
+_LEXICON: Final = files("model").joinpath("crypto_lexicon.csv")
 _HIDDEN: Final = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
 _TAG: Final = re.compile(r"<!--.*?(-->|\Z)|</?[a-zA-Z][^<>]*(>|\Z)", re.DOTALL)
 _URL: Final = re.compile(r"https?://\S+")
@@ -69,6 +70,6 @@ def _shown(line: str) -> str:
 @cache
 def _analyser() -> SentimentIntensityAnalyzer:
     analyser = SentimentIntensityAnalyzer()
-    with _LEXICON.open(newline="") as lines:
-        analyser.lexicon.update((row["term"], float(row["score"])) for row in csv.DictReader(lines))
+    rows = csv.DictReader(_LEXICON.read_text().splitlines())
+    analyser.lexicon.update((row["term"], float(row["score"])) for row in rows)
     return analyser

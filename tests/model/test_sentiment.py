@@ -20,8 +20,7 @@ def test_words_of_this_market_mean_what_they_mean_here() -> None:
 
 
 def test_every_term_of_the_lexicon_has_a_score_in_range_and_a_reason() -> None:
-    with _LEXICON.open(newline="") as lines:
-        terms = list(csv.DictReader(lines))
+    terms = list(csv.DictReader(_LEXICON.read_text().splitlines()))
     assert len({row["term"] for row in terms}) == len(terms) > 100
     assert all(-4 <= float(row["score"]) <= 4 and row["reason"] for row in terms)
     assert all(row["term"] == row["term"].lower() and row["term"].split() for row in terms)
