@@ -9,6 +9,7 @@ faults that do.
 import argparse
 import logging
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -36,6 +37,7 @@ def main() -> int:
     console = Console()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing that was started shall stay
     shutil.rmtree(asked.folder, ignore_errors=True)
     deadline = time.monotonic() + 60 * asked.minutes
     report = run_chaos(World(asked.folder, asked.master), asked.kills, asked.seed, deadline)

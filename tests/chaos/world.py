@@ -81,7 +81,7 @@ class World:
         self._pool = ThreadPoolExecutor(1)
         self._broker_start: Future[EmbeddedBroker] | None = None
         self._running = ExitStack()
-        self._keep_ingest = True
+        self._keep_ingest = False
 
     def __enter__(self) -> Self:
         try:
@@ -113,6 +113,7 @@ class World:
         self._running.callback(self.stream.program.stop)
         self._running.callback(self.ingest.program.stop)
         self.ingest_until(FROM.timestamp() + BACKFILL_MINUTES * 60)
+        self._keep_ingest = True
 
     def _promote_champion(self) -> None:
         save_random_artifact(self.folder / "artifact", seed=1)
