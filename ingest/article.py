@@ -192,8 +192,9 @@ def article_record(topic: str, article: Article | Listed) -> Record:
 
 def _is_text(value: object) -> bool:
     """Whether a string, or all in a list, can be written as UTF-8: JSON lets half characters by."""
+    parts = value if isinstance(value, list | tuple) else [value]
     try:
-        str(value).encode()
+        "".join(map(str, parts)).encode()  # a list as text would show such a character escaped
     except UnicodeEncodeError:
         return False
     return True
