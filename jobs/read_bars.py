@@ -6,12 +6,14 @@ Spark would write it into the code that it generates, and compile that anew in e
 """
 
 import itertools
+import json
 import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Final
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -37,6 +39,7 @@ BAR_FIELDS: Final = {
     "source": StringType(),
     "fetched_at": LongType(),
 }
+NOT_JSON: Final = "not valid JSON"
 _CORRUPT: Final = "_corrupt"
 _JSON_OPTIONS: Final = {
     "mode": "PERMISSIVE",
@@ -82,7 +85,9 @@ def checked(messages: pa.RecordBatch) -> pa.RecordBatch:
     """`messages` with the reason where a bar breaks a rule, and no payload where none is."""
     now_ms = time.time_ns() // 1_000_000
     reasons = messages["reason"].to_numpy(zero_copy_only=False)
-    well_formed = np.flatnonzero(pc.is_null(messages["reason"]).to_numpy(zero_copy_only=False))
+    for row in several_objects(messages):
+        reasons[row] = reasons[row] or NOT_JSON
+    well_formed = np.flatnonzero(pd.isna(reasons))
     reasons[well_formed] = broken_rules(messages.take(pa.array(well_formed)), now_ms)
     reason = pa.array(reasons, pa.string())
     payload = pc.if_else(pc.is_valid(reason), messages["payload"], None)
@@ -91,6 +96,18 @@ def checked(messages: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(
         {name: changed.get(name, messages[name]) for name in messages.schema.names}
     )
+
+
+def several_objects(messages: pa.RecordBatch) -> list[int]:
+    """The rows that Spark took the first object of and passed over the rest, which is no JSON."""
+    closed = pc.count_substring(messages["payload"], "}").to_numpy(zero_copy_only=False)
+    found = []
+    for row in np.flatnonzero(closed > 1).tolist():
+        try:
+            json.loads(messages["payload"][row].as_py())
+        except (ValueError, RecursionError):
+            found.append(row)
+    return found
 
 
 def broken_rules(bars: pa.RecordBatch, now_ms: int) -> NDArray[np.object_]:
@@ -153,7 +170,7 @@ def misshapen(parsed: DataFrame, text: Column) -> Column:
         ],
         F.when(quote_absent, F.lit(f"quote_volume is missing or {wrong_type(DoubleType())}")),
         # Spark's parser stops at the end of the first object and does not say what follows.
-        F.when(corrupt | ~F.rtrim(text).endswith("}"), F.lit("not valid JSON")),
+        F.when(corrupt | ~F.rtrim(text).endswith("}"), F.lit(NOT_JSON)),
         F.when(
             ~bar.interval.isin(*INTERVAL_MS),
             F.lit(f"interval must be one of {', '.join(INTERVAL_MS)}"),

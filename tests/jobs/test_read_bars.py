@@ -117,6 +117,7 @@ def test_values_of_another_type_are_rejected(spark: SparkSession) -> None:
         text.replace('"open_time":1514219880000', '"open_time":99999999999999999999'),
         text.replace('"quote_volume":16.0', '"quote_volume":"16"'),
         text + " and more",
+        text + text,
     ]
     found = reasons(spark, *[message.encode() for message in messages])
     assert [i for i, reason in enumerate(found) if reason is None] == []
