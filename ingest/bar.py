@@ -24,8 +24,8 @@ CLOCK_SKEW_MS: Final = 5_000
 
 Rule = tuple[str, Callable[[Any], Any]]
 
-# Each takes anything with a bar's fields and `interval_ms` and `now_ms`. NaN passes no comparison
-# in Python and is the greatest number in Spark: `0 < x < inf` refuses it in both.
+# Each takes anything with a bar's fields and `interval_ms` and `now_ms`: one bar in the producer,
+# NumPy arrays of many in the stream. NaN passes no comparison, so `0 < x < inf` refuses it.
 RULES: Final[tuple[Rule, ...]] = (
     ("open must be positive and finite", lambda b: (b.open > 0) & (b.open < math.inf)),
     ("high must be positive and finite", lambda b: (b.high > 0) & (b.high < math.inf)),
