@@ -133,14 +133,14 @@ class Bar:
             fields = json.loads(message, parse_constant=_refuse_constant)
             if _typed(fields["v"], (int,)) != BAR_VERSION:
                 raise MalformedBar(f"v must be {BAR_VERSION}")
-            return cls(*[_typed(fields[name], kind) for name, kind in _KINDS.items()])
+            return cls(*[_typed(fields[name], kind) for name, kind in FIELD_TYPES.items()])
         except _NO_BAR as error:
             raise MalformedBar(f"not a bar: {type(error).__name__}: {error}") from error
 
 
 _NUMBERS: Final = (float, int)
 # What stands in each field of a message, in the order of a Bar's fields.
-_KINDS: Final[dict[str, tuple[type, ...]]] = {
+FIELD_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "symbol": (str,),
     "interval": (str,),
     "open_time": (int,),

@@ -18,13 +18,6 @@ from numpy.typing import NDArray
 from model.news import ScoredArticles
 from model.packed import from_bytes, to_bytes
 
-# What a packed row that reaches the operator holds: bars and what was sent for one, articles for
-# the state, articles for the table, or messages of the topic of news that are refused.
-MESSAGES: Final = "messages"
-NEWS: Final = "news"
-ARTICLES: Final = "articles"
-REFUSED: Final = "refused"
-
 # At forty articles a day those of a hundred and twenty days, the ring of daily bars.
 KEPT_ARTICLES: Final = 5_000
 SCHEMA: Final = pa.schema(

@@ -4,7 +4,6 @@ import json
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql.streaming import StreamingQuery
 
 from conf.errors import ConfigurationError
@@ -12,7 +11,6 @@ from conf.intervals import INTERVAL_MS
 from conf.kafka import spark_options
 from conf.settings import Settings
 from jobs.metrics import StreamMetrics
-from jobs.news_state import MESSAGES
 from jobs.read_bars import balanced_shard_keys, read_messages
 from jobs.read_news import read_news
 from jobs.sinks import MicroBatchWriter
@@ -22,6 +20,9 @@ from model.registry import Registry
 
 SPARK_SECRETS: Final = "(?i)secret|password|token|access[.]?key"
 KAFKA_SECRETS: Final = r"jaas|keystore\.key"
+# A consumer asks for more while Spark works off what it has, and a broker that has nothing new
+# answers after half a second by default: so long each task would wait for its next answer.
+FETCH_WAIT_MS: Final = 5
 
 
 def build_session(settings: Settings) -> SparkSession:
@@ -48,29 +49,30 @@ def build_session(settings: Settings) -> SparkSession:
 def read_topic(spark: SparkSession, settings: Settings, topic: str, limit: int) -> DataFrame:
     """A topic's messages from its beginning, or from where the checkpoint stands.
 
-    `limit` is the most that a micro-batch takes.
+    `limit` is the most that a micro-batch takes. Read by no more tasks than there are shards.
     """
     return (
         spark.readStream.format("kafka")
         .options(**spark_options(settings.kafka))
+        .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
         .option("subscribe", topic)
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
         .option("maxOffsetsPerTrigger", limit)
         .load()
+        .coalesce(settings.window.shards)
     )
 
 
 def read_all(spark: SparkSession, settings: Settings) -> DataFrame:
-    """Bars, and where they count the news, packed for the shards: (shard, packed, content)."""
+    """Bars, and where they count the news, packed for the shards: `CONTENTS`."""
     keys = balanced_shard_keys(spark, settings.window.shards)
     kafka, most = settings.kafka, settings.stream.max_bars_per_micro_batch
     bars = read_messages(read_topic(spark, settings, kafka.bars_topic, most), keys)
-    messages = bars.withColumn("content", F.lit(MESSAGES))
     if not settings.sentiment.enabled:
-        return messages
+        return bars
     most = settings.sentiment.max_articles_per_micro_batch
-    return messages.union(read_news(read_topic(spark, settings, kafka.news_topic, most), keys))
+    return bars.union(read_news(read_topic(spark, settings, kafka.news_topic, most), keys))
 
 
 def start_query(

@@ -1,120 +1,184 @@
 """From Kafka messages to checked bars; what breaks a rule keeps its reason and its place.
 
-Spark's JVM parses the JSON and says what is missing or of another type. Whether the values make
-sense, `ingest.bar.RULES` says, evaluated on whole Arrow batches: there also the clock is read.
-Spark would write it into the code that it generates, and compile that anew in every micro-batch.
+Python parses the JSON, block by block of Arrow, and looks at whole columns from there on: a good
+block costs a few steps for each field, not for each bar. Only a message that is no bar is looked
+at by itself, for the reason. Whether the values make sense, `ingest.bar.RULES` says.
 """
 
 import itertools
-import json
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from types import SimpleNamespace
-from typing import Final
+from typing import Any, Final
+from zlib import crc32
 
 import numpy as np
-import pandas as pd
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
-from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
 
 from conf.intervals import INTERVAL_MS
-from ingest.bar import BAR_VERSION, QUOTE_VOLUME_RULE, RULES, SYMBOL_PATTERN
-from jobs.packed import pack
+from ingest.bar import BAR_VERSION, FIELD_TYPES, QUOTE_VOLUME_RULE, RULES, SYMBOL_PATTERN
+from jobs.contents import BARS, CONTENTS, KEPT_BYTES, REFUSED, REFUSED_SCHEMA, contents
+from model.packed import to_bytes
 
-BAR_FIELDS: Final = {
-    "v": LongType(),
-    "symbol": StringType(),
-    "interval": StringType(),
-    "open_time": LongType(),
-    "open": DoubleType(),
-    "high": DoubleType(),
-    "low": DoubleType(),
-    "close": DoubleType(),
-    "base_volume": DoubleType(),
-    "quote_volume": DoubleType(),
-    "source": StringType(),
-    "fetched_at": LongType(),
+FIELDS: Final[dict[str, tuple[type, ...]]] = {"v": (int,), **FIELD_TYPES}
+_COLUMNS: Final = {
+    name: pa.string() if str in kinds else pa.float64() if float in kinds else pa.int64()
+    for name, kinds in FIELD_TYPES.items()
 }
+_INT64: Final = range(-(2**63), 2**63)
+_MISSING: Final = object()
 NOT_JSON: Final = "not valid JSON"
-_CORRUPT: Final = "_corrupt"
-_JSON_OPTIONS: Final = {
-    "mode": "PERMISSIVE",
-    "columnNameOfCorruptRecord": _CORRUPT,
-    "allowNonNumericNumbers": "false",
-    "allowSingleQuotes": "false",
-}
-# A rejected message is kept for a person to look at, not to be played again: its beginning will do.
-KEPT_BYTES: Final = 65_536
+_in_order = itemgetter(*FIELDS)
 
 
 def read_messages(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
-    """Checked bars and rejected messages of Kafka's `messages`, packed by shard: (shard, packed).
+    """Checked bars and refused messages of Kafka's `messages`, packed by shard: `CONTENTS`.
 
-    A shard is one of `shard_keys`. Packed columns: reason (null: a good bar), the bar's fields, the
-    message's topic, partition and offset, and when it came (`arrived_at`, epoch ms; a producer's
-    clock that goes ahead counts as ours); `payload` holds the beginning of a rejected message.
+    A shard is one of `shard_keys`. A bar's columns: its fields, the message's offset, and when it
+    came (`arrived_at`, epoch ms; a producer's clock that goes ahead counts as ours).
     """
-    schema = StructType(
-        [StructField(name, kind) for name, kind in BAR_FIELDS.items()]
-        + [StructField(_CORRUPT, StringType())]
-    )
-    text = F.col("value").cast("string")
-    parsed = messages.withColumn("bar", F.from_json(text, schema, _JSON_OPTIONS))
-    shaped = parsed.withColumn("reason", misshapen(parsed, text))
-    rejected = F.col("reason").isNotNull()
-    hashed = F.when(rejected, F.col("partition")).otherwise(F.xxhash64(F.col("bar.symbol")))
-    keys = F.array(*map(F.lit, shard_keys))
-    rows = shaped.select(
-        F.element_at(keys, F.pmod(hashed, F.lit(len(shard_keys))).cast("int") + 1).alias("shard"),
-        "reason",
-        *[F.col(f"bar.{name}").alias(name) for name in BAR_FIELDS if name != "v"],
+
+    def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if len(batch):
+                yield contents(_by_shard(batch, shard_keys))
+
+    columns = messages.select(
+        # One byte more than is kept tells a message that is longer.
+        F.substring("value", 1, KEPT_BYTES + 1).alias("value"),
         "topic",
         "partition",
         "offset",
         F.unix_millis("timestamp").alias("arrived_at"),
-        F.substring(F.col("value"), 1, KEPT_BYTES).alias("payload"),
     )
-    return pack(rows, by="shard", change=checked)
+    return columns.mapInArrow(packed, CONTENTS)
 
 
-def checked(messages: pa.RecordBatch) -> pa.RecordBatch:
-    """`messages` with the reason where a bar breaks a rule, and no payload where none is."""
-    now_ms = time.time_ns() // 1_000_000
-    reasons = messages["reason"].to_numpy(zero_copy_only=False)
-    for row in several_objects(messages):
-        reasons[row] = reasons[row] or NOT_JSON
-    well_formed = np.flatnonzero(pd.isna(reasons))
-    reasons[well_formed] = broken_rules(messages.take(pa.array(well_formed)), now_ms)
-    reason = pa.array(reasons, pa.string())
-    payload = pc.if_else(pc.is_valid(reason), messages["payload"], None)
-    arrived_at = pc.min_element_wise(messages["arrived_at"], now_ms)
-    changed = {"reason": reason, "payload": payload, "arrived_at": arrived_at}
-    return pa.RecordBatch.from_pydict(
-        {name: changed.get(name, messages[name]) for name in messages.schema.names}
+def _by_shard(batch: pa.RecordBatch, shard_keys: Sequence[int]) -> Iterator[tuple[int, bytes, str]]:
+    bars, reasons = checked(batch, time.time_ns() // 1_000_000)
+    names = bars["symbol"].combine_chunks().dictionary_encode()
+    # Python's own hash of a text is another in each process.
+    shard_of = [crc32(name.encode()) % len(shard_keys) for name in names.dictionary.to_pylist()]
+    shard = np.array(shard_of, np.int64)[names.indices.to_numpy()]
+    for number in np.unique(shard):
+        of_shard = bars.filter(pa.array(shard == number))
+        yield shard_keys[number], to_bytes(of_shard), BARS
+    bad = np.flatnonzero(reasons != None)  # noqa: E711 - element by element
+    if len(bad):
+        home = shard_keys[batch["partition"][0].as_py() % len(shard_keys)]
+        yield home, to_bytes(refused(batch.take(pa.array(bad)), reasons[bad])), REFUSED
+
+
+def refused(messages: pa.RecordBatch, reasons: NDArray[np.object_]) -> pa.Table:
+    """`REFUSED_SCHEMA` for messages and the reason of each."""
+    kept = {name: messages[name] for name in ("topic", "partition", "offset")}
+    payload = pc.binary_slice(messages["value"], 0, KEPT_BYTES)
+    return pa.table({"reason": pa.array(reasons, pa.string()), **kept, "payload": payload}).cast(
+        REFUSED_SCHEMA
     )
 
 
-def several_objects(messages: pa.RecordBatch) -> list[int]:
-    """The rows that Spark took the first object of and passed over the rest, which is no JSON."""
-    closed = pc.count_substring(messages["payload"], "}").to_numpy(zero_copy_only=False)
-    found = []
-    for row in np.flatnonzero(closed > 1).tolist():
+def checked(messages: pa.RecordBatch, now_ms: int) -> tuple[pa.Table, NDArray[np.object_]]:
+    """The good bars of `messages`, and of each message why it is none, or None.
+
+    now_ms: epoch ms, against which the rules hold a bar's times.
+    """
+    rows, reasons = parsed(messages["value"].to_pylist())
+    well_formed = np.flatnonzero(reasons == None)  # noqa: E711 - element by element
+    _, *columns = zip(*rows, strict=True) if rows else [()] * len(FIELDS)
+    bars = pa.table(dict(zip(_COLUMNS, map(_column, _COLUMNS.values(), columns), strict=True)))
+    reasons[well_formed] = found = broken_rules(bars, now_ms)
+    good = found == None  # noqa: E711 - element by element
+    place = messages.take(pa.array(well_formed))
+    bars = bars.append_column("offset", place["offset"])
+    arrived_at = pc.min_element_wise(place["arrived_at"], now_ms)
+    return bars.append_column("arrived_at", arrived_at).filter(pa.array(good)), reasons
+
+
+def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+    if kind == pa.float64():
+        # NumPy also takes the whole numbers that are too large for 64 bits.
+        return pa.array(np.array(values, np.float64), from_pandas=True)
+    return pa.array(values, kind)
+
+
+def parsed(values: Sequence[bytes | None]) -> tuple[list[tuple[Any, ...]], NDArray[np.object_]]:
+    """The values of `FIELDS` of each well-formed message, and of each message why it is none."""
+    reasons = np.full(len(values), None, object)
+    rows: list[tuple[Any, ...]] = []
+    for at, value in enumerate(values):
+        if value is None or len(value) > KEPT_BYTES:
+            reasons[at] = misshapen(value)
+            continue
         try:
-            json.loads(messages["payload"][row].as_py())
-        except (ValueError, RecursionError):
-            found.append(row)
-    return found
+            rows.append(_in_order(orjson.loads(value)))
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            reasons[at] = misshapen(value)
+    if not well_formed(rows):
+        # Among these rows are some of another shape: each by itself, then.
+        of_rows = np.flatnonzero(reasons == None)  # noqa: E711 - element by element
+        reasons[of_rows] = [misshapen(values[at]) for at in of_rows.tolist()]
+        kept = reasons[of_rows] == None  # noqa: E711 - element by element
+        rows = list(itertools.compress(rows, kept))
+    return rows, reasons
 
 
-def broken_rules(bars: pa.RecordBatch, now_ms: int) -> NDArray[np.object_]:
+def well_formed(rows: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether all rows hold what a bar's fields may hold."""
+    columns = dict(zip(FIELDS, zip(*rows, strict=True), strict=True)) if rows else {}
+    return all(
+        set(map(type, values)).issubset(FIELDS[name])
+        and (FIELDS[name] != (int,) or (min(values) in _INT64 and max(values) in _INT64))
+        for name, values in columns.items()
+    ) and not (
+        set(columns.get("v", ())) - {BAR_VERSION}
+        or set(columns.get("interval", ())) - INTERVAL_MS.keys()
+        or not all(map(is_symbol, set(columns.get("symbol", ()))))
+    )
+
+
+def misshapen(value: bytes | None) -> str | None:
+    """What keeps a message from being read as a bar, or None."""
+    if value is None:
+        return "the message is empty"
+    if len(value) > KEPT_BYTES:
+        return f"the message is longer than {KEPT_BYTES} bytes"
+    try:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return NOT_JSON
+    if not isinstance(found, dict) or not found.keys() & FIELDS.keys():
+        return "not a JSON object with a bar's fields"
+    for name, kinds in FIELDS.items():
+        held = found.get(name, _MISSING)
+        if type(held) not in kinds or (kinds == (int,) and held not in _INT64):
+            return f"{name} is missing or not a {'string' if str in kinds else 'number'}"
+        if name == "v" and held != BAR_VERSION:
+            return f"v must be {BAR_VERSION}, found {held}"
+    if found["interval"] not in INTERVAL_MS:
+        return f"interval must be one of {', '.join(INTERVAL_MS)}"
+    if not is_symbol(found["symbol"]):
+        return "symbol must look like BASE-QUOTE"
+    return None
+
+
+def is_symbol(text: str) -> bool:
+    """Whether a text looks like BASE-QUOTE."""
+    return re.match(SYMBOL_PATTERN, text) is not None
+
+
+def broken_rules(bars: pa.Table, now_ms: int) -> NDArray[np.object_]:
     """The first rule that each bar breaks, or None."""
-    numbers = [name for name, kind in BAR_FIELDS.items() if not isinstance(kind, StringType)]
-    columns = {name: bars[name].to_numpy(zero_copy_only=False) for name in numbers if name != "v"}
-    interval = bars["interval"].dictionary_encode()
+    numbers = [name for name, kind in _COLUMNS.items() if kind != pa.string()]
+    columns = {name: bars[name].to_numpy() for name in numbers}
+    interval = bars["interval"].combine_chunks().dictionary_encode()
     lengths = np.array([INTERVAL_MS[name] for name in interval.dictionary.to_pylist()], np.int64)
     bar = SimpleNamespace(
         **columns, interval_ms=lengths[interval.indices.to_numpy()], now_ms=now_ms
@@ -145,41 +209,3 @@ def balanced_shard_keys(spark: SparkSession, shards: int) -> list[int]:
         if len(keys) == shards:
             return [keys[partition] for partition in range(shards)]
     raise AssertionError
-
-
-def misshapen(parsed: DataFrame, text: Column) -> Column:
-    """What keeps a message from being read as a bar, or null."""
-    bar = SimpleNamespace(**{name: parsed[f"bar.{name}"] for name in BAR_FIELDS})
-    corrupt = F.col(f"bar.{_CORRUPT}").isNotNull()
-    nothing = F.coalesce(*[getattr(bar, name).cast("string") for name in BAR_FIELDS]).isNull()
-    # A null quote volume says that the source does not tell it; leaving the field out does not.
-    quote_absent = bar.quote_volume.isNull() & (
-        corrupt | ~F.contains(text, F.lit('"quote_volume"'))
-    )
-    reasons = [
-        F.when(text.isNull(), F.lit("the message is empty")),
-        F.when(nothing, F.lit("not a JSON object with a bar's fields")),
-        F.when(
-            bar.v != BAR_VERSION,
-            F.concat(F.lit(f"v must be {BAR_VERSION}, found "), bar.v.cast("string")),
-        ),
-        *[
-            F.when(getattr(bar, name).isNull(), F.lit(f"{name} is missing or {wrong_type(kind)}"))
-            for name, kind in BAR_FIELDS.items()
-            if name != "quote_volume"
-        ],
-        F.when(quote_absent, F.lit(f"quote_volume is missing or {wrong_type(DoubleType())}")),
-        # Spark's parser stops at the end of the first object and does not say what follows.
-        F.when(corrupt | ~F.rtrim(text).endswith("}"), F.lit(NOT_JSON)),
-        F.when(
-            ~bar.interval.isin(*INTERVAL_MS),
-            F.lit(f"interval must be one of {', '.join(INTERVAL_MS)}"),
-        ),
-        F.when(~bar.symbol.rlike(SYMBOL_PATTERN), F.lit("symbol must look like BASE-QUOTE")),
-    ]
-    return F.coalesce(*reasons)
-
-
-def wrong_type(kind: object) -> str:
-    """What a field of another type is called in a reason."""
-    return "not a string" if isinstance(kind, StringType) else "not a number"

@@ -10,9 +10,16 @@ from pyspark.sql import DataFrame
 from conf.errors import MalformedArticle
 from ingest.article import Article, Listed, read_message
 from jobs.articles import weight
-from jobs.news_state import ARTICLES, NEWS, REFUSED, SCHEMA, key_of
-from jobs.packed import PACKED
-from jobs.read_bars import KEPT_BYTES
+from jobs.contents import (
+    ARTICLES,
+    CONTENTS,
+    KEPT_BYTES,
+    NEWS,
+    REFUSED,
+    REFUSED_SCHEMA,
+    contents,
+)
+from jobs.news_state import SCHEMA, key_of
 from model.packed import to_bytes
 from model.sentiment import score
 
@@ -30,20 +37,11 @@ ARCHIVED: Final = pa.schema(
         ("weight", pa.float64()),
     ]
 )
-_REFUSED: Final = pa.schema(
-    [
-        ("reason", pa.string()),
-        ("topic", pa.string()),
-        ("partition", pa.int32()),
-        ("offset", pa.int64()),
-        ("payload", pa.binary()),
-    ]
-)
 _NEWS: Final = SCHEMA.append(pa.field("listed_until", pa.int64()))
 
 
 def read_news(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
-    """Scored articles and signs of life of Kafka's `messages`: (shard, packed, content).
+    """Scored articles and signs of life of Kafka's `messages`: `CONTENTS`.
 
     NEWS goes to each of `shard_keys`, since a coin's symbols may live anywhere; ARTICLES and
     REFUSED to the one that the message's partition gives.
@@ -56,7 +54,7 @@ def read_news(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
                 yield _packed(rows, shard_keys)
 
     columns = messages.select("value", "topic", "partition", "offset")
-    return columns.mapInArrow(packed, f"shard int, {PACKED} binary, content string")
+    return columns.mapInArrow(packed, CONTENTS)
 
 
 def _packed(rows: list[dict[str, Any]], shard_keys: Sequence[int]) -> pa.RecordBatch:
@@ -64,14 +62,13 @@ def _packed(rows: list[dict[str, Any]], shard_keys: Sequence[int]) -> pa.RecordB
     home = shard_keys[rows[0]["partition"] % len(shard_keys)]
     told = to_bytes(pa.Table.from_pylist(news, _NEWS))
     out = [(key, told, NEWS) for key in shard_keys] if news else []
-    for content, found, schema in ((ARTICLES, articles, ARCHIVED), (REFUSED, refused, _REFUSED)):
+    for content, found, schema in (
+        (ARTICLES, articles, ARCHIVED),
+        (REFUSED, refused, REFUSED_SCHEMA),
+    ):
         if found:
             out.append((home, to_bytes(pa.Table.from_pylist(found, schema)), content))
-    shards, tables, contents = zip(*out, strict=True)
-    return pa.RecordBatch.from_arrays(
-        [pa.array(shards, pa.int32()), pa.array(tables, pa.binary()), pa.array(contents)],
-        names=["shard", PACKED, "content"],
-    )
+    return contents(out)
 
 
 def _sorted(

@@ -11,7 +11,7 @@ from conf.errors import DataLoss
 from conf.intervals import INTERVAL_MS
 from jobs.windows import Rings, Slots
 
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 _HEADER: Final = struct.Struct("<BIIII")  # version, lookback, late_bars, shards, bytes of names
 
 

@@ -10,20 +10,24 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Final
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.kafka import Broker, spark_options
+from jobs.contents import ARTICLES, BARS
+from jobs.messages import messages_of
 from jobs.metrics import WrittenMicroBatch
-from jobs.news_state import ARTICLES
 from jobs.packed import PACKED, unpack
-from jobs.window_operator import BARS, REJECTED, SKIPPED, TOLD, VALUES, WINDOWS
+from jobs.window_operator import REJECTED, SKIPPED, TOLD, VALUES, WINDOWS
 from model.champions import Champions, ServedModel
 from model.news import NEWS_COLUMNS
 from model.serve import ABSTAINED, FORECAST, NOT_FINITE, PREDICTED, forecast_udf
+
+# A table of fewer rows is one file a micro-batch.
+ROWS_A_FILE: Final = 100_000
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +57,11 @@ class MicroBatchWriter:
         query_id = str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
         forecast = with_forecast(batch, models, query_id, batch_id)
         forecast.persist(StorageLevel.MEMORY_AND_DISK)
-        predictions = prediction_rows(forecast)
         try:
             if models:
-                self._to_topic(messages_of(predictions), self.predictions_topic)
+                self._to_topic(prediction_messages(forecast), self.predictions_topic)
             written = count(forecast, models)
-            self._write_rest(forecast, predictions, written, f"{query_id}-{batch_id}")
+            self._write_rest(forecast, written, f"{query_id}-{batch_id}")
             log.info(
                 "micro_batch=%d bars=%d skipped=%d rejected=%d predictions=%d model=%s",
                 batch_id,
@@ -72,37 +75,43 @@ class MicroBatchWriter:
         finally:
             forecast.unpersist()
 
-    def _write_rest(
-        self, forecast: DataFrame, predictions: DataFrame, written: WrittenMicroBatch, folder: str
-    ) -> None:
-        writes: list[Callable[[], None]] = []
-        if written.predictions:
-            writes.append(partial(self._to_parquet, predictions, "predictions", folder))
-        if written.bars:
-            writes.append(partial(self._to_parquet, bar_rows(forecast), "bars", folder))
-        if written.skipped:
-            writes.append(partial(self._to_parquet, skipped_rows(forecast), "skipped", folder))
-        if written.articles:
-            writes.append(partial(self._to_parquet, article_rows(forecast), "articles", folder))
-        if written.told:
-            sentiment = sentiment_rows(forecast)
-            writes.append(partial(self._to_parquet, sentiment, "sentiment", folder))
-            writes.append(partial(self._to_topic, messages_of(sentiment), self.sentiment_topic))
-        if written.rejected:
-            messages = rejected_messages(forecast)
-            writes.append(partial(self._to_topic, messages, self.rejected_topic))
-        for future in [self._pool.submit(write) for write in writes]:
-            future.result()
+    def _write_rest(self, forecast: DataFrame, written: WrittenMicroBatch, folder: str) -> None:
+        tables = {
+            "predictions": (prediction_rows, written.predictions),
+            "bars": (bar_rows, written.bars),
+            "skipped": (skipped_rows, sum(written.skipped.values())),
+            "articles": (article_rows, written.articles),
+            "sentiment": (sentiment_rows, written.told),
+        }
+        topics = {
+            self.sentiment_topic: (sentiment_messages, written.told),
+            self.rejected_topic: (rejected_messages, written.rejected),
+        }
+        writes = [
+            self._pool.submit(self._to_parquet, rows(forecast), table, folder, count)
+            for table, (rows, count) in tables.items()
+            if count
+        ]
+        writes += [
+            self._pool.submit(self._to_topic, messages(forecast), topic)
+            for topic, (messages, count) in topics.items()
+            if count
+        ]
+        for write in writes:
+            write.result()
 
     def _to_topic(self, messages: DataFrame, topic: str) -> None:
         messages.write.format("kafka").options(**spark_options(self.broker), topic=topic).save()
 
-    def _to_parquet(self, rows: DataFrame, table: str, folder: str) -> None:
+    def _to_parquet(self, rows: DataFrame, table: str, folder: str, count: int) -> None:
+        measured = [name for name, kind in rows.dtypes if kind == "double"]
         (
             rows.withColumn("batch", F.lit(folder))
-            .coalesce(1)
+            .coalesce(1 + count // ROWS_A_FILE)
             .write.partitionBy("batch")
             .option("partitionOverwriteMode", "dynamic")
+            # Hardly a price comes twice: looking for it costs more than the rest of the writing.
+            .options(**{f"parquet.enable.dictionary#{name}": "false" for name in measured})
             .mode("overwrite")
             .parquet(f"{self.warehouse_dir}/{table}")
         )
@@ -151,6 +160,12 @@ def prediction_rows(forecast: DataFrame) -> DataFrame:
     return rows.select(*[times.get(name, F.col(name)).alias(name) for name in rows.columns])
 
 
+def prediction_messages(forecast: DataFrame) -> DataFrame:
+    """What goes to the topic of predictions: the same rows."""
+    columns = [column.split()[0] for column in PREDICTED.split(", ")]
+    return messages_of(F.col("forecast.predicted"), forecast, columns)
+
+
 def bar_rows(forecast: DataFrame) -> DataFrame:
     """The table `bars`: every good message as it came."""
     values = ", ".join(f"{name} double" for name in VALUES)
@@ -189,13 +204,10 @@ def sentiment_rows(forecast: DataFrame) -> DataFrame:
     return rows.select("symbol", "interval", open_time, *NEWS_COLUMNS)
 
 
-def messages_of(rows: DataFrame) -> DataFrame:
-    """Key and JSON value for a topic; times in epoch ms, as in the topic of the bars."""
-    columns = [
-        F.unix_millis(name).alias(name) if kind == "timestamp" else F.col(name)
-        for name, kind in rows.dtypes
-    ]
-    return rows.select(F.col("symbol").alias("key"), F.to_json(F.struct(*columns)).alias("value"))
+def sentiment_messages(forecast: DataFrame) -> DataFrame:
+    """What goes to the topic of sentiment: the same rows."""
+    told = F.when(F.col("kind") == TOLD, F.col(PACKED))
+    return messages_of(told, forecast, ["symbol", "interval", "open_time", *NEWS_COLUMNS])
 
 
 def rejected_messages(forecast: DataFrame) -> DataFrame:

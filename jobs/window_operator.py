@@ -14,7 +14,8 @@ from pyspark.sql.types import BinaryType, StructField, StructType
 
 from conf.intervals import INTERVAL_MS
 from conf.settings import Sentiment, Window
-from jobs.news_state import ARTICLES, MESSAGES, NEWS, REFUSED, SCHEMA, NewsOfShard
+from jobs.contents import ARTICLES, BARS, NEWS, REFUSED
+from jobs.news_state import SCHEMA, NewsOfShard
 from jobs.packed import PACKED
 from jobs.shard_state import Shard
 from jobs.windows import Emission, NewBars, Rings
@@ -24,7 +25,6 @@ from model.packed import constant, from_bytes, to_bytes
 
 VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
 
-BARS: Final = "bars"
 WINDOWS: Final = "windows"
 TOLD: Final = "told"
 SKIPPED: Final = "skipped"
@@ -41,7 +41,6 @@ REJECTED: Final = "rejected"
 #   articles  news as they came, with their score
 OUTPUT: Final = f"kind string, label string, rows long, {PACKED} binary, bars binary"
 BAR_COLUMNS: Final = ["symbol", "interval", "open_time", *VALUES, "source", "fetched_at"]
-REJECTED_COLUMNS: Final = ["reason", "topic", "partition", "offset", "payload"]
 
 _DAY_MS: Final = 86_400_000
 Row = tuple[str, str | None, int, bytes, bytes | None]
@@ -92,21 +91,14 @@ class ShardWindows(StatefulProcessor):
             found += [row(kind, table) for table in sent.get(content, [])]
         # The news of a micro-batch count for its bars.
         news = self._news(sent.get(NEWS, []))
-        if MESSAGES in sent:
-            found += self._take(pa.concat_tables(sent[MESSAGES]), news)
+        if BARS in sent:
+            bars = pa.concat_tables(sent[BARS])
+            found.append(row(BARS, bars.select(BAR_COLUMNS)))
+            found += self._advance(bars, news)
         yield pd.DataFrame(found, columns=["kind", "label", "rows", PACKED, "bars"])
 
     def close(self) -> None:
         """Called by Spark on the worker at the end."""
-
-    def _take(self, messages: pa.Table, news: NewsOfShard | None) -> Iterator[Row]:
-        is_bar = pc.is_null(messages["reason"])
-        bars = messages.filter(is_bar)
-        if len(bars) < len(messages):
-            yield row(REJECTED, messages.filter(pc.invert(is_bar)).select(REJECTED_COLUMNS))
-        if len(bars):
-            yield row(BARS, bars.select(BAR_COLUMNS))
-            yield from self._advance(bars, news)
 
     def _news(self, arrived: list[pa.Table]) -> NewsOfShard | None:
         """The news of this shard with those that arrived; None where they do not count."""

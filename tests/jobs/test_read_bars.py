@@ -1,4 +1,4 @@
-"""The stream's reading of messages: the same rules as the producer's, evaluated by Spark."""
+"""The stream's reading of messages: the same rules as the producer's, on whole columns."""
 
 import json
 import time
@@ -12,7 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar
-from jobs.read_bars import KEPT_BYTES, balanced_shard_keys, read_messages
+from jobs.contents import KEPT_BYTES
+from jobs.read_bars import NOT_JSON, balanced_shard_keys, read_messages
 from model.packed import from_bytes
 
 GOOD = Bar(
@@ -80,7 +81,8 @@ def read_rows(spark: SparkSession, values: Sequence[bytes | None]) -> list[dict[
 
 def reasons(spark: SparkSession, *messages: bytes | None) -> list[str | None]:
     read = read_rows(spark, messages)
-    return [row["reason"] for row in sorted(read, key=lambda row: row["offset"])]
+    # A good bar has a symbol and no reason.
+    return [row.get("reason") for row in sorted(read, key=lambda row: row["offset"])]
 
 
 def test_stream_and_producer_agree_on_every_rule(spark: SparkSession) -> None:
@@ -121,6 +123,21 @@ def test_values_of_another_type_are_rejected(spark: SparkSession) -> None:
     ]
     found = reasons(spark, *[message.encode() for message in messages])
     assert [i for i, reason in enumerate(found) if reason is None] == []
+
+
+def test_one_bad_message_among_good_ones_is_told_apart(spark: SparkSession) -> None:
+    good = [replace(GOOD, symbol=f"S{i}-USD").to_json() for i in range(50)]
+    messages = [*good[:20], good[0].replace(b'"v":1', b'"v":2'), *good[20:], b"no", good[1][:-1]]
+    found = reasons(spark, *messages)
+    bad = {at: reason for at, reason in enumerate(found) if reason}
+    assert bad == {20: "v must be 1, found 2", 51: NOT_JSON, 52: NOT_JSON}
+
+
+def test_a_message_longer_than_what_is_kept_is_rejected_though_it_begins_as_a_bar(
+    spark: SparkSession,
+) -> None:
+    (reason,) = reasons(spark, GOOD.to_json() + b" " * KEPT_BYTES)
+    assert reason == f"the message is longer than {KEPT_BYTES} bytes"
 
 
 def test_only_the_beginning_of_a_huge_rejected_message_is_kept(spark: SparkSession) -> None:

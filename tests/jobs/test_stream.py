@@ -75,7 +75,8 @@ def test_malformed_messages_are_rejected_with_a_reason_and_the_stream_goes_on(
 ) -> None:
     good = json.loads(btc[0].to_json())
     bad = {
-        "not a JSON object with a bar's fields": b"hello",
+        "not valid JSON": b"hello",
+        "not a JSON object with a bar's fields": b"[1, 2]",
         "close is missing or not a number": dumps({k: v for k, v in good.items() if k != "close"}),
         "open is missing or not a number": dumps({**good, "open": "12.5"}),
         "low must be positive and finite": dumps({**good, "low": -1.0}),

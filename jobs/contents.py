@@ -1,0 +1,37 @@
+"""What reaches the stateful operator: rows (shard, packed, content), each with many of a kind."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import pyarrow as pa
+
+from jobs.packed import PACKED
+
+# What such a row holds: checked bars, articles for the state, articles for the table, or messages
+# of either topic that are refused.
+BARS: Final = "bars"
+NEWS: Final = "news"
+ARTICLES: Final = "articles"
+REFUSED: Final = "refused"
+
+CONTENTS: Final = f"shard int, {PACKED} binary, content string"
+REFUSED_SCHEMA: Final = pa.schema(
+    [
+        ("reason", pa.string()),
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("payload", pa.binary()),
+    ]
+)
+# A refused message is kept for a person to look at, not to be played again: its beginning will do.
+KEPT_BYTES: Final = 65_536
+
+
+def contents(rows: Iterable[tuple[int, bytes, str]]) -> pa.RecordBatch:
+    """An Arrow batch of `CONTENTS`."""
+    shards, tables, kinds = zip(*rows, strict=True)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(shards, pa.int32()), pa.array(tables, pa.binary()), pa.array(kinds)],
+        names=["shard", PACKED, "content"],
+    )
