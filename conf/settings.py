@@ -78,7 +78,7 @@ class Window(Section):
 
     lookback: PositiveInt = 60
     late_bars: PositiveInt = 60
-    shards: PositiveInt = 4
+    shards: PositiveInt = 2
 
 
 class Sentiment(Section):
@@ -87,7 +87,7 @@ class Sentiment(Section):
     enabled: bool = False
     delay_s: Annotated[float, Field(ge=0)] = 900
     silent_after_s: PositiveFloat = 1800
-    max_articles_per_micro_batch: PositiveInt = 1_000
+    max_articles_per_micro_batch: PositiveInt = 2_500
 
 
 class Warehouse(Section):
