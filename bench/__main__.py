@@ -31,7 +31,7 @@ ROUNDS: Final = 5
 PARTS: Final = ("replay", "cores", "symbols", "cold", "live")
 OTHERS: Final = {"quix": replay_quix, "kafka_onnx": replay_kafka_onnx, "paper": replay_paper}
 # Minutes of the walk; the job's first micro-batches, of this many bars, warm it up.
-FULL: Final = {"minutes": 4_000, "many_symbols": 10_000, "many_minutes": 100, "warm_up": 90_000}
+FULL: Final = {"minutes": 5_060, "many_symbols": 10_000, "many_minutes": 100, "warm_up": 190_000}
 QUICK: Final = {"minutes": 1_200, "many_symbols": 2_000, "many_minutes": 100, "warm_up": 1}
 FEW_SYMBOLS: Final = 100
 LIVE_SYMBOLS: Final = 1_000

@@ -17,6 +17,8 @@ def main() -> None:
         .option("kafka.bootstrap.servers", broker)
         .option("subscribe", topic)
         .option("startingOffsets", "earliest")
+        # As the job has it (`jobs/query.py`); Spark's default lets each task wait half a second.
+        .option("kafka.fetch.max.wait.ms", 5)
         .load()
     )
     query = (
