@@ -120,8 +120,8 @@ def test_a_wrong_password_is_for_a_person_and_says_where_it_comes_from(
 ) -> None:
     wrong = with_wrong_password(secure_broker.connection)
     for refused in (
-        lambda: check_broker(wrong, topic_prefix, timeout_s=1),
-        lambda: BarPublisher(wrong, topic_prefix, timeout_s=1).publish(btc[:1]),
+        lambda: check_broker(wrong, topic_prefix, timeout_s=10),
+        lambda: BarPublisher(wrong, topic_prefix, timeout_s=10).publish(btc[:1]),
         lambda: next(bars_since(wrong, topic_prefix, 0)),
     ):
         with pytest.raises(ConfigurationError, match="CANDLECAST_KAFKA__SASL_PASSWORD") as caught:
