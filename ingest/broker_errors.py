@@ -74,11 +74,13 @@ def unusable(
                 "kafka.ssl_certfile and kafka.security_protocol"
             )
     # The refusal often gets lost: kafka-python drops what arrives together with the end of the
-    # connection. A broker that is merely away refuses connections, or only lets them time out.
+    # connection. A broker that is merely away refuses connections, or only lets them time out; a
+    # few such lines may be another client's.
     others = [
         one for one in reasons if not isinstance(one, KafkaTimeoutError | RequestTimedOutError)
     ]
-    if to.asks_for_user and others and all(HUNG_UP in str(one) for one in others):
+    hung_up = sum(HUNG_UP in str(one) for one in others)
+    if to.asks_for_user and 2 * hung_up > len(others):
         return login_refused(to, "it hangs up while we log in")
     return BrokerUnavailable(
         f"Kafka at {to} can't be used: {type(error).__name__}: {error} "

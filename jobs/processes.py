@@ -1,6 +1,7 @@
 """Programs that another program starts, watches and ends: by their id, and no others."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from conf.errors import CandlecastError
 STOP_TIMEOUT_S: Final = 20
 POLL_S: Final = 0.1
 PROJECT_DIR: Final = Path(__file__).parent.parent
+# As `jobs.logs` writes it; Spark's lines have no Z behind the time.
+OWN_ERROR: Final = re.compile(r"\S+Z ERROR ")
+OWN_LINES: Final = 500
 
 
 class ProgramEnded(CandlecastError):
@@ -66,6 +70,14 @@ class Program:
     def log_tail(self, lines: int) -> str:
         """The last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def last_words(self) -> str:
+        """Why it ended: the last error that it logged itself, else the last line.
+
+        Java may still print stack traces behind it.
+        """
+        own = [line for line in self.log_tail(OWN_LINES).splitlines() if OWN_ERROR.match(line)]
+        return own[-1] if own else self.log_tail(1)
 
     def start(self) -> Self:
         """Start it; what it prints is appended to the log. A second start needs an end before."""

@@ -56,7 +56,7 @@ class Kept:
 
     def _ended(self, code: int, now: float) -> None:
         if code in FOR_A_PERSON:
-            raise Stop(f"{self.program.name} needs you: {self.program.log_tail(1)}")
+            raise Stop(f"{self.program.name} needs you: {self.program.last_words()}")
         if now - self.started_at > HEALTHY_AFTER_S:
             self.pause_s = FIRST_PAUSE_S
         log.warning("ended=%s exit_code=%d again_in_s=%.0f", self.program.name, code, self.pause_s)

@@ -10,9 +10,9 @@ from jobs.processes import Program, wait_until
 from jobs.run import FIRST_PAUSE_S, HEALTHY_AFTER_S, LONGEST_PAUSE_S, Kept, programs
 
 
-def ended(folder: Path, exit_code: int) -> Kept:
+def ended(folder: Path, exit_code: int, says: str = "why it ended") -> Kept:
     """A program that was started at 0 s and has ended with this exit code."""
-    script = f"import sys; print('why it ended'); sys.exit({exit_code})"
+    script = f"import sys; print({says!r}); sys.exit({exit_code})"
     kept = Kept(Program("example", [sys.executable, "-c", script], {}, folder / "log"))
     start(kept, now=0.0)
     return kept
@@ -58,6 +58,13 @@ def test_a_program_that_needs_a_person_ends_the_run_with_its_message(
 ) -> None:
     with pytest.raises(Stop, match="example needs you: why it ended"):
         ended(tmp_path, exit_code).look(1.0)
+
+
+def test_what_java_prints_behind_the_message_does_not_hide_it(tmp_path: Path) -> None:
+    ours = "2026-01-01T00:00:00.000Z ERROR __main__ the disk is full"
+    says = f"{ours}\n2026-01-01T00:00:01 ERROR FileFormatWriter: Aborting job\n\tat org.example.Q"
+    with pytest.raises(Stop, match=r"example needs you: .*the disk is full$"):
+        ended(tmp_path, 65, says).look(1.0)
 
 
 def test_a_program_that_there_is_not_is_named(tmp_path: Path) -> None:
