@@ -5,15 +5,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 from kafka import KafkaProducer
 from rich.console import Console
 from rich.table import Table
 
+from bench.memory import GROWTH, MEGABYTE, Memory
 from conf.settings import Kafka, Settings, Stream
 from conf.settings import Registry as RegistrySettings
 from jobs.broker import EmbeddedBroker
@@ -33,53 +33,6 @@ MICRO_BATCH: Final = 10_000
 PENDING: Final = 20_000
 SAMPLE_S: Final = 1.0
 TIMEOUT_S: Final = 3_600.0
-# What a program may take at the end beyond what it took after the first third.
-GROWTH: Final = 1.15
-MEGABYTE: Final = 1 << 20
-
-
-@dataclass
-class Memory:
-    """Resident megabytes of the job's programs, each time with the messages written by then."""
-
-    messages: list[int] = field(default_factory=list)
-    java_mb: list[int] = field(default_factory=list)
-    driver_python_mb: list[int] = field(default_factory=list)
-    workers_mb: list[int] = field(default_factory=list)
-
-    def sample(self, stream: Program, written: int) -> None:
-        """Look once."""
-        taken = dict.fromkeys(("java_mb", "driver_python_mb", "workers_mb"), 0)
-        java = psutil.Process(stream.pid)
-        for process in (java, *java.children(recursive=True)):
-            try:
-                resident = process.memory_info().rss // MEGABYTE
-                command = " ".join(process.cmdline())
-            except psutil.Error:
-                continue  # a worker that has just ended
-            if process == java:
-                taken["java_mb"] += resident
-            elif "SparkSubmit" in command:
-                continue  # a copy of Java that is about to become another program
-            elif "pyspark.daemon" in command or "worker_daemon" in command:
-                taken["workers_mb"] += resident
-            elif "predict_stream.py" in command:
-                taken["driver_python_mb"] += resident
-        self.messages.append(written)
-        for kind, resident in taken.items():
-            getattr(self, kind).append(resident)
-
-    def growth(self) -> dict[str, float]:
-        """The most of the last third over the most of the second, by program.
-
-        Java takes what it may before it cleans up: only its highest figures can be compared.
-        """
-        third = len(self.messages) // 3
-        return {
-            kind: round(max(taken[2 * third :]) / max(taken[third : 2 * third]), 3)
-            for kind, taken in vars(self).items()
-            if kind != "messages"
-        }
 
 
 @dataclass
