@@ -20,9 +20,9 @@ from bench.job import Job
 from bench.networks import HORIZONS, LOOKBACK, registry_settings, write_networks
 from bench.series import PARTITIONS, random_walk
 from bench.timeline import Timeline
-from ingest.article import Article, Listed, article_record
+from ingest.article import Article, Listed
 from ingest.bar import Bar
-from ingest.publish import BarPublisher, Publisher, ensure_topics
+from ingest.publish import BarPublisher, Publisher, article_record, ensure_topics
 from jobs.broker import EmbeddedBroker
 
 BURST: Final = 10_000

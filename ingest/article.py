@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from conf.errors import MalformedArticle
 from ingest.bar import CLOCK_SKEW_MS
-from ingest.publish import Record
 
 ARTICLE_VERSION: Final = 1
 ID_PATTERN: Final = r"^[^\x00-\x20\x7f]{1,128}$"
@@ -179,15 +178,6 @@ def read_message(message: bytes) -> Article | Listed:
     """What a message of the topic `news` is; raises MalformedArticle where it is neither."""
     found = _object(message)
     return Listed.of(found) if "listed_until" in found else Article.of(found)
-
-
-def article_record(topic: str, article: Article | Listed) -> Record:
-    """The message that carries `article`.
-
-    Keyed by provider, so that its articles keep their order: whoever finds one on the topic knows
-    that those before it are there.
-    """
-    return Record(topic, article.provider.encode(), article.to_json())
 
 
 def _is_text(value: object) -> bool:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from ingest.article import BODY_CHARACTERS, Article, Listed, article_record
+from ingest.article import BODY_CHARACTERS, Article, Listed
 from ingest.feed import Digest, Request
+from ingest.publish import article_record
 from ingest.sources import NewsSource
 
 log = logging.getLogger(__name__)

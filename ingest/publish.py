@@ -13,6 +13,7 @@ from kafka.partitioner.default import murmur2
 
 from conf.errors import BrokerUnavailable
 from conf.kafka import Broker, kafka_python_options
+from ingest.article import Article, Listed
 from ingest.bar import Bar
 from ingest.broker_errors import connecting, unusable
 
@@ -195,6 +196,15 @@ def bar_record(topic: str, bar: Bar) -> Record:
     b'BTC-USD'
     """
     return Record(topic, bar.symbol.encode(), bar.to_json())
+
+
+def article_record(topic: str, article: Article | Listed) -> Record:
+    """The message that carries `article`.
+
+    Keyed by provider, so that its articles keep their order: whoever finds one on the topic knows
+    that those before it are there.
+    """
+    return Record(topic, article.provider.encode(), article.to_json())
 
 
 def ensure_topics(

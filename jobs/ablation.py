@@ -23,7 +23,8 @@ from jobs.train import model_settings_from
 from model.ablation import Ablation, Comparison, ablate, news_against_none
 from model.news import with_news
 from model.planted import planted_series
-from model.series import Series, read_file
+from model.read_series import read_file
+from model.series import Series
 from model.training import ModelSettings
 from model.walk_forward import FoldSettings
 

@@ -1,13 +1,10 @@
 """From an article to what counts of it: the one place where its score and weight are made."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
 from ingest.article import Article
-from jobs.sql import open_duckdb
-from model.news import ScoredArticles, with_news
+from model.news import ScoredArticles
 from model.sentiment import score
-from model.series import Series
 
 
 def weight(article: Article) -> float:
@@ -34,18 +31,3 @@ def scored(articles: Iterable[Article]) -> ScoredArticles:
     return ScoredArticles.of(
         (a.available_at, a.coins, score(a.title, a.body), weight(a)) for a in first.values()
     )
-
-
-def with_archived_news(series: Sequence[Series], warehouse_dir: Path) -> list[Series]:
-    """The series with the news that the stream has archived; as they are where it has none."""
-    with open_duckdb(warehouse_dir) as connection:
-        rows = connection.execute(
-            "SELECT epoch_ms(available_at), coins, score, weight FROM articles"
-        ).fetchall()
-    if not rows:
-        return list(series)
-    articles = ScoredArticles.of(
-        (at, tuple(filter(None, coins.split(","))), said, weighs)
-        for at, coins, said, weighs in rows
-    )
-    return [with_news(one, articles) for one in series]

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError, NotEnoughBars
 from conf.intervals import INTERVAL_MS
-from jobs.articles import with_archived_news
+from jobs.archived_news import with_archived_news
 from jobs.sql import open_duckdb
 from model.artifact import Artifact
 from model.features import CLOSE, bar_features, complete_windows
 from model.forecast import Forecaster
+from model.read_series import read_warehouse
 from model.registry import Registry
-from model.series import Series, read_warehouse
+from model.series import Series
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from conf.errors import CandlecastError, ConfigurationError
 from conf.settings import load_settings
 from jobs.train import model_settings_from
 from model.leak import LeakCheck, check_for_leak, shuffled_bars
+from model.read_series import read_file
 from model.scorecard import Row, score_series
-from model.series import read_file
 from model.training import ModelSettings
 from model.walk_forward import FoldSettings
 

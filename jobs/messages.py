@@ -31,8 +31,9 @@ def messages_of(packed: Column, rows: DataFrame, columns: Iterable[str]) -> Data
 def json_objects(table: pa.Table) -> pa.ChunkedArray:
     """Each row as a JSON object; what is missing or not finite is null.
 
-    >>> json_objects(pa.table({"symbol": ['A"B'], "price": [0.5], "at": [None]})).to_pylist()
-    ['{"symbol":"A\\\\"B","price":0.5,"at":null}']
+    >>> table = pa.table({"symbol": ['A"B'], "price": [0.5], "low": [float("nan")], "at": [None]})
+    >>> json_objects(table).to_pylist()
+    ['{"symbol":"A\\\\"B","price":0.5,"low":null,"at":null}']
     """
     parts: list[object] = []
     for name in table.column_names:

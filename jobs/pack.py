@@ -22,7 +22,16 @@ from conf.errors import MissingPrerequisite
 from jobs.processes import PROJECT_DIR
 
 # protobuf: Spark's own side of a stateful operator in Python speaks it.
-SERVING: Final = ("numpy", "onnxruntime", "pandas", "protobuf", "pyarrow", "pydantic-settings")
+SERVING: Final = (
+    "numpy",
+    "onnxruntime",
+    "orjson",
+    "pandas",
+    "protobuf",
+    "pyarrow",
+    "pydantic-settings",
+    "vadersentiment",
+)
 LOCK_FILE: Final = PROJECT_DIR / "requirements.lock"
 DIST_DIR: Final = PROJECT_DIR / "dist"
 

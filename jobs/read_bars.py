@@ -91,12 +91,12 @@ def checked(messages: pa.RecordBatch, now_ms: int) -> tuple[pa.Table, NDArray[np
     now_ms: epoch ms, against which the rules hold a bar's times.
     """
     rows, reasons = parsed(messages["value"].to_pylist())
-    well_formed = np.flatnonzero(reasons == None)  # noqa: E711 - element by element
+    shaped = np.flatnonzero(reasons == None)  # noqa: E711 - element by element
     _, *columns = zip(*rows, strict=True) if rows else [()] * len(FIELDS)
     bars = pa.table(dict(zip(_COLUMNS, map(_column, _COLUMNS.values(), columns), strict=True)))
-    reasons[well_formed] = found = broken_rules(bars, now_ms)
+    reasons[shaped] = found = broken_rules(bars, now_ms)
     good = found == None  # noqa: E711 - element by element
-    place = messages.take(pa.array(well_formed))
+    place = messages.take(pa.array(shaped))
     bars = bars.append_column("offset", place["offset"])
     arrived_at = pc.min_element_wise(place["arrived_at"], now_ms)
     return bars.append_column("arrived_at", arrived_at).filter(pa.array(good)), reasons

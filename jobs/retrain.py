@@ -19,7 +19,7 @@ from rich.console import Console
 
 from conf.errors import ArtifactMismatch, CandlecastError, RetryLater
 from conf.settings import Settings, load_settings
-from jobs.articles import with_archived_news
+from jobs.archived_news import with_archived_news
 from jobs.drift import drifted
 from jobs.logs import configure_logging
 from jobs.sql import open_duckdb
@@ -31,8 +31,9 @@ from model.evaluate import skill
 from model.lstm import load_keras
 from model.news import has_news, without_news
 from model.promotion import GateSettings
+from model.read_series import read_warehouse
 from model.registry import Registry
-from model.series import Series, read_warehouse
+from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
 
 app = typer.Typer(add_completion=False, help=__doc__)

@@ -10,6 +10,7 @@ import gc
 
 from pyspark.daemon import manager
 
+# What a micro-batch runs on a worker.
 import model.serve  # noqa: F401
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from pyspark.sql import SparkSession
 from conf.errors import ConfigurationError
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Sentiment
-from ingest.article import Article, Listed, article_record
+from ingest.article import Article, Listed
 from ingest.bar import Bar
-from ingest.publish import Publisher, Record, ensure_topics
+from ingest.publish import Publisher, Record, article_record, ensure_topics
 from jobs.articles import scored
 from jobs.broker import EmbeddedBroker
 from jobs.query import start_query

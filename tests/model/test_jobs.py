@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from conf.errors import ConfigurationError, NotEnoughBars
-from jobs.articles import with_archived_news
+from jobs.archived_news import with_archived_news
 from jobs.evaluate import evaluate_files, write_rows
 from jobs.models import print_models, promote_version, roll_back
 from jobs.retrain import Bounds, LiveFigures, reason_to_retrain, retrain
@@ -19,8 +19,9 @@ from model.decisions import decisions
 from model.news import has_news
 from model.planted import planted_series
 from model.promotion import GateSettings
+from model.read_series import read_warehouse
 from model.registry import Registry
-from model.series import Series, read_warehouse
+from model.series import Series
 from model.training import ModelSettings, TrainedModel
 from model.walk_forward import FoldSettings
 from tests.model.synthetic import START, random_series, write_file

@@ -1,0 +1,40 @@
+"""What a cluster's workers are given is enough for what they import."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from typing import Final
+
+from packaging.utils import canonicalize_name
+
+from jobs.pack import SERVING, needed
+
+# What Spark brings to a worker itself, and our code, which comes as a wheel.
+THERE: Final = {"pyspark", "py4j", "candlecast"}
+ON_A_WORKER: Final = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ABSENT:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+ABSENT = set(ABSENT_JSON)
+sys.meta_path.insert(0, Absent())
+import pyspark.worker
+import jobs.messages, jobs.read_bars, jobs.read_news, jobs.window_operator, model.serve
+"""
+
+
+def test_workers_run_with_the_packages_of_their_environment_alone() -> None:
+    has = THERE | needed(SERVING)
+    absent = [
+        module
+        for module, owners in packages_distributions().items()
+        if has.isdisjoint(map(canonicalize_name, owners))
+    ]
+    assert "tensorflow" in absent
+    code = ON_A_WORKER.replace("ABSENT_JSON", json.dumps(absent))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
