@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 from bench.job import Job
 from bench.networks import HORIZONS, LOOKBACK, registry_settings, write_networks
 from bench.series import PARTITIONS, random_walk
-from bench.timeline import Timeline
+from bench.timeline import ContenderStuck, Timeline
 from ingest.publish import BarPublisher, ensure_topics
 from jobs.broker import EmbeddedBroker
 from jobs.processes import Program
@@ -72,6 +73,10 @@ class Memory:
         Java takes what it may before it cleans up: only its highest figures can be compared.
         """
         third = len(self.messages) // 3
+        if third == 0:
+            raise ContenderStuck(
+                f"{len(self.messages)} samples of the memory are too few: replay more"
+            )
         return {
             kind: round(max(taken[2 * third :]) / max(taken[third : 2 * third]), 3)
             for kind, taken in vars(self).items()
@@ -111,13 +116,20 @@ def replay(minutes: int) -> Memory:
         arguments = (broker, "bars", minutes)
         threading.Thread(target=publish, args=arguments, daemon=True).start()
         timeline.wait_for(1, TIMEOUT_S, job.program.check)
-        ended = threading.Event()
         expected = SYMBOLS * (minutes - LOOKBACK) * len(HORIZONS)
-        while timeline.records < expected:
-            job.program.check()
-            memory.sample(job.program, timeline.records)
-            ended.wait(SAMPLE_S)
+        watch(memory, job, timeline, expected)
     return memory
+
+
+def watch(memory: Memory, job: Job, timeline: Timeline, expected: int) -> None:
+    """Look every SAMPLE_S until the topic holds `expected`; in vain it raises ContenderStuck."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while timeline.records < expected:
+        job.program.check()
+        memory.sample(job.program, timeline.records)
+        if time.monotonic() > deadline:
+            raise ContenderStuck(f"{timeline.records} of {expected} records after {TIMEOUT_S:g} s")
+        time.sleep(SAMPLE_S)
 
 
 def main(bars: Annotated[int, typer.Option(help="How many.")] = 2_000_000) -> None:

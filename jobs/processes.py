@@ -76,14 +76,18 @@ class Program:
 
         Java may still print stack traces behind it.
         """
-        own = [line for line in self.log_tail(OWN_LINES).splitlines() if OWN_ERROR.match(line)]
-        return own[-1] if own else self.log_tail(1)
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").splitlines()
+        own = [line for line in lines[-OWN_LINES:] if OWN_ERROR.match(line)]
+        return (own or lines or [""])[-1]
 
     def start(self) -> Self:
         """Start it; what it prints is appended to the log. A second start needs an end before."""
         assert not self.running, f"{self.name} runs already"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 self._command,
                 env=self._env,

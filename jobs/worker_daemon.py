@@ -11,6 +11,10 @@ import gc
 from pyspark.daemon import manager
 
 # What a micro-batch runs on a worker.
+import jobs.messages
+import jobs.read_bars
+import jobs.read_news
+import jobs.window_operator  # noqa: F401
 import model.serve  # noqa: F401
 
 if __name__ == "__main__":

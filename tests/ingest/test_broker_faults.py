@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from conf.errors import BrokerUnavailable
+from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
+from conf.kafka import KafkaConnection
 from ingest.bar import Bar
+from ingest.broker_errors import HUNG_UP, unusable
 from ingest.publish import BarPublisher, check_broker, ensure_topics
 from jobs.broker import EmbeddedBroker, free_port
 from tests.ingest.market_server import MarketServer, SimulatedClock
@@ -84,3 +86,17 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_gone(own_broker: EmbeddedBrok
         stopping.set()
         with pytest.raises(BrokerUnavailable, match=r"within 0\.5 s"):
             publisher.publish([BAR])
+
+
+@pytest.mark.parametrize(
+    ("hung_up", "refused", "kind"),
+    [(3, 1, ConfigurationError), (1, 3, BrokerUnavailable), (1, 1, BrokerUnavailable)],
+)
+def test_a_broker_that_mostly_hangs_up_refuses_the_login_and_one_that_refuses_is_away(
+    hung_up: int, refused: int, kind: type[CandlecastError]
+) -> None:
+    broker = KafkaConnection.model_validate(
+        {"security_protocol": "SASL_SSL", "sasl_username": "user", "sasl_password": "word"}
+    )
+    seen = [OSError(HUNG_UP)] * hung_up + [OSError("connection refused")] * refused
+    assert type(unusable(broker, TimeoutError(), seen)) is kind

@@ -67,6 +67,12 @@ def test_what_java_prints_behind_the_message_does_not_hide_it(tmp_path: Path) ->
         ended(tmp_path, 65, says).look(1.0)
 
 
+def test_an_error_of_an_earlier_run_does_not_stand_in_for_this_ones(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("2026-01-01T00:00:00.000Z ERROR __main__ the disk is full\n")
+    with pytest.raises(Stop, match="example needs you: why it ended"):
+        ended(tmp_path, 78).look(1.0)
+
+
 def test_a_program_that_there_is_not_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--only trading"):
         programs(["stream", "trading"], tmp_path)
