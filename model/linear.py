@@ -1,4 +1,4 @@
-"""The linear path: ridge regression from the last bars' returns to every horizon.
+"""The linear path: ridge regression from the last bars to every horizon.
 
 Lai et al. 2018 (LSTNet) put an autoregressive part beside a recurrent network, which then has to
 learn only what a line can't say. Solved in closed form: it costs nothing and finds the optimum.
@@ -18,10 +18,13 @@ Array = NDArray[np.float32]
 
 LINEAR_STEPS: Final = 5
 # Of each of these steps the path reads the return alone, and the score of the news where there is
-# one; of the last step the paced return too. With the other features it did better on some series
-# and much worse on others: they are left to the LSTMs.
+# one; of the last step what says whether its move will go on or come back, too. With the other
+# features it did better on some series and much worse on others: they are left to the LSTMs.
 _FEATURES: Final = tuple(NEWS_FEATURE_NAMES.index(name) for name in ("log_return", "news_score"))
-_LAST_FEATURE: Final = NEWS_FEATURE_NAMES.index("paced_return")
+_LAST_FEATURES: Final = tuple(
+    NEWS_FEATURE_NAMES.index(name)
+    for name in ("close_in_range", "paced_return", "paced_close", "continued_close")
+)
 # Penalty per window in units of a return's variance, which is one.
 _PENALTY: Final = 0.01
 
@@ -69,4 +72,5 @@ def _used_inputs(n_features: int) -> list[int]:
     """Which of the flat features the path reads, where each step has so many."""
     of_step = [index for index in _FEATURES if index < n_features]
     used = [step * n_features + index for step in range(LINEAR_STEPS) for index in of_step]
-    return [*used, (LINEAR_STEPS - 1) * n_features + _LAST_FEATURE]
+    last_step = (LINEAR_STEPS - 1) * n_features
+    return [*used, *(last_step + index for index in _LAST_FEATURES)]
