@@ -8,6 +8,7 @@ count as one: they are not independent.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from model.series import Series
 from model.significance import diebold_mariano
 
 Floats = NDArray[np.float64]
+# A share of the squared error: two forecasts that differ by less are the same.
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,26 @@ def _forecasts(
     )
 
 
+def is_worse(loss: Floats, other_loss: Floats, horizon: int, level: float) -> bool:
+    """Whether the losses are larger than the others by more than rounding and by more than chance.
+
+    A model that repeats the last price at a horizon equals persistence there, but for rounding.
+
+    >>> noise = np.random.default_rng(1).normal(size=500) ** 2
+    >>> [is_worse(noise + more, noise, 1, 0.05) for more in (0.1, 0.0, 1e-16)]
+    [True, False, False]
+    """
+    if loss.mean() <= other_loss.mean() * (1 + _ROUNDING):
+        return False
+    return 1 - diebold_mariano(loss, other_loss, horizon).p_better < level
+
+
 def _compare(judged: _Judged, horizons: Sequence[int], part: Span, gate: GateSettings) -> Verdict:
     loss = _loss(judged, judged.forecast)
     still = _loss(judged, np.zeros_like(judged.came))
     against = [diebold_mariano(loss[:, i], still[:, i], h) for i, h in enumerate(horizons)]
     own_skill = skill(judged.came[:, 0], judged.forecast[:, 0])
-    worse = [h for h, dm in zip(horizons, against, strict=True) if 1 - dm.p_better < gate.level]
+    worse = [h for i, h in enumerate(horizons) if is_worse(loss[:, i], still[:, i], h, gate.level)]
     p_champion, champion_skill = math.nan, math.nan
     if judged.champion is not None:
         rival = _loss(judged, judged.champion)
