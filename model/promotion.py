@@ -135,18 +135,17 @@ def _forecasts(
     )
 
 
-def is_worse(loss: Floats, other_loss: Floats, horizon: int, level: float) -> bool:
+def is_worse(loss: Floats, other_loss: Floats, p_better: float, level: float) -> bool:
     """Whether the losses are larger than the others by more than rounding and by more than chance.
 
     A model that repeats the last price at a horizon equals persistence there, but for rounding.
+    `p_better` is that of `diebold_mariano`, which is 1 for equal losses too.
 
     >>> noise = np.random.default_rng(1).normal(size=500) ** 2
-    >>> [is_worse(noise + more, noise, 1, 0.05) for more in (0.1, 0.0, 1e-16)]
+    >>> [is_worse(noise + more, noise, 1.0, 0.05) for more in (0.1, 0.0, 1e-16)]
     [True, False, False]
     """
-    if loss.mean() <= other_loss.mean() * (1 + _ROUNDING):
-        return False
-    return 1 - diebold_mariano(loss, other_loss, horizon).p_better < level
+    return bool(loss.mean() > other_loss.mean() * (1 + _ROUNDING) and 1 - p_better < level)
 
 
 def _compare(judged: _Judged, horizons: Sequence[int], part: Span, gate: GateSettings) -> Verdict:
@@ -154,7 +153,11 @@ def _compare(judged: _Judged, horizons: Sequence[int], part: Span, gate: GateSet
     still = _loss(judged, np.zeros_like(judged.came))
     against = [diebold_mariano(loss[:, i], still[:, i], h) for i, h in enumerate(horizons)]
     own_skill = skill(judged.came[:, 0], judged.forecast[:, 0])
-    worse = [h for i, h in enumerate(horizons) if is_worse(loss[:, i], still[:, i], h, gate.level)]
+    worse = [
+        horizon
+        for i, horizon in enumerate(horizons)
+        if is_worse(loss[:, i], still[:, i], against[i].p_better, gate.level)
+    ]
     p_champion, champion_skill = math.nan, math.nan
     if judged.champion is not None:
         rival = _loss(judged, judged.champion)
