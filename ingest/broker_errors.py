@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -25,14 +26,18 @@ class LoggedReasons(logging.Handler):
     """The errors that kafka-python logs.
 
     It raises only that it found no broker; that the broker refused us stands in its log alone.
+    A client logs from a thread of its own, so what threads of before say is another client's.
     """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.reasons: list[BaseException] = []
+        self._others = {*threading.enumerate()} - {threading.current_thread()}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging`, possibly from the client's own thread."""
+        if threading.current_thread() in self._others:
+            return
         arguments = record.args if isinstance(record.args, tuple) else ()
         self.reasons += [one for one in arguments if isinstance(one, BaseException)]
 
@@ -74,8 +79,7 @@ def unusable(
                 "kafka.ssl_certfile and kafka.security_protocol"
             )
     # The refusal often gets lost: kafka-python drops what arrives together with the end of the
-    # connection. A broker that is merely away refuses connections, or only lets them time out; a
-    # few such lines may be another client's.
+    # connection. A broker that is merely away mostly refuses connections, or lets them time out.
     others = [
         one for one in reasons if not isinstance(one, KafkaTimeoutError | RequestTimedOutError)
     ]

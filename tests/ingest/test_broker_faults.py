@@ -1,5 +1,6 @@
 """A broker that goes away and comes back: bars wait, nothing is skipped."""
 
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ import pytest
 from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
 from conf.kafka import KafkaConnection
 from ingest.bar import Bar
-from ingest.broker_errors import HUNG_UP, unusable
+from ingest.broker_errors import HUNG_UP, LoggedReasons, unusable
 from ingest.publish import BarPublisher, check_broker, ensure_topics
 from jobs.broker import EmbeddedBroker, free_port
 from tests.ingest.market_server import MarketServer, SimulatedClock
@@ -100,3 +101,24 @@ def test_a_broker_that_mostly_hangs_up_refuses_the_login_and_one_that_refuses_is
     )
     seen = [OSError(HUNG_UP)] * hung_up + [OSError("connection refused")] * refused
     assert type(unusable(broker, TimeoutError(), seen)) is kind
+
+
+def test_what_another_client_logs_is_no_reason_of_ours() -> None:
+    go, said = threading.Event(), OSError("connection refused")
+
+    def log() -> None:
+        assert go.wait(timeout=60)
+        logging.getLogger("kafka.net").error("Connection failed: %s", said)
+
+    ours, other = threading.Thread(target=log), threading.Thread(target=log)
+    other.start()
+    seen = LoggedReasons()
+    logger = logging.getLogger("kafka.net")
+    logger.addHandler(seen)
+    go.set()
+    other.join()
+    assert seen.reasons == []
+    ours.start()
+    ours.join()
+    logger.removeHandler(seen)
+    assert seen.reasons == [said]
