@@ -6,13 +6,38 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from conf.errors import DataLoss
 from conf.intervals import INTERVAL_MS
-from jobs.windows import Rings, Slots
+from jobs.windows import Emission, NewBars, Rings, Slots
 
-STATE_VERSION: Final = 3
+STATE_VERSION: Final = 4
+VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
+# What `Shard.take` reads of a bar.
+CHANGE_COLUMNS: Final = [
+    "symbol",
+    "interval",
+    "open_time",
+    *VALUES,
+    "fetched_at",
+    "offset",
+    "arrived_at",
+]
 _HEADER: Final = struct.Struct("<BIIII")  # version, lookback, late_bars, shards, bytes of names
+
+
+@dataclass(frozen=True)
+class Advance:
+    """What a micro-batch's bars did to the series of one interval.
+
+    symbols: the names of the series, by the rows of `emission`.
+    """
+
+    interval: str
+    symbols: list[str]
+    emission: Emission
 
 
 @dataclass
@@ -31,6 +56,26 @@ class Shard:
     def of(self, interval: str) -> Rings:
         """The rings of an interval, made when it is new here."""
         return self.rings.setdefault(interval, Rings(self.lookback, self.late_bars))
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes `to_bytes` makes."""
+        return sum(part.nbytes for rings in self.rings.values() for part in rings.slots.parts())
+
+    def take(self, bars: pa.Table, silent_ms: int) -> list[Advance]:
+        """Take checked bars of all intervals in, and forget series that were silent for too long.
+
+        bars: CHANGE_COLUMNS. The same bars in the same order make the same shard.
+        """
+        heard_at = pc.max(bars["arrived_at"]).as_py()
+        advanced = []
+        for interval in pc.unique(bars["interval"]).to_pylist():
+            of_interval = bars.filter(pc.equal(bars["interval"], interval))
+            rings = self.of(interval)
+            emission = rings.update(new_bars(of_interval, INTERVAL_MS[interval], heard_at))
+            advanced.append(Advance(interval, list(rings.symbols), emission))
+        self.forget_silent(heard_at, silent_ms)
+        return advanced
 
     def forget_silent(self, now_ms: int, silent_ms: int) -> int:
         """Drop series that were silent for longer than `silent_ms` and than their own ring.
@@ -89,3 +134,18 @@ def _rings(
         at += part.nbytes
     newest, first, heard_at, *slots = arrays
     return Rings(lookback, late_bars, symbols, newest, first, heard_at, Slots(*slots)), at
+
+
+def new_bars(bars: pa.Table, interval_ms: int, heard_at: int) -> NewBars:
+    """Put messages of one interval in order; of several for a slot the newest counts."""
+    names = bars["symbol"].combine_chunks().dictionary_encode()
+    symbol = names.indices.to_numpy().astype(np.int64)
+    slots = bars["open_time"].to_numpy() // interval_ms
+    fetched_at = bars["fetched_at"].to_numpy()
+    order = np.lexsort((bars["offset"].to_numpy(), fetched_at, slots, symbol))
+    last = np.append((np.diff(symbol[order]) != 0) | (np.diff(slots[order]) != 0), True)
+    keep = order[last]
+    values = np.stack([bars[name].to_numpy()[keep] for name in VALUES], axis=1)
+    return NewBars(
+        names.dictionary.to_pylist(), symbol[keep], slots[keep], values, fetched_at[keep], heard_at
+    )

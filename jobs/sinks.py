@@ -21,7 +21,8 @@ from jobs.contents import ARTICLES, BARS
 from jobs.messages import messages_of
 from jobs.metrics import WrittenMicroBatch
 from jobs.packed import PACKED, unpack
-from jobs.window_operator import REJECTED, SKIPPED, TOLD, VALUES, WINDOWS
+from jobs.shard_state import VALUES
+from jobs.window_operator import REJECTED, SKIPPED, TOLD, WINDOWS
 from model.champions import Champions, ServedModel
 from model.news import NEWS_COLUMNS
 from model.serve import ABSTAINED, FORECAST, NOT_FINITE, PREDICTED, forecast_udf

@@ -17,13 +17,12 @@ from conf.settings import Sentiment, Window
 from jobs.contents import ARTICLES, BARS, NEWS, REFUSED
 from jobs.news_state import SCHEMA, NewsOfShard
 from jobs.packed import PACKED
-from jobs.shard_state import Shard
-from jobs.windows import Emission, NewBars, Rings
+from jobs.shard_log import ShardLog, ShardSettings
+from jobs.shard_state import VALUES, Advance
+from jobs.windows import Emission
 from model.features import sequence_steps
 from model.news import NEWS_COLUMNS, news_of_bars
 from model.packed import constant, from_bytes, to_bytes
-
-VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
 
 WINDOWS: Final = "windows"
 TOLD: Final = "told"
@@ -63,16 +62,17 @@ class ShardWindows(StatefulProcessor):
     """Keeps the window state of the shards and emits each window once, when it is complete."""
 
     def __init__(self, window: Window, sentiment: Sentiment, forget_after_days: float) -> None:
-        self._settings = (window.lookback, window.late_bars, window.shards)
-        self._silent_ms = round(forget_after_days * _DAY_MS)
+        self._settings = ShardSettings(
+            window.lookback, window.late_bars, window.shards, round(forget_after_days * _DAY_MS)
+        )
         self._reads_news = sentiment.enabled
         self._news_silent_ms = round(sentiment.silent_after_s * 1000)
 
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Called by Spark on the worker before any rows."""
-        schema = StructType([StructField("shard", BinaryType())])
-        self._state = handle.getValueState("shard", schema)
+        self._log = ShardLog(handle, self._settings)
         if self._reads_news:
+            schema = StructType([StructField("news", BinaryType())])
             self._news_state = handle.getValueState("news", schema)
 
     def handleInputRows(  # type: ignore[override]  # noqa: N802 - Spark's name
@@ -94,7 +94,9 @@ class ShardWindows(StatefulProcessor):
         if BARS in sent:
             bars = pa.concat_tables(sent[BARS])
             found.append(row(BARS, bars.select(BAR_COLUMNS)))
-            found += self._advance(bars, news)
+            lookback = self._settings.lookback
+            for advance in self._log.advance(key[0], bars):
+                found += emission_rows(advance, lookback, news)
         yield pd.DataFrame(found, columns=["kind", "label", "rows", PACKED, "bars"])
 
     def close(self) -> None:
@@ -117,45 +119,15 @@ class ShardWindows(StatefulProcessor):
             self._news_state.update((news.to_bytes(),))
         return news
 
-    def _advance(self, bars: pa.Table, news: NewsOfShard | None) -> Iterator[Row]:
-        held = self._state.get()
-        shard = (
-            Shard.from_bytes(bytes(held[0]), *self._settings) if held else Shard(*self._settings)
-        )
-        heard_at = pc.max(bars["arrived_at"]).as_py()
-        for interval in pc.unique(bars["interval"]).to_pylist():
-            of_interval = bars.filter(pc.equal(bars["interval"], interval))
-            rings = shard.of(interval)
-            emission = rings.update(new_bars(of_interval, INTERVAL_MS[interval], heard_at))
-            yield from emission_rows(interval, rings, emission, news)
-        shard.forget_silent(heard_at, self._silent_ms)
-        self._state.update((shard.to_bytes(),))
 
-
-def new_bars(bars: pa.Table, interval_ms: int, heard_at: int) -> NewBars:
-    """Put messages of one interval in order; of several for a slot the newest counts."""
-    names = bars["symbol"].combine_chunks().dictionary_encode()
-    symbol = names.indices.to_numpy().astype(np.int64)
-    slots = bars["open_time"].to_numpy() // interval_ms
-    fetched_at = bars["fetched_at"].to_numpy()
-    order = np.lexsort((bars["offset"].to_numpy(), fetched_at, slots, symbol))
-    last = np.append((np.diff(symbol[order]) != 0) | (np.diff(slots[order]) != 0), True)
-    keep = order[last]
-    values = np.stack([bars[name].to_numpy()[keep] for name in VALUES], axis=1)
-    return NewBars(
-        names.dictionary.to_pylist(), symbol[keep], slots[keep], values, fetched_at[keep], heard_at
-    )
-
-
-def emission_rows(
-    interval: str, rings: Rings, emission: Emission, news: NewsOfShard | None
-) -> Iterator[Row]:
+def emission_rows(advance: Advance, lookback: int, news: NewsOfShard | None) -> Iterator[Row]:
     """The rows of kind `windows`, `told` and `skipped` for what the series of an interval emitted.
 
     No window waits for news: one whose news are not known is a row of `windows`.
     """
+    interval, emission = advance.interval, advance.emission
     length = INTERVAL_MS[interval]
-    names = pa.array(rings.symbols, pa.string())
+    names = pa.array(advance.symbols, pa.string())
     if len(emission.ends):
         as_of = (emission.slots + 1) * length
         symbols = names.take(pa.array(emission.rows))
@@ -163,9 +135,9 @@ def emission_rows(
         windows = pa.table(columns)
         told = np.zeros(len(windows), bool)
         if news is not None:
-            told = news.known(as_of - sequence_steps(rings.lookback) * length, as_of)
+            told = news.known(as_of - sequence_steps(lookback) * length, as_of)
         if told.any():
-            yield told_row(interval, rings, emission, windows, told, news)
+            yield told_row(advance, windows, told, news)
         if not told.all():
             untold = windows.filter(pa.array(~told))
             yield row(WINDOWS, untold, interval, emission.bars.tobytes())
@@ -181,16 +153,12 @@ def emission_rows(
 
 
 def told_row(
-    interval: str,
-    rings: Rings,
-    emission: Emission,
-    windows: pa.Table,
-    told: NDArray[np.bool_],
-    news: NewsOfShard | None,
+    advance: Advance, windows: pa.Table, told: NDArray[np.bool_], news: NewsOfShard | None
 ) -> Row:
     """The row of kind `told` for those windows whose news are known."""
     assert news is not None
-    bars = with_news_of_bars(emission, rings.symbols, INTERVAL_MS[interval], news)
+    interval, emission = advance.interval, advance.emission
+    bars = with_news_of_bars(emission, advance.symbols, INTERVAL_MS[interval], news)
     of_last = bars[emission.ends, len(VALUES) :][told]
     chosen = windows.filter(pa.array(told))
     open_time = pc.subtract(chosen["as_of"], INTERVAL_MS[interval])
