@@ -16,6 +16,7 @@ from jobs.logs import configure_logging
 from jobs.metrics import StreamMetrics
 from jobs.query import build_session, checkpoint_dir, start_query
 from jobs.stream_errors import explain
+from jobs.warm_workers import WarmWorkers, idle_task
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ def run(settings: Settings) -> None:
     metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)
     session = build_session(settings)
     session.streams.addListener(metrics)
+    session.streams.addListener(WarmWorkers(idle_task(session, settings.window.shards)))
     query = start_query(session, settings, metrics)
     log.info("query=%s topic=%s", query.id, kafka.bars_topic)
     try:

@@ -1,0 +1,44 @@
+"""Python workers are kept from being idle, and only while nothing else keeps them busy."""
+
+import threading
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.warm_workers import WarmWorkers, idle_task
+
+TIMEOUT_S = 60
+
+
+def test_the_task_runs_whenever_the_stream_is_quiet() -> None:
+    twice = threading.Barrier(2)
+    workers = WarmWorkers(lambda: twice.wait(TIMEOUT_S), quiet_s=0.001)
+    twice.wait(TIMEOUT_S)
+    twice.wait(TIMEOUT_S)
+    workers.onQueryTerminated(None)
+    twice.abort()
+
+
+def test_nothing_runs_once_the_query_has_ended() -> None:
+    runs: list[None] = []
+    workers = WarmWorkers(lambda: runs.append(None), quiet_s=TIMEOUT_S)
+    workers.onQueryProgress(None)
+    workers.onQueryTerminated(None)
+    workers.thread.join(TIMEOUT_S)
+    assert not workers.thread.is_alive()
+    assert runs == []
+
+
+def test_a_task_that_fails_ends_the_thread_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise ConnectionError
+
+    with caplog.at_level("INFO"):
+        WarmWorkers(fail, quiet_s=0.001).thread.join(TIMEOUT_S)
+    assert "warm_workers=off reason=ConnectionError" in caplog.text
+
+
+def test_the_task_goes_to_as_many_workers_as_there_are_shards(spark: SparkSession) -> None:
+    assert [row["id"] for row in idle_task(spark, 2)()] == [0, 1]
