@@ -25,7 +25,11 @@ MODULES: Final = {
         ("org.apache.kafka", "kafka_2.13", "4.2.0"),
         ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.3"),  # or the broker logs nothing
     ),
-    "spark": (("org.apache.spark", "spark-sql-kafka-0-10_2.13", "4.2.0"),),
+    "spark": (
+        ("org.apache.spark", "spark-sql-kafka-0-10_2.13", "4.2.0"),
+        # Local files without a process for each `chmod`.
+        ("com.globalmentor", "hadoop-bare-naked-local-fs", "0.1.0"),
+    ),
 }
 
 
