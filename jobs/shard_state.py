@@ -1,4 +1,4 @@
-"""The window state of one shard as one value in Spark's state store: all intervals, all symbols."""
+"""The window state of one shard: all intervals, all symbols."""
 
 import json
 import struct

@@ -20,12 +20,12 @@ GATE = GateSettings(level=0.05, min_windows=100)
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
 
 
-def _with_gain(trained: TrainedModel, factor: float) -> Artifact:
-    """The same model, its forecasts multiplied."""
+def _with_gain(trained: TrainedModel, factor: float | Sequence[float]) -> Artifact:
+    """The same model, its forecasts multiplied, by one factor or by one a horizon."""
     weights = replace(
         trained.weights,
-        network_gain=trained.weights.network_gain * np.float32(factor),
-        linear_gain=trained.weights.linear_gain * np.float32(factor),
+        network_gain=trained.weights.network_gain * np.asarray(factor, np.float32),
+        linear_gain=trained.weights.linear_gain * np.asarray(factor, np.float32),
     )
     return replace(trained.artifact("1m-2"), onnx=export_onnx(weights, trained.shape.steps))
 
@@ -47,6 +47,21 @@ def test_a_first_model_without_skill_is_refused(good: Artifact) -> None:
     unpredictable = [random_series(1500, seed=31)]
     verdict = judge(good, None, unpredictable, LATER, GATE)
     assert not verdict.promoted
+    assert verdict.reason.startswith("does not beat persistence")
+
+
+def test_a_model_that_repeats_the_last_price_at_later_horizons_is_not_worse_there(
+    trained: TrainedModel, momentum_series: Sequence[Series]
+) -> None:
+    gains = [1.0] + [0.0] * (len(trained.manifest.horizons) - 1)
+    assert len(gains) > 1
+    assert judge(_with_gain(trained, gains), None, momentum_series, LATER, GATE).promoted
+
+
+def test_a_model_that_repeats_the_last_price_everywhere_does_not_beat_it(
+    trained: TrainedModel, momentum_series: Sequence[Series]
+) -> None:
+    verdict = judge(_with_gain(trained, 0.0), None, momentum_series, LATER, GATE)
     assert verdict.reason.startswith("does not beat persistence")
 
 
