@@ -8,14 +8,15 @@ A minute changes a hundredth of a shard, so that not the shard is written but th
     in memory      the shard, and the name of the last change in it
 
 A worker whose copy is named in the head takes in the changes that came after it; any other reads
-the snapshot and all changes. Each attempt at a micro-batch draws a new name: the copy of one that
-Spark never committed is named nowhere, and so is never read.
+the snapshot and all changes. A change's name is the hash of its bars and of the name before it, and
+so says all that the shard has taken in: the copy of an attempt that Spark never committed is named
+nowhere, unless the same bars came again, and a micro-batch that is repeated writes the same bytes.
 """
 
 import struct
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
-from uuid import uuid4
 
 import pyarrow as pa
 from pyspark.sql.streaming import StatefulProcessorHandle
@@ -64,7 +65,9 @@ class ShardLog:
         shard = self._read(key, names)
         advanced = shard.take(bars, self._settings.silent_ms)
         change = to_bytes(bars.select(CHANGE_COLUMNS))
-        written, name = written + len(change), uuid4().bytes
+        written += len(change)
+        before = names[-1] if names else repr(self._settings).encode()
+        name = blake2b(before + change, digest_size=_NAME_LENGTH).digest()
         if names and written <= CHANGES_A_SNAPSHOT * shard.nbytes:
             self._changes.updateValue((name,), (change,))
         else:

@@ -124,6 +124,17 @@ def test_an_attempt_that_was_not_committed_leaves_no_trace() -> None:
     assert advance(store, bars(("A-USD", 13))) == []
 
 
+def test_a_repeated_attempt_writes_the_same_bytes() -> None:
+    stores = [Store(), Store()]
+    for store, lost in zip(stores, (False, True), strict=True):
+        shard_log._copies.clear()
+        advance(store, bars(("A-USD", 10), ("A-USD", 11)))
+        if lost:
+            advance(store, bars(("A-USD", 12)), committed=False)
+        advance(store, bars(("A-USD", 12)))
+    assert stores[0].committed == stores[1].committed
+
+
 def test_the_whole_shard_is_written_only_when_the_changes_have_outgrown_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
