@@ -30,6 +30,7 @@ from model.packed import from_bytes, to_bytes
 CHANGES_A_SNAPSHOT: Final = 2
 
 _VALUE: Final = StructType([StructField("value", BinaryType())])
+_SHARD: Final = StructType([StructField("shard", BinaryType())])
 _NAME: Final = StructType([StructField("name", BinaryType())])
 _BYTES: Final = struct.Struct("<Q")  # of all changes; the names follow
 _NAME_LENGTH: Final = 16
@@ -53,7 +54,7 @@ class ShardLog:
     def __init__(self, handle: StatefulProcessorHandle, settings: ShardSettings) -> None:
         self._settings = settings
         self._head = handle.getValueState("head", _VALUE)
-        self._snapshot = handle.getValueState("shard", _VALUE)
+        self._snapshot = handle.getValueState("shard", _SHARD)
         self._changes = handle.getMapState("changes", _NAME, _VALUE)
 
     def advance(self, key: int, bars: pa.Table) -> list[Advance]:

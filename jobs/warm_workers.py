@@ -48,9 +48,8 @@ class WarmWorkers(StreamingQueryListener):
             try:
                 self._task()
             except Exception as error:
-                # The stream goes on without: its next micro-batch waits for new workers.
-                log.info("warm_workers=off reason=%s", type(error).__name__)
-                return
+                # The stream does without: at worst its next micro-batch waits for new workers.
+                log.info("warm_workers=failed reason=%s", type(error).__name__)
 
     def onQueryStarted(self, event: Any) -> None:  # noqa: N802 - Spark's name
         """Called by Spark when the query starts."""

@@ -29,15 +29,22 @@ def test_nothing_runs_once_the_query_has_ended() -> None:
     assert runs == []
 
 
-def test_a_task_that_fails_ends_the_thread_and_nothing_else(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_task_that_fails_is_noted_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    tries: list[None] = []
+    tried_again = threading.Event()
+
     def fail() -> None:
+        tries.append(None)
+        if len(tries) > 1:
+            tried_again.set()
         raise ConnectionError
 
     with caplog.at_level("INFO"):
-        WarmWorkers(fail, quiet_s=0.001).thread.join(TIMEOUT_S)
-    assert "warm_workers=off reason=ConnectionError" in caplog.text
+        workers = WarmWorkers(fail, quiet_s=0.001)
+        assert tried_again.wait(TIMEOUT_S)
+        workers.onQueryTerminated(None)
+        workers.thread.join(TIMEOUT_S)
+    assert "warm_workers=failed reason=ConnectionError" in caplog.text
 
 
 def test_the_task_goes_to_as_many_workers_as_there_are_shards(spark: SparkSession) -> None:
