@@ -12,7 +12,6 @@ identity. A run that dies is made good by the next: folders that were left over 
 import argparse
 import logging
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -22,6 +21,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.errors import CandlecastError
 from conf.settings import load_settings
+from jobs.folders import Folders
 from jobs.logs import configure_logging
 from jobs.query import build_session
 
@@ -65,41 +65,6 @@ def tables() -> tuple[Table, ...]:
         Table("articles", "available_at", ("provider", "id"), ("available_at", "batch")),
         Table("sentiment", "open_time", (*series, "open_time"), ("batch",)),
     )
-
-
-class Folders:
-    """The folders `batch=...` of one table, on whatever file system Hadoop knows."""
-
-    def __init__(self, spark: SparkSession, path: str) -> None:
-        jvm, context = spark.sparkContext._jvm, spark.sparkContext._jsc
-        assert jvm is not None
-        self.path = path
-        self._new_path = jvm.org.apache.hadoop.fs.Path
-        self._files: Any = self._new_path(path).getFileSystem(context.hadoopConfiguration())
-
-    def names(self) -> list[str]:
-        """What stands behind `batch=`, for each folder."""
-        if not self._files.exists(self._new_path(self.path)):
-            return []
-        found = (status.getPath().getName() for status in self._files.listStatus(self._at("")))
-        return sorted(name.removeprefix("batch=") for name in found if name.startswith("batch="))
-
-    def publish(self, staged: str, name: str) -> None:
-        """Make a finished folder visible, in one rename."""
-        if not self._files.rename(self._at(staged), self._at(f"batch={name}")):
-            raise CandlecastError(f"{self.path}: {staged} could not become batch={name}")
-
-    def remove(self, names: Iterable[str]) -> None:
-        """Take folders away that another one has replaced."""
-        for name in names:
-            self._files.delete(self._at(f"batch={name}"), True)
-
-    def discard(self, staged: str) -> None:
-        """Remove what a run that died has left unfinished."""
-        self._files.delete(self._at(staged), True)
-
-    def _at(self, name: str) -> Any:
-        return self._new_path(f"{self.path}/{name}" if name else self.path)
 
 
 def compact(

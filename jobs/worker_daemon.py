@@ -14,6 +14,7 @@ from pyspark.daemon import manager
 import jobs.messages
 import jobs.read_bars
 import jobs.read_news
+import jobs.tables
 import jobs.window_operator  # noqa: F401
 import model.serve  # noqa: F401
 

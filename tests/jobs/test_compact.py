@@ -14,7 +14,8 @@ from conf.settings import Registry as RegistrySettings
 from conf.settings import Warehouse
 from ingest.bar import Bar
 from jobs.broker import EmbeddedBroker
-from jobs.compact import Folders, compact
+from jobs.compact import compact
+from jobs.folders import Folders
 from tests.streams import RunningStream, stream_settings
 
 IDENTITY = ["symbol", "as_of", "horizon"]

@@ -1,0 +1,166 @@
+"""A micro-batch as Parquet: packed tables in, one file a table out, written by one task.
+
+The task writes into folders of its own, which readers pass over; the driver renames those that a
+task which succeeded has named (`publish`). So a task that is tried again, or goes on after it was
+given up, adds nothing.
+
+```
+ predictions/_writing-<name>/part-0.parquet  ->  predictions/batch=<query>-<batch>/part-0.parquet
+```
+"""
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+
+from jobs.contents import ARTICLES, BARS
+from jobs.packed import PACKED
+from jobs.shard_state import VALUES
+from jobs.window_operator import REJECTED, SKIPPED, TOLD
+from model.news import NEWS_COLUMNS
+from model.packed import from_bytes
+from model.serve import ABSTAINED, PREDICTED
+
+WRITING: Final = "_writing-"
+# What the task says: so many rows, of that reason where the table has reasons, in that folder; and
+# how many messages were rejected, which go to no table.
+WRITTEN: Final = "name string, label string, rows long, folder string"
+
+# Times are epoch ms, UTC, in messages and packed tables, and TIMESTAMP in Parquet.
+TIMES: Final = {
+    "as_of",
+    "target_time",
+    "predicted_at",
+    "open_time",
+    "fetched_at",
+    "published_at",
+    "available_at",
+}
+TABLES: Final = {
+    "predictions": PREDICTED,
+    "bars": ", ".join(
+        ["symbol string, interval string, open_time long"]
+        + [f"{name} double" for name in VALUES]
+        + ["source string, fetched_at long"]
+    ),
+    "skipped": ABSTAINED,
+    "articles": (
+        "provider string, id string, published_at long, available_at long, title string, "
+        "source string, url string, coins string, score double, weight double"
+    ),
+    "sentiment": ", ".join(
+        ["symbol string, interval string, open_time long"]
+        + [f"{name} double" for name in NEWS_COLUMNS]
+    ),
+}
+# The table that what the operator emits goes to as it is, by kind.
+TABLE_OF: Final = {BARS: "bars", SKIPPED: "skipped", ARTICLES: "articles", TOLD: "sentiment"}
+
+Row = tuple[str, str | None, int, str | None]
+_TYPES: Final = {
+    "string": pa.string(),
+    "long": pa.int64(),
+    "int": pa.int32(),
+    "double": pa.float64(),
+}
+
+
+_ANSWER: Final = pa.schema([(c.split()[0], _TYPES[c.split()[1]]) for c in WRITTEN.split(", ")])
+
+
+def write_tables(forecast: DataFrame, addresses: Mapping[str, str]) -> DataFrame:
+    """`WRITTEN` for each table that `forecast` has rows for; collecting it writes the files.
+
+    `addresses` says where the folder of each table is.
+    """
+    columns = ["kind", "rows", PACKED, "forecast.predicted", "forecast.abstained"]
+    write = partial(_write_all, dict(addresses))
+    return forecast.select(*columns).coalesce(1).mapInArrow(write, WRITTEN)
+
+
+def _write_all(
+    addresses: dict[str, str], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    found: dict[str, list[pa.Table]] = {}
+    rejected = 0
+    for batch in batches:
+        for kind, count, *packed in zip(*batch.columns, strict=True):
+            rejected += count.as_py() if kind.as_py() == REJECTED else 0
+            names = TABLE_OF.get(kind.as_py()), "predictions", "skipped"
+            for name, value in zip(names, packed, strict=True):
+                if name is not None and value.is_valid:
+                    found.setdefault(name, []).append(from_bytes(value.as_buffer()))
+    written: list[Row] = [(REJECTED, None, rejected, None)]
+    for name, pieces in found.items():
+        written += _write(name, pieces, addresses[name])
+    yield pa.RecordBatch.from_pylist(
+        [dict(zip(_ANSWER.names, row, strict=True)) for row in written], _ANSWER
+    )
+
+
+def _write(name: str, pieces: list[pa.Table], address: str) -> Iterator[Row]:
+    wanted = table_schema(TABLES[name])
+    rows = pa.concat_tables(as_stored(piece, wanted) for piece in pieces)
+    if len(rows) == 0:
+        return
+    folder = f"{WRITING}{uuid.uuid4().hex}"
+    files, path = file_system(address)
+    files.create_dir(f"{path}/{folder}", recursive=True)
+    # Hardly a price comes twice: looking for it costs more than the rest of the writing.
+    texts = [field.name for field in wanted if pa.types.is_string(field.type)]
+    file = f"{path}/{folder}/part-0.parquet"
+    pq.write_table(rows, file, filesystem=files, use_dictionary=texts)
+    if "reason" in wanted.names:
+        for reason in pc.value_counts(rows["reason"]).to_pylist():
+            yield name, reason["values"], reason["counts"], folder
+    else:
+        yield name, None, len(rows), folder
+
+
+def table_schema(columns: str) -> pa.Schema:
+    """What a table of these columns is in Parquet.
+
+    >>> table_schema("symbol string, as_of long, horizon int").types
+    [DataType(string), TimestampType(timestamp[us, tz=UTC]), DataType(int32)]
+    """
+    named = (column.split() for column in columns.split(", "))
+    time = pa.timestamp("us", "UTC")
+    return pa.schema([(name, time if name in TIMES else _TYPES[kind]) for name, kind in named])
+
+
+def as_stored(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """The columns of a packed table that are stored, with their types there.
+
+    >>> stored = as_stored(pa.table({"end": [7], "as_of": [1_500]}), table_schema("as_of long"))
+    >>> stored.column_names, str(stored["as_of"][0])
+    (['as_of'], '1970-01-01 00:00:01.500000+00:00')
+    """
+    columns = [
+        pc.cast(rows[field.name], pa.timestamp("ms", "UTC"))
+        if field.name in TIMES
+        else rows[field.name]
+        for field in wanted
+    ]
+    return pa.table(columns, names=wanted.names).cast(wanted)
+
+
+def file_system(address: str) -> tuple[pafs.FileSystem, str]:
+    """What writes to an address of Hadoop's, and the path there.
+
+    >>> file_system("file:/data/warehouse/bars")[1]
+    '/data/warehouse/bars'
+    """
+    if address.startswith("file:"):
+        return pafs.LocalFileSystem(), re.sub("^file:/+", "/", address)
+    # Hadoop and Arrow call S3 by different names.
+    found: Any = pafs.FileSystem.from_uri(re.sub("^s3a:", "s3:", address))
+    files, path = found
+    return files, path
