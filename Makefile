@@ -21,6 +21,7 @@ install: .venv/.installed .jars/.installed ## the virtual environment and the ja
 
 .jars/.installed: conf/jars.lock .venv/.installed
 	@$(BIN)/python -m jobs.jars
+	@$(BIN)/python -m jobs.class_archive
 	@touch $@
 
 demo: install    ## live predictions from recorded bars: broker, training, stream, table

@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row
@@ -24,6 +25,10 @@ from jobs.window_operator import REJECTED, TOLD, WINDOWS
 from model.champions import Champions, ServedModel
 from model.news import NEWS_COLUMNS
 from model.serve import FORECAST, PREDICTED, forecast_udf
+
+# Kafka's default of 16 kB a request holds some fifty predictions. The end of a task sends what is
+# there, so that nobody waits for a batch to fill.
+PRODUCER: Final = {"kafka.batch.size": "262144", "kafka.linger.ms": "20"}
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +84,8 @@ class MicroBatchWriter:
             forecast.unpersist()
 
     def _to_topic(self, messages: DataFrame, topic: str) -> None:
-        messages.write.format("kafka").options(**spark_options(self.broker), topic=topic).save()
+        to = {**spark_options(self.broker), **PRODUCER, "topic": topic}
+        messages.write.format("kafka").options(**to).save()
 
     def _to_parquet(self, forecast: DataFrame, name: str) -> list[Row]:
         """Write and publish the micro-batch's folder of each table; `WRITTEN` says of what."""

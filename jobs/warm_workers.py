@@ -1,4 +1,4 @@
-"""Python workers that live on between minutes.
+"""Python workers that are there before the first micro-batch, and live on between minutes.
 
 Spark ends its Python workers when none has worked for a minute, a time that no setting changes.
 Those that come after them have no session of the model and no window state in memory: with a bar
@@ -30,7 +30,8 @@ def idle_task(session: SparkSession, tasks: int) -> Callable[[], list[Row]]:
 
 
 class WarmWorkers(StreamingQueryListener):
-    """Runs `task` whenever the queries have made no progress for `quiet_s`, from its own thread."""
+    """Runs `task` from a thread of its own: at once, while the query starts, and after `quiet_s`
+    without progress, again and again."""
 
     def __init__(self, task: Callable[[], object], quiet_s: float = QUIET_S) -> None:
         self._task = task
@@ -42,14 +43,13 @@ class WarmWorkers(StreamingQueryListener):
 
     def _run(self) -> None:
         while not self._ended:
-            if self._worked.wait(self._quiet_s):
-                self._worked.clear()
-                continue
             try:
                 self._task()
             except Exception as error:
                 # The stream does without: at worst its next micro-batch waits for new workers.
                 log.info("warm_workers=failed reason=%s", type(error).__name__)
+            while self._worked.wait(self._quiet_s) and not self._ended:
+                self._worked.clear()
 
     def onQueryStarted(self, event: Any) -> None:  # noqa: N802 - Spark's name
         """Called by Spark when the query starts."""

@@ -19,14 +19,21 @@ def test_the_task_runs_whenever_the_stream_is_quiet() -> None:
     twice.abort()
 
 
-def test_nothing_runs_once_the_query_has_ended() -> None:
+def test_it_runs_at_the_start_and_no_more_while_the_stream_works_or_has_ended() -> None:
     runs: list[None] = []
-    workers = WarmWorkers(lambda: runs.append(None), quiet_s=TIMEOUT_S)
+    ran = threading.Event()
+
+    def task() -> None:
+        runs.append(None)
+        ran.set()
+
+    workers = WarmWorkers(task, quiet_s=TIMEOUT_S)
+    assert ran.wait(TIMEOUT_S)
     workers.onQueryProgress(None)
     workers.onQueryTerminated(None)
     workers.thread.join(TIMEOUT_S)
     assert not workers.thread.is_alive()
-    assert runs == []
+    assert runs == [None]
 
 
 def test_a_task_that_fails_is_noted_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
