@@ -20,7 +20,7 @@ from jobs.folders import Folders
 from jobs.messages import messages_of
 from jobs.metrics import WrittenMicroBatch
 from jobs.packed import PACKED, unpack
-from jobs.tables import TABLES, WRITING, write_tables
+from jobs.tables import TABLES, write_tables, writing
 from jobs.window_operator import REJECTED, TOLD, WINDOWS
 from model.champions import Champions, ServedModel
 from model.news import NEWS_COLUMNS
@@ -63,9 +63,7 @@ class MicroBatchWriter:
                 self._to_topic(prediction_messages(forecast), self.predictions_topic)
             else:
                 forecast.count()  # a task for each shard, before one task writes them all
-            written = written_micro_batch(
-                self._to_parquet(forecast, f"{query_id}-{batch_id}"), models
-            )
+            written = written_micro_batch(self._to_parquet(forecast, query_id, batch_id), models)
             if written.told:
                 self._to_topic(sentiment_messages(forecast), self.sentiment_topic)
             if written.rejected:
@@ -87,17 +85,18 @@ class MicroBatchWriter:
         to = {**spark_options(self.broker), **PRODUCER, "topic": topic}
         messages.write.format("kafka").options(**to).save()
 
-    def _to_parquet(self, forecast: DataFrame, name: str) -> list[Row]:
+    def _to_parquet(self, forecast: DataFrame, query_id: str, batch_id: int) -> list[Row]:
         """Write and publish the micro-batch's folder of each table; `WRITTEN` says of what."""
         may_be_repeated = not self._folders
         if may_be_repeated:
             spark = forecast.sparkSession
             self._folders = {t: Folders(spark, f"{self.warehouse_dir}/{t}") for t in TABLES}
             for folders in self._folders.values():
-                folders.discard_all(WRITING)
+                folders.discard_all(writing(query_id))
         addresses = {table: folders.address for table, folders in self._folders.items()}
-        written = write_tables(forecast, addresses).collect()
+        written = write_tables(forecast, addresses, query_id).collect()
         staged = {row["name"]: row["folder"] for row in written if row["folder"]}
+        name = f"{query_id}-{batch_id}"
         for table, folders in self._folders.items():
             if may_be_repeated or table in staged:
                 folders.remove([name])

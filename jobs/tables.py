@@ -5,7 +5,7 @@ task which succeeded has named (`publish`). So a task that is tried again, or go
 given up, adds nothing.
 
 ```
- predictions/_writing-<name>/part-0.parquet  ->  predictions/batch=<query>-<batch>/part-0.parquet
+ predictions/_writing-<query>-<task>/part-0.parquet  ->  predictions/batch=<query>-<batch>/
 ```
 """
 
@@ -29,7 +29,6 @@ from model.news import NEWS_COLUMNS
 from model.packed import from_bytes
 from model.serve import ABSTAINED, PREDICTED
 
-WRITING: Final = "_writing-"
 # What the task says: so many rows, of that reason where the table has reasons, in that folder; and
 # how many messages were rejected, which go to no table.
 WRITTEN: Final = "name string, label string, rows long, folder string"
@@ -71,23 +70,26 @@ _TYPES: Final = {
     "int": pa.int32(),
     "double": pa.float64(),
 }
-
-
 _ANSWER: Final = pa.schema([(c.split()[0], _TYPES[c.split()[1]]) for c in WRITTEN.split(", ")])
 
 
-def write_tables(forecast: DataFrame, addresses: Mapping[str, str]) -> DataFrame:
+def writing(query_id: str) -> str:
+    """How the names of folders begin that a query has not published: another's are not its own."""
+    return f"_writing-{query_id}-"
+
+
+def write_tables(forecast: DataFrame, addresses: Mapping[str, str], query_id: str) -> DataFrame:
     """`WRITTEN` for each table that `forecast` has rows for; collecting it writes the files.
 
     `addresses` says where the folder of each table is.
     """
     columns = ["kind", "rows", PACKED, "forecast.predicted", "forecast.abstained"]
-    write = partial(_write_all, dict(addresses))
+    write = partial(_write_all, dict(addresses), writing(query_id))
     return forecast.select(*columns).coalesce(1).mapInArrow(write, WRITTEN)
 
 
 def _write_all(
-    addresses: dict[str, str], batches: Iterable[pa.RecordBatch]
+    addresses: dict[str, str], prefix: str, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     found: dict[str, list[pa.Table]] = {}
     rejected = 0
@@ -100,18 +102,18 @@ def _write_all(
                     found.setdefault(name, []).append(from_bytes(value.as_buffer()))
     written: list[Row] = [(REJECTED, None, rejected, None)]
     for name, pieces in found.items():
-        written += _write(name, pieces, addresses[name])
+        written += _write(name, pieces, addresses[name], prefix)
     yield pa.RecordBatch.from_pylist(
         [dict(zip(_ANSWER.names, row, strict=True)) for row in written], _ANSWER
     )
 
 
-def _write(name: str, pieces: list[pa.Table], address: str) -> Iterator[Row]:
+def _write(name: str, pieces: list[pa.Table], address: str, prefix: str) -> Iterator[Row]:
     wanted = table_schema(TABLES[name])
     rows = pa.concat_tables(as_stored(piece, wanted) for piece in pieces)
     if len(rows) == 0:
         return
-    folder = f"{WRITING}{uuid.uuid4().hex}"
+    folder = f"{prefix}{uuid.uuid4().hex}"
     files, path = file_system(address)
     files.create_dir(f"{path}/{folder}", recursive=True)
     # Hardly a price comes twice: looking for it costs more than the rest of the writing.

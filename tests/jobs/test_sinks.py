@@ -89,12 +89,13 @@ def test_a_repeated_micro_batch_replaces_what_was_there_also_by_nothing(sinks: S
 def test_what_a_killed_start_left_unfinished_is_never_read_and_removed_by_the_next(
     sinks: Sinks,
 ) -> None:
-    half = sinks.folder / "bars" / "_writing-x" / "part-0.parquet"
-    half.parent.mkdir(parents=True)
-    half.write_bytes(b"PAR1 and no more")
+    left, of_another = (sinks.folder / "bars" / f"_writing-{q}-1" for q in ("None", "other"))
+    for folder in (left, of_another):
+        folder.mkdir(parents=True)
+        (folder / "part-0.parquet").write_bytes(b"PAR1 and no more")
     sinks.start()(sinks.micro_batch(bars("A")), 0)
     assert sinks.table("bars")["symbol"].tolist() == ["A"]
-    assert not half.parent.exists()
+    assert (left.exists(), of_another.exists()) == (False, True)
 
 
 def test_times_are_stored_as_instants_and_prices_without_a_dictionary(sinks: Sinks) -> None:
