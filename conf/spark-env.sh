@@ -5,6 +5,8 @@ if [ -z "${PYSPARK_PYTHON:-}" ] && [ -x "${SPARK_HOME}/../../../../bin/python" ]
 fi
 # A job's own folder stays off Python's path, so that no neighbour hides a package of its name.
 PYTHONSAFEPATH=1
+# Java first runs for half a second to put the command line of the second together.
+SPARK_LAUNCHER_OPTS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC ${SPARK_LAUNCHER_OPTS:-}"
 # Java takes the classes that a stream loads from one file, where `make install` has made it: a start
 # takes a quarter less. What it says of an archive that does not fit goes where errors go.
 if [ -f .jars/classes.jsa ]; then
