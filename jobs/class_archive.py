@@ -37,10 +37,14 @@ def make_archive() -> None:
     """Write `ARCHIVE` anew; a start that comes meanwhile does without. Raises CandlecastError."""
     ARCHIVE.unlink(missing_ok=True)
     unfinished = ARCHIVE.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)  # half an archive of a killed install would end Java
     with tempfile.TemporaryDirectory() as name, EmbeddedBroker(Path(name) / "broker") as broker:
         env = {
             "SPARK_SUBMIT_OPTS": f"-XX:ArchiveClassesAtExit={unfinished}",
+            # This broker, whatever the user's environment says of another.
             "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+            "CANDLECAST_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",
+            "CANDLECAST_SENTIMENT__ENABLED": "false",
             "CANDLECAST_WAREHOUSE__DIR": f"{name}/warehouse",
             "CANDLECAST_WAREHOUSE__CHECKPOINT_DIR": f"{name}/checkpoints",
             "CANDLECAST_REGISTRY__TRACKING_URI": f"sqlite:///{name}/mlflow.db",

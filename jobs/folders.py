@@ -17,11 +17,8 @@ class Folders:
         self.path = path
         self._new_path = jvm.org.apache.hadoop.fs.Path
         self._files: Any = self._new_path(path).getFileSystem(context.hadoopConfiguration())
-
-    @property
-    def address(self) -> str:
-        """The table's folder with its file system, whatever a process's own folder is."""
-        return str(self._files.makeQualified(self._at("")).toString())
+        # The same folder with its file system, whatever another process's own folder is.
+        self.address = str(self._files.makeQualified(self._at("")).toString())
 
     def names(self) -> list[str]:
         """What stands behind `batch=`, for each folder."""
