@@ -20,8 +20,9 @@ from ingest.broker_errors import connecting, unusable
 log = logging.getLogger(__name__)
 
 # One minute's bars shall reach the stream as one group: a group that straddles two micro-batches
-# waits for the second. Long enough to gather them, short against the micro-batch itself.
-LINGER_S: Final = 0.15
+# waits for the second. Who waits for an acknowledgement ends it, so that nobody waits this long; a
+# thousand bars take a tenth of a second to gather, on a busy machine half a second.
+LINGER_S: Final = 5.0
 # Below the broker's default limit of 1,048,588 bytes a batch (message.max.bytes).
 BATCH_BYTES: Final = 1_000_000
 # kafka-python 3 has no limit on its buffer; this many unacknowledged records are about 10 MB.
@@ -57,7 +58,7 @@ class Publisher:
         stop_after_s: float = 3.0,
     ) -> None:
         self._broker = broker
-        self._linger_s = linger_s
+        self._linger_s = min(linger_s, timeout_s / 2)
         self._timeout_s = timeout_s
         self._stopping = stopping or threading.Event()
         self._stop_after_s = stop_after_s
@@ -97,10 +98,6 @@ class Publisher:
                 sent += 1
                 if len(pending) >= MAX_PENDING:
                     self._await_oldest(pending, MAX_PENDING // 2)
-            if pending:
-                producer.flush(0.001 if self._linger_s == 0 else self._linger_s)
-        except KafkaTimeoutError:
-            pass  # the flush only hurries; who is not there yet is waited for below
         except KafkaError as error:
             self._drop()
             raise unusable(self._broker, error) from error
@@ -139,6 +136,7 @@ class Publisher:
                     f"Kafka at {self._broker} did not acknowledge within {limit_s:g} s"
                 )
             try:
+                self._producer.flush(SLICE_S)  # from now on no record lingers for company
                 future.get(timeout=SLICE_S)
             except KafkaTimeoutError:
                 waited_s += SLICE_S

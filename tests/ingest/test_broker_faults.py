@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 
 from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
 from conf.kafka import KafkaConnection
@@ -76,6 +77,23 @@ def test_publish_counts_what_the_broker_has_acknowledged(
         assert publisher.publish([]) == 0
         assert publisher.publish([BAR, BAR]) == 2
         assert publisher.publish(iter([BAR] * 30_000)) == 30_000  # more than may be pending
+
+
+def test_bars_that_take_a_while_to_gather_come_as_one_group(
+    broker: EmbeddedBroker, topic_prefix: str
+) -> None:
+    ensure_topics(broker.bootstrap_servers, {topic_prefix: 1})
+    place, seen = TopicPartition(topic_prefix, 0), []
+
+    def gathered() -> Iterator[Bar]:
+        for _ in range(10):
+            yield BAR
+            with KafkaConsumer(bootstrap_servers=broker.bootstrap_servers) as consumer:
+                seen.append(consumer.end_offsets([place])[place])
+
+    with BarPublisher(broker.bootstrap_servers, topic_prefix) as publisher:
+        assert publisher.publish(gathered()) == 10
+    assert seen == [0] * 10
 
 
 def test_a_stop_does_not_wait_for_a_broker_that_is_gone(own_broker: EmbeddedBroker) -> None:
