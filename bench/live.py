@@ -1,8 +1,9 @@
 """Live: from a bar's publication to its prediction, beside Spark passing the same bars through.
 
-The job and the passthrough run at the same time and are never busy at the same time: a minute's
-bars go to the one as one group, as `ingest` sends them, and once all outputs can be read, to the
-other. The time of a bar is the broker's for its message (LogAppendTime); that of an output is the
+The job and two passthroughs, one as people write it and one with the job's own fetch wait, run at
+the same time and are never busy at the same time: a minute's bars go to the one as one group, as
+`ingest` sends them, and once all outputs can be read and it had time to finish, to the next. The
+time of a bar is the broker's for its message (LogAppendTime); that of an output is the
 same broker's for the last message that belongs to the bar, when any consumer may read it.
 """
 
@@ -23,14 +24,19 @@ from bench.timeline import Timeline
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, ensure_topics
 from jobs.processes import Program
+from jobs.query import FETCH_WAIT_MS
 
 CORES: Final = (0, 1)
 NETWORK: Final = "lstm32"
 HISTORY_MINUTES: Final = LOOKBACK + 5
 WARM_UP_GROUPS: Final = 8
+# By name, the fetch wait in ms: Kafka's default, and the job's.
+PASSTHROUGHS: Final = {"passthrough": 500, "tuned_passthrough": FETCH_WAIT_MS}
 CLOSE_S: Final = 3.0
 # Spark ends Python workers that were idle for 60 s.
 FAR_S: Final = 70.0
+# After its outputs can be read, the job writes Parquet, and all of them commit.
+FINISH_S: Final = 0.5
 TIMEOUT_S: Final = 300.0
 
 Latencies = dict[str, list[list[float]]]
@@ -38,7 +44,7 @@ Latencies = dict[str, list[list[float]]]
 
 @dataclass
 class Side:
-    """One of the two: what it reads, what it writes, and how many messages a bar makes there."""
+    """One of the three: what it reads, what it writes, and how many messages a bar makes there."""
 
     name: str
     bars_topic: str
@@ -56,6 +62,7 @@ class Side:
         self.sent_at_s = time.monotonic()
         self.publisher.publish(bars)
         self.await_answers(len(bars))
+        time.sleep(FINISH_S)
 
     def await_answers(self, bars: int) -> None:
         """Return once the outputs of so many more bars can be read."""
@@ -84,8 +91,9 @@ def run_live(
             feed(stage.broker, side.bars_topic, n_symbols, HISTORY_MINUTES)
         for _ in range(HISTORY_MINUTES):
             next(bars)
-        sides[0].await_answers(n_symbols * (HISTORY_MINUTES - LOOKBACK))
-        sides[1].await_answers(n_symbols * HISTORY_MINUTES)
+        for side in sides:
+            unanswered = LOOKBACK if side.name == "job" else 0
+            side.await_answers(n_symbols * (HISTORY_MINUTES - unanswered))
         send(sides, bars, WARM_UP_GROUPS, CLOSE_S)
         since = {
             topic: end_offsets(stage.broker, topic)
@@ -99,42 +107,52 @@ def run_live(
 
 
 def start_sides(stage: Stage, running: ExitStack) -> list[Side]:
-    """Start the job and the passthrough, each on a topic of its own."""
-    topics = [f"live-{name}" for name in ("job-bars", "through-bars", "through")]
-    ensure_topics(stage.broker, dict.fromkeys(topics, PARTITIONS))
-    job = Job(stage.broker, topics[0], stage.folder / "live-job", stage.registry(NETWORK))
-    folder = stage.folder / "live-through"
-    arguments = (stage.broker, topics[1], topics[2], str(folder / "checkpoint"))
-    script = "bench/contenders/passthrough.py"
-    through = running.enter_context(spark_program(script, {}, folder, CORES, arguments=arguments))
+    """Start the job and the passthroughs, each on a topic of its own."""
+    sides = [passthrough(stage, running, name) for name in PASSTHROUGHS]
+    topic = "live-job-bars"
+    ensure_topics(stage.broker, {topic: PARTITIONS})
+    job = Job(stage.broker, topic, stage.folder / "live-job", stage.registry(NETWORK))
     running.enter_context(job)
-    parts = [
-        ("job", topics[0], job.predictions_topic, len(HORIZONS), job.program),
-        ("passthrough", topics[1], topics[2], 1, through),
-    ]
-    return [
-        Side(
-            name,
-            bars_topic,
-            output_topic,
-            messages_a_bar,
-            program,
-            running.enter_context(BarPublisher(stage.broker, bars_topic)),
-            running.enter_context(Timeline(stage.broker, output_topic, list)),
-        )
-        for name, bars_topic, output_topic, messages_a_bar, program in parts
-    ]
+    topics = (topic, job.predictions_topic)
+    return [side_of(stage, running, "job", topics, len(HORIZONS), job.program), *sides]
+
+
+def passthrough(stage: Stage, running: ExitStack, name: str) -> Side:
+    """Start one of `PASSTHROUGHS`."""
+    folder = stage.folder / f"live-{name}"
+    topics = (f"{folder.name}-bars", folder.name)
+    ensure_topics(stage.broker, dict.fromkeys(topics, PARTITIONS))
+    wait_ms = str(PASSTHROUGHS[name])
+    arguments = (stage.broker, *topics, str(folder / "checkpoint"), wait_ms)
+    script = "bench/contenders/passthrough.py"
+    program = running.enter_context(spark_program(script, {}, folder, CORES, arguments=arguments))
+    return side_of(stage, running, name, topics, 1, program)
+
+
+def side_of(
+    stage: Stage,
+    running: ExitStack,
+    name: str,
+    topics: tuple[str, str],
+    messages_a_bar: int,
+    program: Program,
+) -> Side:
+    """A side whose program runs, with its publisher and with what watches its output."""
+    publisher = running.enter_context(BarPublisher(stage.broker, topics[0]))
+    timeline = running.enter_context(Timeline(stage.broker, topics[1], list))
+    return Side(name, *topics, messages_a_bar, program, publisher, timeline)
 
 
 def send(
     sides: list[Side], bars: Iterator[tuple[int, list[Bar]]], groups: int, gap_s: float
 ) -> list[int]:
-    """Send the next groups to both sides in turn; return their minutes."""
+    """Send the next groups to all sides in turn; return their minutes."""
     minutes = []
     for _ in range(groups):
         minute, group = next(bars)
         minutes.append(minute)
-        for side in sides if minute % 2 else sides[::-1]:
+        first = minute % len(sides)
+        for side in sides[first:] + sides[:first]:
             side.send(group, gap_s)
     return minutes
 

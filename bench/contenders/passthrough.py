@@ -1,6 +1,9 @@
 """Contender: Spark alone, Kafka to Kafka, key and value as they are: the engine's floor.
 
-spark-submit bench/contenders/passthrough.py BROKER BARS_TOPIC OUTPUT_TOPIC CHECKPOINT_DIR
+spark-submit bench/contenders/passthrough.py BROKER BARS_TOPIC OUTPUT_TOPIC CHECKPOINT_DIR WAIT_MS
+
+WAIT_MS is Kafka's `fetch.max.wait.ms`. By its default of 500 ms each task waits half a second for
+bars that are not there yet; the job waits `jobs.query.FETCH_WAIT_MS`.
 """
 
 import sys
@@ -10,15 +13,14 @@ from pyspark.sql import SparkSession
 
 def main() -> None:
     """Run until ended from outside."""
-    broker, topic, output, checkpoint_dir = sys.argv[1:]
+    broker, topic, output, checkpoint_dir, wait_ms = sys.argv[1:]
     spark = SparkSession.builder.appName("passthrough").getOrCreate()
     messages = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", broker)
         .option("subscribe", topic)
         .option("startingOffsets", "earliest")
-        # As the job has it (`jobs/query.py`); Spark's default lets each task wait half a second.
-        .option("kafka.fetch.max.wait.ms", 5)
+        .option("kafka.fetch.max.wait.ms", wait_ms)
         .load()
     )
     query = (
