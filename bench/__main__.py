@@ -3,10 +3,12 @@
 One broker, the same bars, the same network for all. Every round runs every contender once, each
 round beginning with another one. Then come the live rounds. Written after every step, so that a
 run that breaks off leaves what it has; only a whole run of at least five rounds goes to
-`bench/results.json`, the README's source.
+`bench/results.json`, the README's source. `--merge` puts parts that were measured again there, and
+says that they come from another run.
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from bench.live import run_live
 from bench.networks import LOOKBACK
 from bench.outputs import require_same
 from bench.replay import Replayed, new_job, replay_job
-from bench.report import RESULTS, Measured, report, show, write
+from bench.report import RESULTS, Measured, merged, report, show, write
 from bench.stage import Stage
 from bench.timeline import ContenderStuck
 from jobs.processes import ProgramEnded
@@ -132,7 +134,8 @@ def main() -> int:
     args = parse_arguments()
     console = Console(stderr=True)
     parts = args.only.split(",") if args.only else list(PARTS)
-    whole = set(parts) == set(PARTS) and args.rounds >= ROUNDS and not args.quick
+    enough = args.rounds >= ROUNDS and not args.quick
+    whole = set(parts) == set(PARTS) and enough
     out = args.out or (RESULTS if whole else Path("reports/bench.json"))
     sizes = QUICK if args.quick else FULL
     about: dict[str, Any] = {"parts": parts, "whole_run": whole, "sizes": sizes, "rounds_done": 0}
@@ -152,7 +155,10 @@ def main() -> int:
         if "live" in parts:
             groups = (2, 1) if args.quick else (8, 1)
             run.measured.live = run_live(stage, LIVE_SYMBOLS, args.rounds, *groups)
-        show(save(args.rounds), Console())
+        measured = save(args.rounds)
+    show(measured, Console())
+    if args.merge and enough:
+        write(RESULTS, merged(json.loads(RESULTS.read_text()), measured, parts))
     console.print(f"written to {out} after {time.monotonic() - begun:.0f} s")
     return 0
 
@@ -163,6 +169,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", help=f"parts with commas, of {','.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try it out")
+    parser.add_argument("--merge", action="store_true", help=f"put the parts into {RESULTS}")
     parser.add_argument("--out", type=Path, help="where to, instead of the usual place")
     return parser.parse_args()
 

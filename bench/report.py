@@ -122,6 +122,28 @@ def report(run: Measured, about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def merged(
+    before: Mapping[str, Any], now: Mapping[str, Any], parts: Sequence[str]
+) -> dict[str, Any]:
+    """The file of a whole run, with `parts` of another run instead of its own.
+
+    A ratio is made of figures of one run: of the other one, where that measured both sides.
+    """
+    apart = before["about"].get("measured_apart", {})
+    about = {**before["about"], "measured_apart": {**apart, **dict.fromkeys(parts, now["about"])}}
+    known = {name: value for name, value in now["ratios"].items() if value is not None}
+    inner = ("replay", "onnx_alone_windows_per_s", "live_ms", "predictions_compared_with_ours")
+    return {
+        **before,
+        "ratios": {name: known.get(name, before["ratios"].get(name)) for name in now["ratios"]},
+        "definitions": now["definitions"],
+        "about": about,
+        **{name: {**before[name], **now[name]} for name in inner},
+        "cold_start_s": now["cold_start_s"] or before["cold_start_s"],
+        "failed": [*before["failed"], *now["failed"]],
+    }
+
+
 def spread(values: Sequence[float]) -> dict[str, Any]:
     """Median, range and each round's value."""
     digits = 2 if max(values) < 1_000 else 0
