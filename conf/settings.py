@@ -139,7 +139,7 @@ class Training(Section):
 
     horizons: list[PositiveInt] = [1, 5, 15]
     units: PositiveInt = 16
-    members: Annotated[int, Field(ge=2)] = 4
+    members: Annotated[int, Field(ge=2)] = 6
     learning_rate: PositiveFloat = 0.01
     max_epochs: PositiveInt = 30
     patience: PositiveInt = 4

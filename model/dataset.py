@@ -22,14 +22,17 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from model.early import LSTM_EARLY, columns, early_targets
 from model.features import bar_features, complete_windows, sequence_steps, window_targets
 from model.series import Series
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Array = NDArray[np.float32]
-# A target beyond this many volatilities says "extreme"; its exact size would drown all others.
+# A target beyond this many volatilities says "extreme"; its exact size would drown all others. The
+# LSTMs, which can bend to a single bar, are shown less of it than the line.
 TARGET_LIMIT = 6.0
+SEQUENCE_TARGET_LIMIT = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class Windows:
     """The windows of a part, of all symbols, in the order of the series given.
 
     `features` (n_windows, steps, n_features); `targets` (n_windows, n_horizons) in units of
-    `scale * sqrt(horizon)`, not clipped; `scale`, `last_close`, `end_times` (n_windows,), the last
+    `scale * sqrt(horizon)`, not clipped; `early` (n_windows, len(EARLY)) as in `early_targets`;
+    `scale`, `last_close`, `end_times` (n_windows,), the last
     in epoch ms UTC (close of the last bar); `series` (n_windows,) says of which series.
     """
 
     features: Array
     targets: Floats
+    early: Floats
     scale: Floats
     last_close: Floats
     end_times: NDArray[np.int64]
@@ -62,9 +67,9 @@ class Windows:
 
 @dataclass(frozen=True)
 class Sequences:
-    """Stretches of bars to train on: `inputs` (n, 2 * steps - 1, n_features), `targets` and
-    `weights` (n, steps, n_horizons) of the last `steps` of them, `end_times` (n, steps) of their
-    windows, as in `Windows`."""
+    """Stretches of bars to train on: `inputs` (n, 2 * steps - 1, n_features), `targets`
+    (n, steps, n_horizons + len(LSTM_EARLY)) of the last `steps` of them, clipped, `weights` and
+    `end_times` (n, steps) of their windows, as in `Windows`."""
 
     inputs: Array
     targets: Array
@@ -138,6 +143,7 @@ def windows_of(
             Windows(
                 np.ascontiguousarray(cut[ends + 1].swapaxes(1, 2)),
                 window_targets(series.close, ends, scale, horizons),
+                early_targets(series.until(part.end).bars, ends, scale),
                 scale,
                 series.close[ends],
                 series.first_open_time + (ends + 1) * series.interval_ms,
@@ -164,13 +170,12 @@ def sequences_of(
         if len(ends) == 0:
             continue
         features, volatility = bar_features(series.bars, lookback)
-        target = np.zeros((len(features), len(horizons)))
-        weight = np.zeros_like(target)
-        target[ends] = np.clip(
-            window_targets(series.close, ends, volatility[ends], horizons),
-            -TARGET_LIMIT,
-            TARGET_LIMIT,
-        )
+        scale = volatility[ends]
+        early = early_targets(series.until(part.end).bars, ends, scale)
+        aims = columns(window_targets(series.close, ends, scale, horizons), early, [*LSTM_EARLY])
+        target = np.zeros((len(features), aims.shape[1]))
+        target[ends] = np.clip(aims, -SEQUENCE_TARGET_LIMIT, SEQUENCE_TARGET_LIMIT)
+        weight = np.zeros(len(features))
         weight[ends] = 1.0
         starts = np.arange(ends[0], ends[-1] + 1, steps)
         rows = starts[:, None] + np.arange(-(steps - 1), steps)
@@ -178,15 +183,16 @@ def sequences_of(
         # The last stretch reaches over the part's end: those rows repeat and carry no weight.
         known = starts[:, None] + np.arange(steps) < len(features)
         aimed = rows[:, steps - 1 :]
-        chosen = (weight[aimed][..., 0] * known).any(axis=1)
+        chosen = (weight[aimed] * known).any(axis=1)
         inputs.append(np.nan_to_num(features[rows])[chosen])
         targets.append(target[aimed][chosen])
-        weights.append((weight[aimed] * known[..., None])[chosen])
+        weights.append((weight[aimed] * known)[chosen])
         times.append((series.first_open_time + (aimed + 1) * series.interval_ms)[chosen])
     if not inputs:
-        empty = np.empty((0, steps, len(horizons)), np.float32)
-        no_times = np.empty((0, steps), np.int64)
-        return Sequences(np.empty((0, 2 * steps - 1, 0), np.float32), empty, empty, no_times)
+        no_inputs = np.empty((0, 2 * steps - 1, 0), np.float32)
+        no_targets = np.empty((0, steps, len(horizons) + len(LSTM_EARLY)), np.float32)
+        none = np.empty((0, steps))
+        return Sequences(no_inputs, no_targets, none.astype(np.float32), none.astype(np.int64))
     return Sequences(
         inputs=np.concatenate(inputs).astype(np.float32),
         targets=np.concatenate(targets).astype(np.float32),

@@ -34,6 +34,9 @@ FEATURE_NAMES: Final = (
     "paced_return",
     "paced_close",
     "continued_close",
+    "ema_gap",
+    "mid_return",
+    "paced_mid",
 )
 # Computed where a bar's columns are followed by those of its news (`model.news`). The manifest's
 # list says which of the two a model was trained on.
@@ -44,6 +47,8 @@ NEWS_FEATURE_NAMES: Final = (
     "news_positive",
     "news_negative",
 )
+_OPPOSITE: Final = {"news_positive": "news_negative", "news_negative": "news_positive"}
+_WITHOUT_DIRECTION: Final = {"range", "short_volatility", "volume", "news_count", *_OPPOSITE}
 FEATURE_LISTS: Final = (FEATURE_NAMES, NEWS_FEATURE_NAMES)
 BAR_COLUMNS: Final = 6
 OPEN, HIGH, LOW, CLOSE, BASE_VOLUME, QUOTE_VOLUME = range(6)
@@ -59,6 +64,8 @@ _SHORT_BARS: Final = 5
 # trading (LeBaron 1992), and a line needs the product to say so. Any value would do, since the
 # factor itself stands beside it.
 _PACE: Final = 1e-3
+# Each bar further back weighs this much less in the average that `ema_gap` is the distance from.
+_EMA_DECAY: Final = 0.9
 # The share of returns that went on, less that of those that turned, times this: chance alone makes
 # 0.2 of it over 30 bars, and a feature should be about one.
 _CONTINUED: Final = 4.0
@@ -70,7 +77,7 @@ def feature_names(bars: Floats) -> tuple[str, ...]:
     """The names of the features that `bar_features` computes from bars of so many columns.
 
     >>> len(feature_names(np.empty((0, 6)))), len(feature_names(np.empty((0, 11))))
-    (11, 15)
+    (14, 18)
     """
     return FEATURE_NAMES if bars.shape[1] == BAR_COLUMNS else NEWS_FEATURE_NAMES
 
@@ -138,7 +145,9 @@ def bar_features(bars: Floats, lookback: int) -> tuple[NDArray[np.float32], Floa
         volume = _relative_volume(bars[:, BASE_VOLUME], span)
         pace = np.log(np.maximum(short, MIN_VOLATILITY) / _PACE)
         scaled_return = log_return / volatility
-        close_in_range = (2 * log_close - log_price[:, HIGH] - log_price[:, LOW]) / volatility
+        mid = (log_price[:, HIGH] + log_price[:, LOW]) / 2
+        close_in_range = 2 * (log_close - mid) / volatility
+        mid_return = np.append(np.nan, np.diff(mid)) / volatility
         columns = (
             scaled_return,
             close_in_range,
@@ -151,6 +160,9 @@ def bar_features(bars: Floats, lookback: int) -> tuple[NDArray[np.float32], Floa
             scaled_return * pace,
             close_in_range * pace,
             close_in_range * _CONTINUED * _continuation(log_return, span),
+            (log_close - _trailing_ema(log_close, span)) / volatility,
+            mid_return,
+            mid_return * pace,
             *_news_columns(bars[:, BAR_COLUMNS:]),
         )
         features = np.stack(columns, axis=1)
@@ -174,6 +186,21 @@ def window_features(
     windows = sliding_window_view(features, steps, axis=0)
     ends = np.asarray(ends)
     return np.ascontiguousarray(windows[ends - (steps - 1)].swapaxes(1, 2)), volatility[ends]
+
+
+def mirrored(n_features: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """How a market looks in which every move goes the other way: features[..., order] * sign.
+
+    Returns (n_features,) each. What says how much, not whither, stays; good news become bad news.
+
+    >>> order, sign = mirrored(18)
+    >>> {NEWS_FEATURE_NAMES[at]: NEWS_FEATURE_NAMES[of] for at, of in enumerate(order) if at != of}
+    {'news_positive': 'news_negative', 'news_negative': 'news_positive'}
+    """
+    names = list(NEWS_FEATURE_NAMES[:n_features])
+    order = [names.index(_OPPOSITE.get(name, name)) for name in names]
+    sign = [1 if name in _WITHOUT_DIRECTION else -1 for name in names]
+    return np.array(order), np.array(sign, np.float32)
 
 
 def window_targets(
@@ -225,6 +252,19 @@ def _trailing_mean(values: Floats, span: int) -> Floats:
     means = np.full(len(values), np.nan)
     if len(values) >= span:
         means[span - 1 :] = sliding_window_view(values, span).mean(axis=-1)
+    return means
+
+
+def _trailing_ema(values: Floats, span: int) -> Floats:
+    """Mean over each value and the `span - 1` before it, the newest weighing most.
+
+    >>> np.round(_trailing_ema(np.array([1.0, 1.0, 2.9]), span=2), 6).tolist()
+    [nan, 1.0, 2.0]
+    """
+    weights = _EMA_DECAY ** np.arange(span)
+    means = np.full(len(values), np.nan)
+    if len(values) >= span:
+        means[span - 1 :] = np.convolve(values, weights / weights.sum(), "valid")
     return means
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.dataset import TARGET_LIMIT, Span, Windows, apart, inside
+from model.early import LINEAR_EARLY, columns
 from model.features import NEWS_FEATURE_NAMES
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,14 @@ LINEAR_STEPS: Final = 5
 _FEATURES: Final = tuple(NEWS_FEATURE_NAMES.index(name) for name in ("log_return", "news_score"))
 _LAST_FEATURES: Final = tuple(
     NEWS_FEATURE_NAMES.index(name)
-    for name in ("close_in_range", "paced_return", "paced_close", "continued_close")
+    for name in (
+        "close_in_range",
+        "paced_return",
+        "paced_close",
+        "continued_close",
+        "mid_return",
+        "paced_mid",
+    )
 )
 # Penalty per window in units of a return's variance, which is one.
 _PENALTY: Final = 0.01
@@ -32,12 +40,14 @@ _PENALTY: Final = 0.01
 def out_of_fold_outputs(
     windows: Windows, weights: Floats, held_out: Sequence[Span], embargo_ms: int
 ) -> Floats:
-    """The linear path's outputs (n_windows, n_horizons), each fitted without its own stretch.
+    """The linear path's outputs on each window, fitted without its own stretch.
+
+    (n_windows, n_horizons + len(LINEAR_EARLY)).
 
     What lies within the embargo around a stretch is left out of its fit too. Much closer to what
     the path will do on new bars than its own fit is.
     """
-    outputs = np.zeros_like(windows.targets)
+    outputs = np.zeros((len(windows), windows.targets.shape[1] + len(LINEAR_EARLY)))
     times = windows.end_times
     for stretch in held_out:
         here = inside(times, stretch)
@@ -52,14 +62,16 @@ def flat_features(features: Array) -> Array:
 
 
 def fit_linear(windows: Windows, weights: Floats) -> Array:
-    """The kernel (LINEAR_STEPS * n_features, n_horizons) that fits the clipped targets best.
+    """The kernel that fits the clipped targets, and behind them the early ones, best.
 
-    `weights` (n_windows,) say how much each window counts.
+    (LINEAR_STEPS * n_features, n_horizons + len(LINEAR_EARLY)). `weights` (n_windows,) say how much
+    each window counts.
     """
     used = _used_inputs(windows.features.shape[2])
     flat = flat_features(windows.features)
     inputs = flat[:, used].astype(float)
-    targets = np.clip(windows.targets, -TARGET_LIMIT, TARGET_LIMIT)
+    aims = columns(windows.targets, windows.early, [*LINEAR_EARLY])
+    targets = np.clip(aims, -TARGET_LIMIT, TARGET_LIMIT)
     weighted = inputs * weights[:, None]
     normal = inputs.T @ weighted
     normal[np.diag_indices_from(normal)] += _PENALTY * weights.sum()

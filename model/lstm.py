@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.dataset import Sequences, Span, apart, inside
+from model.early import LSTM_EARLY
+from model.features import mirrored
 from model.weights import MemberWeights, NetworkWeights
 
 # Its notes on the processor are no news to anyone; oneDNN rounds by the load of the machine.
@@ -61,7 +63,16 @@ class History:
 
 
 # A short series is cut into at least so many steps an epoch.
-MIN_BATCHES = 8
+MIN_BATCHES: Final = 8
+AVERAGED_STEPS: Final = 100
+# How often a sequence is shown as a market in which every move goes the other way. There is hardly
+# more to the one than to the other, and a trend of the training part is none of the future.
+MIRRORED: Final = 0.25
+# How much an output counts in the loss: the first horizon, the others, those of LSTM_EARLY. The far
+# horizons are mostly noise: they shall take no part in what the LSTM learns, and above all not
+# say when it has learned enough, since they are overfitted first.
+_LEARNED: Final = (1.0, 0.02, 1.0, 1.0)
+_VALIDATED: Final = (1.0, 0.0, 1.0, 0.0)
 
 EpochDone = Callable[[int, float, float], None]
 
@@ -84,13 +95,17 @@ def fit_members(
     start: tuple[MemberWeights, ...] | None = None,
     on_epoch: EpochDone | None = None,
 ) -> tuple[tuple[MemberWeights, ...], History]:
-    """Fit every LSTM of the ensemble, and keep the weights of the best validation epoch.
+    """Fit every LSTM of the ensemble, and keep the averaged weights of the best validation epoch.
+
+    Their heads have len(LSTM_EARLY) columns behind those of the horizons.
 
     Each member is validated on a stretch of its own, one of `held_out`, and trained on what lies
     apart from it. Beyond that they differ by their first weights and do not touch each other: they
     share a pass because one large step costs less than several small ones, and stop at the epoch
-    that is best for all stretches together. `start` continues from other weights. The same data,
-    settings and number of threads give the same weights.
+    that is best for all stretches together. What is validated and kept is an average over the
+    weights of the last hundred steps or so: at this rate single steps jump about the minimum.
+    `start` continues from other weights. The same data, settings and number of threads give the
+    same weights.
     """
     times = data.end_times
     trained_on = np.stack([apart(times, stretch, embargo_ms) for stretch in held_out], axis=-1)
@@ -100,22 +115,19 @@ def fit_members(
     _set_members(network, shape, start or _first_weights(shape, fit.seed))
     _forget_steps(network.optimizer)
     network.optimizer.learning_rate = fit.learning_rate
-    watch = _Watch(on_epoch)
-    stop = keras.callbacks.EarlyStopping(
-        "val_loss", patience=fit.patience, restore_best_weights=True
-    )
+    best = _BestAverage(fit.patience, on_epoch)
     network.fit(
-        _batches(_for_members(data, shape, trained_on), fit),
+        _batches(_for_members(data, shape, trained_on, _LEARNED), fit),
         validation_data=tf.data.Dataset.from_tensor_slices(
-            _for_members(data, shape, validated_on)
+            _for_members(data, shape, validated_on, _VALIDATED)
         ).batch(256),
         epochs=fit.max_epochs,
         shuffle=False,  # the data set does
-        callbacks=[watch, stop],
+        callbacks=[best],
         verbose=0,
     )
-    history = History(tuple(watch.train), tuple(watch.validation))
-    return _get_members(network, shape), history
+    network.set_weights(best.weights)
+    return _get_members(network, shape), History(tuple(best.train), tuple(best.validation))
 
 
 def save_keras(weights: NetworkWeights, shape: Shape) -> bytes:
@@ -190,11 +202,12 @@ def _training_network(shape: Shape) -> keras.Model:
             features
         )
         aimed = keras.layers.Cropping1D((shape.steps - 1, 0))(states)
-        outputs.append(keras.layers.Dense(shape.n_horizons, name=f"head_{index}")(aimed))
+        head = keras.layers.Dense(shape.n_horizons + len(LSTM_EARLY), name=f"head_{index}")
+        outputs.append(head(aimed))
     joined = keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
     network = keras.Model(features, joined)
     network.compile(
-        optimizer=keras.optimizers.Adam(global_clipnorm=None),
+        optimizer=keras.optimizers.Adam(use_ema=True, ema_momentum=1 - 1 / AVERAGED_STEPS),
         loss=_counted_error,
         jit_compile=False,
     )
@@ -218,19 +231,22 @@ def _first_weights(shape: Shape, seed: int) -> tuple[MemberWeights, ...]:
                 np.asarray(glorot((shape.n_features, 4 * shape.units))),
                 np.asarray(orthogonal((shape.units, 4 * shape.units))),
                 bias,
-                np.zeros((shape.units, shape.n_horizons), np.float32),
-                np.zeros(shape.n_horizons, np.float32),
+                np.zeros((shape.units, shape.n_horizons + len(LSTM_EARLY)), np.float32),
+                np.zeros(shape.n_horizons + len(LSTM_EARLY), np.float32),
             )
         )
     return tuple(members)
 
 
 def _set_members(network: keras.Model, shape: Shape, members: tuple[MemberWeights, ...]) -> None:
+    """A member that was in service has no outputs for early targets any more: from zero, then."""
+    n_outputs = shape.n_horizons + len(LSTM_EARLY)
     for index, member in enumerate(members):
+        widened = member.mixed(np.eye(len(member.head_bias), n_outputs, dtype=np.float32))
         network.get_layer(f"lstm_{index}").set_weights(
             [member.kernel, member.recurrent, member.bias]
         )
-        network.get_layer(f"head_{index}").set_weights([member.head_kernel, member.head_bias])
+        network.get_layer(f"head_{index}").set_weights([widened.head_kernel, widened.head_bias])
 
 
 def _get_members(network: keras.Model, shape: Shape) -> tuple[MemberWeights, ...]:
@@ -250,45 +266,78 @@ def _forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
             variable.assign(tf.zeros_like(variable))
 
 
-def _batches(arrays: tuple[Array, Array, Array], fit: FitSettings) -> tf.data.Dataset:
+def _batches(arrays: tuple[Array, ...], fit: FitSettings) -> tf.data.Dataset:
     """Shuffled anew each epoch; sequences that fill no batch wait for the next epoch."""
     count = len(arrays[0])
     size = min(fit.batch_size, max(1, count // MIN_BATCHES))
-    data = tf.data.Dataset.from_tensor_slices(arrays)
-    return data.shuffle(count, seed=fit.seed).batch(size, drop_remainder=True)
+    order, sign = mirrored(arrays[0].shape[-1])
+    draws = tf.data.Dataset.random(fit.seed, rerandomize_each_iteration=True)
+
+    def shown(arrays: tuple[tf.Tensor, ...], draw: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        inputs, targets, *weights = arrays
+        turned = draw < int(MIRRORED * 2**32)
+        return (
+            tf.where(turned, tf.gather(inputs, order, axis=-1) * sign, inputs),
+            tf.where(turned, -targets, targets),
+            *weights,
+        )
+
+    data = tf.data.Dataset.from_tensor_slices(arrays).shuffle(count, seed=fit.seed)
+    return tf.data.Dataset.zip(data, draws).map(shown).batch(size, drop_remainder=True)
 
 
 def _for_members(
-    data: Sequences, shape: Shape, counted: NDArray[np.bool_]
+    data: Sequences, shape: Shape, counted: NDArray[np.bool_], count: tuple[float, ...]
 ) -> tuple[Array, Array, Array]:
-    """Inputs, targets repeated for every member, and one weight a bar.
+    """Inputs, targets and their weights for every member, and one weight a bar.
 
-    A target is NaN for the members that it does not count for: `counted` (n, steps, members).
+    A target counts for the members of `counted` (n, steps, members) alone, by `count`. The second
+    is (n, steps, 2, members * n_outputs): targets, and how much each counts.
     """
-    targets = np.where(counted[..., None], data.targets[:, :, None], np.float32("nan"))
-    return data.inputs, targets.reshape(*counted.shape[:2], -1), data.weights[..., 0]
+    first, others, *early = count
+    weights = np.array([first, *[others] * (shape.n_horizons - 1), *early], np.float32)
+    of_member = counted[..., None] * weights
+    targets = np.broadcast_to(data.targets[:, :, None], of_member.shape)
+    flat = (*counted.shape[:2], -1)
+    return data.inputs, np.stack([targets.reshape(flat), of_member.reshape(flat)], 2), data.weights
 
 
 def _counted_error(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Mean squared error at each bar (n, steps), over the members that its target counts for."""
-    counted = ~tf.math.is_nan(targets)
-    squared = tf.where(counted, targets - outputs, 0.0) ** 2
-    count = tf.reduce_sum(tf.cast(counted, outputs.dtype), axis=-1)
-    return tf.math.divide_no_nan(tf.reduce_sum(squared, axis=-1), count)
+    """Mean squared error at each bar (n, steps), over the outputs of members that count there."""
+    aims, counts = tf.unstack(targets, axis=2)
+    squared = tf.reduce_sum(counts * (aims - outputs) ** 2, axis=-1)
+    return tf.math.divide_no_nan(squared, tf.reduce_sum(counts, axis=-1))
 
 
-class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the losses, and tells them to whoever shows progress."""
+class _BestAverage(keras.callbacks.Callback):  # type: ignore[misc]
+    """Validates the averaged weights, keeps the best, stops when they have been that for a while.
 
-    def __init__(self, on_epoch: EpochDone | None) -> None:
+    It also keeps the losses, and tells them to whoever shows progress.
+    """
+
+    def __init__(self, patience: int, on_epoch: EpochDone | None) -> None:
         super().__init__()
+        self._patience = patience
         self._on_epoch = on_epoch
         self.train: list[float] = []
         self.validation: list[float] = []
+        self.weights: list[Array] = []
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._stepped = self.model.get_weights()
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        self._averaged = self.model.get_weights()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.model.set_weights(self._stepped)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
         self.train.append(float(logs["loss"]))
         self.validation.append(float(logs["val_loss"]))
+        best = int(np.argmin(np.nan_to_num(self.validation, nan=np.inf)))
+        if best == epoch:
+            self.weights = self._averaged
+        self.model.stop_training = epoch - best >= self._patience
         if self._on_epoch is not None:
             self._on_epoch(epoch, self.train[-1], self.validation[-1])

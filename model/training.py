@@ -14,7 +14,6 @@ bar is learned from and every bar says how good a forecast is. Four members:
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,10 @@ from numpy.typing import NDArray
 from conf.errors import ConfigurationError, NotEnoughBars
 from model.artifact import Artifact, Manifest
 from model.dataset import Span, Windows, embargo_bars, inside, sequences_of, stretches, windows_of
+from model.early import LINEAR_EARLY, LSTM_EARLY, first_horizon
 from model.features import MIN_LOOKBACK, feature_names
 from model.forecast import run_graph
+from model.gains import fit_gain, fit_share
 from model.intervals import conformal_half_width
 from model.linear import fit_linear, out_of_fold_outputs
 from model.lstm import EpochDone, FitSettings, History, Shape, fit_members, save_keras
@@ -34,14 +35,6 @@ from model.weights import MemberWeights, NetworkWeights
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
-# Few windows decide the gain: one jump of the price shall not.
-GAIN_TARGET_LIMIT: Final = 3.0
-MAX_GAIN: Final = 1.5
-# Trained on so many windows, the LSTMs have half of the share that they have in the end.
-HALF_SHARE_WINDOWS: Final = 2000
-# Where targets overlap, the few independent ones estimate even their own noise badly: a forecast
-# has to stand out by twice its standard error before any of it is used.
-OVERLAP_CAUTION: Final = 4.0
 
 
 @dataclass(frozen=True)
@@ -139,12 +132,16 @@ def _fit_paths(
         on_epoch=on_epoch,
     )
     importance = window_weights(windows.scale)
-    network = _network_outputs(members, held_out, windows)
-    linear = out_of_fold_outputs(windows, importance, held_out, embargo_ms)
+    raw = _network_outputs(members, held_out, windows)
+    mixed = first_horizon(raw, windows.targets, settings.horizons[0], [*LSTM_EARLY.values()])
+    members, network = tuple(member.mixed(mixed) for member in members), raw @ mixed
+    raw = out_of_fold_outputs(windows, importance, held_out, embargo_ms)
+    mixed = first_horizon(raw, windows.targets, settings.horizons[0], [*LINEAR_EARLY.values()])
+    kernel, linear = fit_linear(windows, importance) @ mixed, raw @ mixed
     network_gain, linear_gain = _gains(network, linear, windows, settings.horizons)
     weights = NetworkWeights(
         members,
-        fit_linear(windows, importance),
+        kernel,
         network_gain.astype(np.float32),
         linear_gain.astype(np.float32),
     )
@@ -189,11 +186,14 @@ def _require_windows(n_windows: int, n_newest: int, settings: ModelSettings) -> 
 def _network_outputs(
     members: Sequence[MemberWeights], held_out: Sequence[Span], windows: Windows
 ) -> Floats:
-    """What each member says on the stretch that it was not trained on: (n_windows, n_horizons)."""
-    steps, n_horizons = windows.features.shape[1], windows.targets.shape[1]
-    ones, none = np.ones(n_horizons, np.float32), np.zeros(n_horizons, np.float32)
-    no_line = np.zeros((windows.features.shape[2], n_horizons), np.float32)
-    outputs = np.zeros_like(windows.targets)
+    """What each member says on the stretch that it was not trained on.
+
+    (n_windows, n_horizons + len(LSTM_EARLY)).
+    """
+    steps, n_outputs = windows.features.shape[1], len(members[0].head_bias)
+    ones, none = np.ones(n_outputs, np.float32), np.zeros(n_outputs, np.float32)
+    no_line = np.zeros((windows.features.shape[2], n_outputs), np.float32)
+    outputs = np.zeros((len(windows), n_outputs))
     for member, stretch in zip(members, held_out, strict=True):
         here = inside(windows.end_times, stretch)
         alone = export_onnx(NetworkWeights((member,), no_line, ones, none), steps)
@@ -218,56 +218,3 @@ def _gains(
         gains.append((gain * share, gain * (1 - share)))
     network_gain, linear_gain = np.array(gains).T
     return network_gain, linear_gain
-
-
-def fit_share(
-    network: Floats, linear: Floats, targets: Floats, overlap: int, n_trained: int
-) -> float:
-    """The share of the LSTMs in the mixture, unless the windows clearly say otherwise a prior one.
-
-    The prior grows with the windows trained on towards a half: an LSTM needs thousands, a line with
-    five coefficients does not. The least-squares share is drawn to it by its own noise as in
-    `fit_gain`, within 0..1.
-
-    >>> noise = np.random.default_rng(1).normal(size=(2, 1000))
-    >>> round(fit_share(noise[0], noise[1], noise[0], 1, 10_000), 1)
-    1.0
-    >>> round(fit_share(noise[0], noise[1], noise.sum(axis=0) / 2, 1, 10**6), 1)
-    0.5
-    """
-    clipped = np.clip(targets, -GAIN_TARGET_LIMIT, GAIN_TARGET_LIMIT)
-    prior = 0.5 * n_trained / (n_trained + HALF_SHARE_WINDOWS)
-    beyond = network - linear
-    from_prior, variance = _least_squares(beyond, clipped - linear - prior * beyond, overlap)
-    return min(1.0, max(0.0, prior + _shrunk(from_prior, variance)))
-
-
-def fit_gain(forecast: Floats, targets: Floats, overlap: int) -> float:
-    """How much of a forecast to believe: least squares, shrunk by its own noise, never negative.
-
-    A gain `g` with standard error `s` becomes `g * (1 - s^2 / g^2)`, or 0 where that is negative
-    (positive-part James-Stein): a forecast that can't be told from chance is not made. `overlap` is
-    how many windows share a bar of their targets: so many fewer are independent. Fitting to clipped
-    targets makes forecasts too small rather than too large, so that a gain may exceed 1.
-
-    >>> fit_gain(np.array([1.0, -1.0, 2.0]), np.array([0.5, -0.5, 1.0]), overlap=1)
-    0.5
-    """
-    clipped = np.clip(targets, -GAIN_TARGET_LIMIT, GAIN_TARGET_LIMIT)
-    gain, variance = _least_squares(forecast, clipped, overlap)
-    return min(MAX_GAIN, max(0.0, _shrunk(gain, variance)))
-
-
-def _least_squares(inputs: Floats, targets: Floats, overlap: int) -> tuple[float, float]:
-    """The factor on `inputs` that comes closest to `targets`, and its variance."""
-    power = float(np.sum(inputs**2))
-    if power <= 0:
-        return 0.0, 0.0
-    factor = float(np.sum(inputs * targets)) / power
-    left = targets - factor * inputs
-    independent = 1.0 if overlap == 1 else OVERLAP_CAUTION * overlap
-    return factor, independent * float(np.sum((inputs * left) ** 2)) / power**2
-
-
-def _shrunk(value: float, variance: float) -> float:
-    return 0.0 if value == 0 else value * max(0.0, 1 - variance / value**2)

@@ -1,6 +1,6 @@
 """The weights of a trained network as plain arrays: what Keras fits and what ONNX serves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ Array = NDArray[np.float32]
 class MemberWeights:
     """One LSTM of the ensemble and the linear head on its last state.
 
+    While it is trained, the head has columns for early targets behind those of the horizons.
     `kernel` (n_features, 4 * units), `recurrent` (units, 4 * units) and `bias` (4 * units,) hold
     the gates in Keras's order: input, forget, cell, output. `head_kernel` (units, n_horizons),
     `head_bias` (n_horizons,).
@@ -22,6 +23,10 @@ class MemberWeights:
     bias: Array
     head_kernel: Array
     head_bias: Array
+
+    def mixed(self, mixed: Array) -> "MemberWeights":
+        """The member whose outputs are this one's, (n_windows, n_outputs), times `mixed`."""
+        return replace(self, head_kernel=self.head_kernel @ mixed, head_bias=self.head_bias @ mixed)
 
 
 @dataclass(frozen=True)

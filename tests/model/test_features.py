@@ -3,8 +3,10 @@ import pytest
 
 from model.features import (
     FEATURE_NAMES,
+    bar_features,
     bars_needed,
     complete_windows,
+    mirrored,
     sequence_steps,
     window_features,
     window_targets,
@@ -92,3 +94,12 @@ def test_the_target_is_the_return_over_its_expected_size() -> None:
     targets = window_targets(close, np.array([0]), np.array([0.01]), (1, 2))
     expected = [np.log(1.01) / 0.01, np.log(1.03) / (0.01 * np.sqrt(2))]
     np.testing.assert_allclose(targets[0], expected)
+
+
+def test_in_a_mirror_every_move_goes_the_other_way_and_nothing_else_changes() -> None:
+    bars = random_bars(100, seed=8)
+    opened, high, low, close, base, quote = bars.T
+    mirror = np.column_stack([1 / opened, 1 / low, 1 / high, 1 / close, base, base * base / quote])
+    order, sign = mirrored(len(FEATURE_NAMES))
+    seen, _ = bar_features(bars, 60)
+    np.testing.assert_allclose(bar_features(mirror, 60)[0], seen[:, order] * sign, atol=1e-5)

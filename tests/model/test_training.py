@@ -17,11 +17,12 @@ from model.dataset import (
     window_ends,
     windows_of,
 )
+from model.early import columns
 from model.features import complete_windows
 from model.forecast import run_graph
 from model.lstm import load_keras
 from model.series import Series
-from model.training import ModelSettings, TrainedModel, fit_gain, fit_model
+from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
 from tests.model.synthetic import START, random_series
 
@@ -120,9 +121,10 @@ def test_sequences_hold_the_target_of_each_window_once() -> None:
     part = Span(START + 50 * 60_000, START + 450 * 60_000)
     windows = windows_of([series], part, 16, (1, 3))
     sequences = sequences_of([series], part, 16, (1, 3))
-    there = sequences.weights[..., 0] == 1
+    there = sequences.weights == 1
     assert there.sum() == len(windows)
-    np.testing.assert_allclose(sequences.targets[there], np.clip(windows.targets, -6, 6), rtol=1e-5)
+    aims = np.clip(columns(windows.targets, windows.early, ["average", "open"]), -2, 2)
+    np.testing.assert_allclose(sequences.targets[there], aims, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(sequences.end_times[there], windows.end_times)
 
 
@@ -138,14 +140,3 @@ def test_too_few_bars_say_how_many_windows_there_are(small: ModelSettings) -> No
     series = random_series(60, seed=27)
     with pytest.raises(NotEnoughBars, match="complete windows in the training part"):
         fit_model([series], Span(0, series.end_time), small)
-
-
-def test_a_gain_of_pure_noise_is_zero_or_small() -> None:
-    noise = np.random.default_rng(1)
-    gains = [fit_gain(noise.normal(size=500), noise.normal(size=500), overlap=1) for _ in range(20)]
-    assert np.mean(gains) < 0.03
-
-
-def test_a_gain_of_a_path_that_is_right_is_one() -> None:
-    path = np.random.default_rng(2).uniform(-1, 1, size=500)
-    assert fit_gain(path, path, overlap=1) == pytest.approx(1.0)
