@@ -4,12 +4,15 @@ Run from a checkout as `spark-submit jobs/predict_stream.py`; everything comes f
 """
 
 import argparse
+import contextlib
 import logging
 import sys
+import threading
 
 from pyspark.errors import StreamingQueryException
 
 from conf.errors import CandlecastError
+from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings, load_settings
 from ingest.publish import ensure_topics
 from jobs.logs import configure_logging
@@ -17,12 +20,14 @@ from jobs.metrics import StreamMetrics
 from jobs.query import build_session, checkpoint_dir, start_query
 from jobs.stream_errors import explain
 from jobs.warm_workers import WarmWorkers, idle_task
+from model.registry import Registry
 
 log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> None:
     """Create missing topics, start the query, and return only when it ends."""
+    open_registry_early(settings.registry)
     kafka = settings.kafka
     topics = [kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic]
     if settings.sentiment.enabled:
@@ -39,6 +44,19 @@ def run(settings: Settings) -> None:
         query.awaitTermination()
     except StreamingQueryException as error:
         raise explain(str(error), checkpoint_dir(settings)) from error
+
+
+def open_registry_early(registry: RegistrySettings) -> None:
+    """Import and open MLflow from a thread of its own: a second or two, while Java starts.
+
+    Whatever is wrong with the registry, the first micro-batch finds for itself and says.
+    """
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):
+            Registry(registry.tracking_uri, registry.artifact_dir).champion("1m")
+
+    threading.Thread(target=ask, name="open-registry", daemon=True).start()
 
 
 def main() -> int:
