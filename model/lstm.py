@@ -73,6 +73,8 @@ MIRRORED: Final = 0.25
 # say when it has learned enough, since they are overfitted first.
 _LEARNED: Final = (1.0, 0.02, 1.0, 1.0)
 _VALIDATED: Final = (1.0, 0.0, 1.0, 0.0)
+# Mirrored, a target changes its sign, and how much it counts does not.
+_TURNED: Final = np.array([[-1.0], [1.0]], np.float32)
 
 EpochDone = Callable[[int, float, float], None]
 
@@ -115,9 +117,9 @@ def fit_members(
     _set_members(network, shape, start or _first_weights(shape, fit.seed))
     _forget_steps(network.optimizer)
     network.optimizer.learning_rate = fit.learning_rate
-    best = _BestAverage(fit.patience, on_epoch)
+    best = BestAverage(fit.patience, on_epoch)
     network.fit(
-        _batches(_for_members(data, shape, trained_on, _LEARNED), fit),
+        batches(_for_members(data, shape, trained_on, _LEARNED), fit),
         validation_data=tf.data.Dataset.from_tensor_slices(
             _for_members(data, shape, validated_on, _VALIDATED)
         ).batch(256),
@@ -266,8 +268,11 @@ def _forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
             variable.assign(tf.zeros_like(variable))
 
 
-def _batches(arrays: tuple[Array, ...], fit: FitSettings) -> tf.data.Dataset:
-    """Shuffled anew each epoch; sequences that fill no batch wait for the next epoch."""
+def batches(arrays: tuple[Array, ...], fit: FitSettings) -> tf.data.Dataset:
+    """Shuffled and mirrored anew each epoch; sequences that fill no batch wait for the next one.
+
+    arrays: as from `_for_members`.
+    """
     count = len(arrays[0])
     size = min(fit.batch_size, max(1, count // MIN_BATCHES))
     order, sign = mirrored(arrays[0].shape[-1])
@@ -278,7 +283,7 @@ def _batches(arrays: tuple[Array, ...], fit: FitSettings) -> tf.data.Dataset:
         turned = draw < int(MIRRORED * 2**32)
         return (
             tf.where(turned, tf.gather(inputs, order, axis=-1) * sign, inputs),
-            tf.where(turned, -targets, targets),
+            tf.where(turned, targets * _TURNED, targets),
             *weights,
         )
 
@@ -309,7 +314,7 @@ def _counted_error(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(squared, tf.reduce_sum(counts, axis=-1))
 
 
-class _BestAverage(keras.callbacks.Callback):  # type: ignore[misc]
+class BestAverage(keras.callbacks.Callback):  # type: ignore[misc]
     """Validates the averaged weights, keeps the best, stops when they have been that for a while.
 
     It also keeps the losses, and tells them to whoever shows progress.
@@ -324,14 +329,17 @@ class _BestAverage(keras.callbacks.Callback):  # type: ignore[misc]
         self.weights: list[Array] = []
 
     def on_test_begin(self, logs: Any = None) -> None:
+        """Called by Keras before it validates."""
         self._stepped = self.model.get_weights()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         self._averaged = self.model.get_weights()
 
     def on_test_end(self, logs: Any = None) -> None:
+        """Called by Keras after it has validated."""
         self.model.set_weights(self._stepped)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Called by Keras when the epoch was validated."""
         logs = logs or {}
         self.train.append(float(logs["loss"]))
         self.validation.append(float(logs["val_loss"]))

@@ -1,0 +1,49 @@
+"""How the LSTMs are fitted."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from model.lstm import MIRRORED, BestAverage, FitSettings, batches
+
+FIT = FitSettings(learning_rate=0.01, max_epochs=3, patience=2, batch_size=100, seed=7)
+
+
+def test_a_share_of_the_sequences_is_shown_mirrored_others_in_each_epoch() -> None:
+    number = np.arange(800, dtype=np.float32)[:, None, None]
+    inputs = 1 + np.tile(number, (1, 3, 11))
+    targets = np.tile(1 + number[..., None], (1, 2, 2, 1))
+    data = batches((inputs, targets, np.ones((800, 2), np.float32)), FIT)
+    turned = []
+    for _ in range(2):
+        seen = [np.concatenate(parts) for parts in zip(*data.as_numpy_iterator(), strict=True)]
+        assert sorted(seen[0][:, 0, 2]) == sorted(inputs[:, 0, 2])  # a range has no direction
+        np.testing.assert_array_equal(seen[0][:, 0, 0], seen[1][:, 0, 0, 0])
+        assert (seen[1][:, :, 1] > 0).all()
+        turned.append({int(-first) for first in seen[0][:, 0, 0] if first < 0})
+        assert abs(len(turned[-1]) / 800 - MIRRORED) < 0.06
+    assert turned[0] != turned[1]
+
+
+def test_the_averaged_weights_of_the_best_epoch_are_kept() -> None:
+    steps, average = [0.0], [0.0]
+    optimizer = SimpleNamespace(finalize_variable_values=lambda _: steps.__setitem__(0, average[0]))
+    model = SimpleNamespace(
+        get_weights=lambda: list(steps),
+        set_weights=lambda weights: steps.__setitem__(0, weights[0]),
+        trainable_variables=None,
+        optimizer=optimizer,
+        stop_training=False,
+    )
+    best = BestAverage(2, None)
+    best.set_model(model)
+    for epoch, loss in enumerate([3.0, 1.0, float("nan"), 2.0]):
+        assert not model.stop_training
+        steps[0], average[0] = 10.0 * epoch, 10.0 * epoch + 1
+        best.on_test_begin()
+        assert steps == [10.0 * epoch + 1]
+        best.on_test_end()
+        assert steps == [10.0 * epoch]
+        best.on_epoch_end(epoch, {"loss": 0.0, "val_loss": loss})
+    assert best.weights == [11.0]
+    assert model.stop_training
