@@ -134,8 +134,7 @@ def main() -> int:
     args = parse_arguments()
     console = Console(stderr=True)
     parts = args.only.split(",") if args.only else list(PARTS)
-    enough = args.rounds >= ROUNDS and not args.quick
-    whole = set(parts) == set(PARTS) and enough
+    whole = set(parts) == set(PARTS) and args.rounds >= ROUNDS and not args.quick
     out = args.out or (RESULTS if whole else Path("reports/bench.json"))
     sizes = QUICK if args.quick else FULL
     about: dict[str, Any] = {"parts": parts, "whole_run": whole, "sizes": sizes, "rounds_done": 0}
@@ -157,7 +156,7 @@ def main() -> int:
             run.measured.live = run_live(stage, LIVE_SYMBOLS, args.rounds, *groups)
         measured = save(args.rounds)
     show(measured, Console())
-    if args.merge and enough:
+    if args.merge:
         write(RESULTS, merged(json.loads(RESULTS.read_text()), measured, parts))
     console.print(f"written to {out} after {time.monotonic() - begun:.0f} s")
     return 0
@@ -171,7 +170,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes, to try it out")
     parser.add_argument("--merge", action="store_true", help=f"put the parts into {RESULTS}")
     parser.add_argument("--out", type=Path, help="where to, instead of the usual place")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.merge and (args.rounds < ROUNDS or args.quick):
+        parser.error(f"--merge takes whole parts: at least {ROUNDS} rounds, and not --quick")
+    return args
 
 
 if __name__ == "__main__":
