@@ -49,7 +49,7 @@ PYTHON: Final[Stages] = (
     ("around inference", r"model/(serve|forecast|champions)\.py"),
     ("state to and from bytes", r"(to_bytes|from_bytes) \(jobs/windows\.py"),
     ("windows", r"jobs/windows\.py"),
-    ("operator's frames", r"jobs/window_operator\.py"),
+    ("operator's frames", r"jobs/window_(operator|rows)\.py"),
     ("packing", r"(jobs|model)/packed\.py"),
     ("rules", r"jobs/read_bars\.py"),
     ("state API", r"sql/streaming/"),

@@ -14,7 +14,10 @@ NEWS: Final = "news"
 ARTICLES: Final = "articles"
 REFUSED: Final = "refused"
 
-CONTENTS: Final = f"shard int, {PACKED} binary, content string"
+CONTENTS: Final = pa.schema(
+    [("shard", pa.int32()), (PACKED, pa.binary()), ("content", pa.string())]
+)
+# The tables of REFUSED and of ARTICLES.
 REFUSED_SCHEMA: Final = pa.schema(
     [
         ("reason", pa.string()),
@@ -24,14 +27,25 @@ REFUSED_SCHEMA: Final = pa.schema(
         ("payload", pa.binary()),
     ]
 )
+ARCHIVED: Final = pa.schema(
+    [
+        ("provider", pa.string()),
+        ("id", pa.string()),
+        ("published_at", pa.int64()),
+        ("available_at", pa.int64()),
+        ("title", pa.string()),
+        ("source", pa.string()),
+        ("url", pa.string()),
+        ("coins", pa.string()),
+        ("score", pa.float64()),
+        ("weight", pa.float64()),
+    ]
+)
 # A refused message is kept for a person to look at, not to be played again: its beginning will do.
 KEPT_BYTES: Final = 65_536
 
 
 def contents(rows: Iterable[tuple[int, bytes, str]]) -> pa.RecordBatch:
     """An Arrow batch of `CONTENTS`."""
-    shards, tables, kinds = zip(*rows, strict=True)
-    return pa.RecordBatch.from_arrays(
-        [pa.array(shards, pa.int32()), pa.array(tables, pa.binary()), pa.array(kinds)],
-        names=["shard", PACKED, "content"],
-    )
+    columns = zip(zip(*rows, strict=True), CONTENTS.types, strict=True)
+    return pa.record_batch([pa.array(values, kind) for values, kind in columns], schema=CONTENTS)

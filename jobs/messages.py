@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 
-from jobs.packed import PACKED, tables
+from jobs.packed import PACKED, map_in_arrow, tables
 
-MESSAGE: Final = "key string, value string"
+MESSAGE: Final = pa.schema([("key", pa.string()), ("value", pa.string())])
 
 
 def messages_of(packed: Column, rows: DataFrame, columns: Iterable[str]) -> DataFrame:
@@ -23,9 +23,9 @@ def messages_of(packed: Column, rows: DataFrame, columns: Iterable[str]) -> Data
     def written(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in tables(batches):
             values = json_objects(table.select(names))
-            yield from pa.table({"key": table["symbol"], "value": values}).to_batches()
+            yield from pa.table([table["symbol"], values], schema=MESSAGE).to_batches()
 
-    return rows.select(packed.alias(PACKED)).mapInArrow(written, MESSAGE)
+    return map_in_arrow(rows.select(packed.alias(PACKED)), written, MESSAGE)
 
 
 def json_objects(table: pa.Table) -> pa.ChunkedArray:

@@ -37,6 +37,8 @@ def build_session(settings: Settings) -> SparkSession:
         )
         .config("spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled", "true")
         .config("spark.sql.streaming.noDataMicroBatches.enabled", "false")
+        # Java code for a whole stage at once pays where many rows pass; here they come packed.
+        .config("spark.sql.codegen.wholeStage", "false")
         # INT96, Spark's default, carries no zone and no statistics for a reader to skip by.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         # Spark's own patterns, and what Kafka calls its secrets: not in UI, event log or plans.

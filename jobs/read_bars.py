@@ -25,6 +25,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from conf.intervals import INTERVAL_MS
 from ingest.bar import BAR_VERSION, FIELD_TYPES, QUOTE_VOLUME_RULE, RULES, SYMBOL_PATTERN
 from jobs.contents import BARS, CONTENTS, KEPT_BYTES, REFUSED, REFUSED_SCHEMA, contents
+from jobs.packed import map_in_arrow
 from model.packed import to_bytes
 
 FIELDS: Final[dict[str, tuple[type, ...]]] = {"v": (int,), **FIELD_TYPES}
@@ -58,7 +59,7 @@ def read_messages(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
         "offset",
         F.unix_millis("timestamp").alias("arrived_at"),
     )
-    return columns.mapInArrow(packed, CONTENTS)
+    return map_in_arrow(columns, packed, CONTENTS)
 
 
 def _by_shard(batch: pa.RecordBatch, shard_keys: Sequence[int]) -> Iterator[tuple[int, bytes, str]]:

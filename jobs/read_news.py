@@ -11,6 +11,7 @@ from conf.errors import MalformedArticle
 from ingest.article import Article, Listed, read_message
 from jobs.articles import weight
 from jobs.contents import (
+    ARCHIVED,
     ARTICLES,
     CONTENTS,
     KEPT_BYTES,
@@ -20,23 +21,10 @@ from jobs.contents import (
     contents,
 )
 from jobs.news_state import SCHEMA, key_of
+from jobs.packed import map_in_arrow
 from model.packed import to_bytes
 from model.sentiment import score
 
-ARCHIVED: Final = pa.schema(
-    [
-        ("provider", pa.string()),
-        ("id", pa.string()),
-        ("published_at", pa.int64()),
-        ("available_at", pa.int64()),
-        ("title", pa.string()),
-        ("source", pa.string()),
-        ("url", pa.string()),
-        ("coins", pa.string()),
-        ("score", pa.float64()),
-        ("weight", pa.float64()),
-    ]
-)
 _NEWS: Final = SCHEMA.append(pa.field("listed_until", pa.int64()))
 
 
@@ -54,7 +42,7 @@ def read_news(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
                 yield _packed(rows, shard_keys)
 
     columns = messages.select("value", "topic", "partition", "offset")
-    return columns.mapInArrow(packed, CONTENTS)
+    return map_in_arrow(columns, packed, CONTENTS)
 
 
 def _packed(rows: list[dict[str, Any]], shard_keys: Sequence[int]) -> pa.RecordBatch:

@@ -14,48 +14,33 @@ nowhere, unless the same bars came again, and a micro-batch that is repeated wri
 """
 
 import struct
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 import pyarrow as pa
-from pyspark.sql.streaming import StatefulProcessorHandle
-from pyspark.sql.types import BinaryType, StructField, StructType
 
 from jobs.shard_state import CHANGE_COLUMNS, Advance, Shard
+from jobs.window_operator import ShardSettings, StateVariables
 from model.packed import from_bytes, to_bytes
 
 # The changes grow to so many times the snapshot before the next one: of a hundred micro-batches of
 # a minute each, one writes the whole shard, and a start reads three times its size.
 CHANGES_A_SNAPSHOT: Final = 2
 
-_VALUE: Final = StructType([StructField("value", BinaryType())])
-_SHARD: Final = StructType([StructField("shard", BinaryType())])
-_NAME: Final = StructType([StructField("name", BinaryType())])
 _BYTES: Final = struct.Struct("<Q")  # of all changes; the names follow
 _NAME_LENGTH: Final = 16
 # By shard: the name of the last change in this process's copy, and the copy.
 _copies: dict[int, tuple[bytes, Shard]] = {}
 
 
-@dataclass(frozen=True)
-class ShardSettings:
-    """Of the window state: what a shard is made with, and how long a silent series is kept."""
-
-    lookback: int
-    late_bars: int
-    shards: int
-    silent_ms: int
-
-
 class ShardLog:
-    """The shards of one task; Spark says in whose key's name each call reads and writes."""
+    """The shards of one task, in Spark's variables."""
 
-    def __init__(self, handle: StatefulProcessorHandle, settings: ShardSettings) -> None:
+    def __init__(self, variables: StateVariables, settings: ShardSettings) -> None:
         self._settings = settings
-        self._head = handle.getValueState("head", _VALUE)
-        self._snapshot = handle.getValueState("shard", _SHARD)
-        self._changes = handle.getMapState("changes", _NAME, _VALUE)
+        self._head = variables.head
+        self._snapshot = variables.snapshot
+        self._changes = variables.changes
 
     def advance(self, key: int, bars: pa.Table) -> list[Advance]:
         """Take a micro-batch's bars into the shard `key`, in memory and in the store."""

@@ -16,12 +16,13 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.kafka import Broker, spark_options
+from jobs.contents import REFUSED_SCHEMA
 from jobs.folders import Folders
 from jobs.messages import messages_of
 from jobs.metrics import WrittenMicroBatch
 from jobs.packed import PACKED, unpack
 from jobs.tables import TABLES, write_tables, writing
-from jobs.window_operator import REJECTED, TOLD, WINDOWS
+from jobs.window_rows import REJECTED, TOLD, WINDOWS
 from model.champions import Champions, ServedModel
 from model.news import NEWS_COLUMNS
 from model.serve import FORECAST, PREDICTED, forecast_udf
@@ -110,7 +111,7 @@ def with_forecast(
 ) -> DataFrame:
     """The operator's rows, those with windows with the struct `forecast`, null for the others."""
     if not models:
-        return batch.withColumn("forecast", F.lit(None).cast(f"struct<{FORECAST}>"))
+        return batch.withColumn("forecast", F.lit(None).cast(FORECAST))
     udf = forecast_udf(models, query_id, batch_id)
     is_windows = F.col("kind").isin(WINDOWS, TOLD)
     interval, windows = F.when(is_windows, F.col("label")), F.when(is_windows, F.col(PACKED))
@@ -135,8 +136,7 @@ def written_micro_batch(written: list[Row], models: Mapping[str, ServedModel]) -
 
 def prediction_messages(forecast: DataFrame) -> DataFrame:
     """What goes to the topic of predictions: the rows of the table."""
-    columns = [column.split()[0] for column in PREDICTED.split(", ")]
-    return messages_of(F.col("forecast.predicted"), forecast, columns)
+    return messages_of(F.col("forecast.predicted"), forecast, PREDICTED.names)
 
 
 def sentiment_messages(forecast: DataFrame) -> DataFrame:
@@ -147,8 +147,7 @@ def sentiment_messages(forecast: DataFrame) -> DataFrame:
 
 def rejected_messages(forecast: DataFrame) -> DataFrame:
     """Key and JSON value of messages that break a rule: why, from where, and what they were."""
-    schema = "reason string, topic string, partition int, offset long, payload binary"
-    rows = unpack(F.when(F.col("kind") == REJECTED, F.col(PACKED)), forecast, schema)
+    rows = unpack(F.when(F.col("kind") == REJECTED, F.col(PACKED)), forecast, REFUSED_SCHEMA)
     value = F.struct(
         "reason", "topic", "partition", "offset", F.base64("payload").alias("value_base64")
     )

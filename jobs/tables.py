@@ -21,17 +21,24 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from jobs.contents import ARTICLES, BARS
-from jobs.packed import PACKED
+from jobs.contents import ARCHIVED, ARTICLES, BARS
+from jobs.packed import PACKED, map_in_arrow
 from jobs.shard_state import VALUES
-from jobs.window_operator import REJECTED, SKIPPED, TOLD
+from jobs.window_rows import REJECTED, SKIPPED, TOLD
 from model.news import NEWS_COLUMNS
 from model.packed import from_bytes
 from model.serve import ABSTAINED, PREDICTED
 
 # What the task says: so many rows, of that reason where the table has reasons, in that folder; and
 # how many messages were rejected, which go to no table.
-WRITTEN: Final = "name string, label string, rows long, folder string"
+WRITTEN: Final = pa.schema(
+    [
+        ("name", pa.string()),
+        ("label", pa.string()),
+        ("rows", pa.int64()),
+        ("folder", pa.string()),
+    ]
+)
 
 # Times are epoch ms, UTC, in messages and packed tables, and TIMESTAMP in Parquet.
 TIMES: Final = {
@@ -43,34 +50,25 @@ TIMES: Final = {
     "published_at",
     "available_at",
 }
+_BAR: Final = [("symbol", pa.string()), ("interval", pa.string()), ("open_time", pa.int64())]
 TABLES: Final = {
     "predictions": PREDICTED,
-    "bars": ", ".join(
-        ["symbol string, interval string, open_time long"]
-        + [f"{name} double" for name in VALUES]
-        + ["source string, fetched_at long"]
+    "bars": pa.schema(
+        [
+            *_BAR,
+            *[(name, pa.float64()) for name in VALUES],
+            ("source", pa.string()),
+            ("fetched_at", pa.int64()),
+        ]
     ),
     "skipped": ABSTAINED,
-    "articles": (
-        "provider string, id string, published_at long, available_at long, title string, "
-        "source string, url string, coins string, score double, weight double"
-    ),
-    "sentiment": ", ".join(
-        ["symbol string, interval string, open_time long"]
-        + [f"{name} double" for name in NEWS_COLUMNS]
-    ),
+    "articles": ARCHIVED,
+    "sentiment": pa.schema([*_BAR, *[(name, pa.float64()) for name in NEWS_COLUMNS]]),
 }
 # The table that what the operator emits goes to as it is, by kind.
 TABLE_OF: Final = {BARS: "bars", SKIPPED: "skipped", ARTICLES: "articles", TOLD: "sentiment"}
 
 Row = tuple[str, str | None, int, str | None]
-_TYPES: Final = {
-    "string": pa.string(),
-    "long": pa.int64(),
-    "int": pa.int32(),
-    "double": pa.float64(),
-}
-_ANSWER: Final = pa.schema([(c.split()[0], _TYPES[c.split()[1]]) for c in WRITTEN.split(", ")])
 
 
 def writing(query_id: str) -> str:
@@ -85,7 +83,7 @@ def write_tables(forecast: DataFrame, addresses: Mapping[str, str], query_id: st
     """
     columns = ["kind", "rows", PACKED, "forecast.predicted", "forecast.abstained"]
     write = partial(_write_all, dict(addresses), writing(query_id))
-    return forecast.select(*columns).coalesce(1).mapInArrow(write, WRITTEN)
+    return map_in_arrow(forecast.select(*columns).coalesce(1), write, WRITTEN)
 
 
 def _write_all(
@@ -104,12 +102,12 @@ def _write_all(
     for name, pieces in found.items():
         written += _write(name, pieces, addresses[name], prefix)
     yield pa.RecordBatch.from_pylist(
-        [dict(zip(_ANSWER.names, row, strict=True)) for row in written], _ANSWER
+        [dict(zip(WRITTEN.names, row, strict=True)) for row in written], WRITTEN
     )
 
 
 def _write(name: str, pieces: list[pa.Table], address: str, prefix: str) -> Iterator[Row]:
-    wanted = table_schema(TABLES[name])
+    wanted = stored(TABLES[name])
     rows = pa.concat_tables(as_stored(piece, wanted) for piece in pieces)
     if len(rows) == 0:
         return
@@ -127,22 +125,22 @@ def _write(name: str, pieces: list[pa.Table], address: str, prefix: str) -> Iter
         yield name, None, len(rows), folder
 
 
-def table_schema(columns: str) -> pa.Schema:
-    """What a table of these columns is in Parquet.
+def stored(schema: pa.Schema) -> pa.Schema:
+    """What a table of this schema is in Parquet.
 
-    >>> table_schema("symbol string, as_of long, horizon int").types
-    [DataType(string), TimestampType(timestamp[us, tz=UTC]), DataType(int32)]
+    >>> stored(pa.schema([("symbol", pa.string()), ("as_of", pa.int64())])).types
+    [DataType(string), TimestampType(timestamp[us, tz=UTC])]
     """
-    named = (column.split() for column in columns.split(", "))
     time = pa.timestamp("us", "UTC")
-    return pa.schema([(name, time if name in TIMES else _TYPES[kind]) for name, kind in named])
+    return pa.schema([(f.name, time if f.name in TIMES else f.type) for f in schema])
 
 
 def as_stored(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
     """The columns of a packed table that are stored, with their types there.
 
-    >>> stored = as_stored(pa.table({"end": [7], "as_of": [1_500]}), table_schema("as_of long"))
-    >>> stored.column_names, str(stored["as_of"][0])
+    >>> wanted = stored(pa.schema([("as_of", pa.int64())]))
+    >>> rows = as_stored(pa.table({"end": [7], "as_of": [1_500]}), wanted)
+    >>> rows.column_names, str(rows["as_of"][0])
     (['as_of'], '1970-01-01 00:00:01.500000+00:00')
     """
     columns = [

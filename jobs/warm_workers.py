@@ -14,6 +14,8 @@ import pyarrow as pa
 from pyspark.sql import Row, SparkSession
 from pyspark.sql.streaming import StreamingQueryListener
 
+from jobs.packed import map_in_arrow
+
 log = logging.getLogger(__name__)
 
 # Spark looks every ten seconds for workers that were idle for sixty.
@@ -26,7 +28,8 @@ def idle_task(session: SparkSession, tasks: int) -> Callable[[], list[Row]]:
     def same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return batches
 
-    return session.range(tasks, numPartitions=tasks).mapInArrow(same, "id long").collect
+    numbers = session.range(tasks, numPartitions=tasks)
+    return map_in_arrow(numbers, same, pa.schema([("id", pa.int64())])).collect
 
 
 class WarmWorkers(StreamingQueryListener):

@@ -16,6 +16,10 @@ import threading
 import time
 from typing import Final
 
+# What Spark's worker imports once it is forked, the last two with its first call of the state.
+import pyspark.sql.streaming.proto.StateMessage_pb2
+import pyspark.testing.utils
+import pyspark.worker  # noqa: F401
 from pyspark.daemon import manager
 
 # What a micro-batch runs on a worker.
@@ -23,7 +27,7 @@ import jobs.messages
 import jobs.read_bars
 import jobs.read_news
 import jobs.tables
-import jobs.window_operator  # noqa: F401
+import jobs.window_rows  # noqa: F401
 import model.serve  # noqa: F401
 
 LOOK_EVERY_S: Final = 1.0

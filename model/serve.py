@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column
 from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.types import BinaryType, LongType, StructField, StructType
 
 from conf.intervals import INTERVAL_MS
 from model.champions import ServedModel
@@ -22,14 +23,41 @@ BAR_VALUES: Final = 6
 TOLD_VALUES: Final = BAR_VALUES + len(NEWS_COLUMNS)
 
 # `predicted` and `abstained` are tables as bytes, with their numbers of rows.
-FORECAST: Final = "rows long, predicted binary, abstained_rows long, abstained binary"
-# Times in epoch ms, UTC.
-PREDICTED: Final = (
-    "symbol string, interval string, as_of long, horizon int, target_time long, "
-    "last_close double, predicted_close double, lower double, upper double, coverage double, "
-    "model_version string, query_id string, batch_id long, predicted_at long"
+FORECAST: Final = StructType(
+    [
+        StructField("rows", LongType()),
+        StructField("predicted", BinaryType()),
+        StructField("abstained_rows", LongType()),
+        StructField("abstained", BinaryType()),
+    ]
 )
-ABSTAINED: Final = "symbol string, interval string, as_of long, reason string"
+# Times in epoch ms, UTC.
+PREDICTED: Final = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("interval", pa.string()),
+        ("as_of", pa.int64()),
+        ("horizon", pa.int32()),
+        ("target_time", pa.int64()),
+        ("last_close", pa.float64()),
+        ("predicted_close", pa.float64()),
+        ("lower", pa.float64()),
+        ("upper", pa.float64()),
+        ("coverage", pa.float64()),
+        ("model_version", pa.string()),
+        ("query_id", pa.string()),
+        ("batch_id", pa.int64()),
+        ("predicted_at", pa.int64()),
+    ]
+)
+ABSTAINED: Final = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("interval", pa.string()),
+        ("as_of", pa.int64()),
+        ("reason", pa.string()),
+    ]
+)
 NOT_FINITE: Final = "prediction not finite"
 
 # A worker lives for many micro-batches; a session is built once a version, and an old one is let
@@ -65,8 +93,7 @@ def forecast_udf(
             else (None,) * 4
             for name, packed, raw in zip(interval, windows, bars, strict=True)
         ]
-        names = ["rows", "predicted", "abstained_rows", "abstained"]
-        return pd.DataFrame(rows, columns=names).astype(
+        return pd.DataFrame(rows, columns=FORECAST.names).astype(
             {"rows": "Int64", "abstained_rows": "Int64"}
         )
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import shard_log
-from jobs.shard_log import ShardLog, ShardSettings
+from jobs.shard_log import ShardLog
 from jobs.shard_state import CHANGE_COLUMNS, VALUES
+from jobs.window_operator import ShardSettings, StateVariables
 
 HOUR_MS = 3_600_000
 SETTINGS = ShardSettings(lookback=3, late_bars=3, shards=4, silent_ms=1000 * HOUR_MS)
@@ -81,7 +82,8 @@ def bars(*arrived: tuple[str, int]) -> pa.Table:
 def advance(store: Store, micro_batch: pa.Table, committed: bool = True) -> list[tuple[str, int]]:
     """The windows that one attempt emits."""
     task = store.task()
-    (advanced,) = ShardLog(task, SETTINGS).advance(KEY, micro_batch)  # type: ignore[arg-type]
+    variables = StateVariables.of(task, reads_news=False)  # type: ignore[arg-type]
+    (advanced,) = ShardLog(variables, SETTINGS).advance(KEY, micro_batch)
     if committed:
         task.commit()
     emission = advanced.emission

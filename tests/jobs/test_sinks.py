@@ -14,7 +14,7 @@ from jobs.contents import BARS
 from jobs.metrics import WrittenMicroBatch
 from jobs.shard_state import VALUES
 from jobs.sinks import MicroBatchWriter
-from jobs.window_operator import OUTPUT, SKIPPED, Row, row
+from jobs.window_rows import OUTPUT, SKIPPED, Row, row
 from model.champions import Champions
 
 MINUTE_MS = 60_000
