@@ -19,7 +19,7 @@ install: .venv/.installed .jars/.installed ## the virtual environment and the ja
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.jars/.installed: conf/jars.lock .venv/.installed
+.jars/.installed: conf/jars.lock jobs/jars.py .venv/.installed
 	@$(BIN)/python -m jobs.jars
 	@$(BIN)/python -m jobs.class_archive
 	@touch $@

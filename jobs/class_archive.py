@@ -23,7 +23,8 @@ from ingest.publish import BarPublisher, ensure_topics
 from jobs.broker import EmbeddedBroker
 from jobs.jars import JARS_DIR
 from jobs.processes import spark_submit, wait_until
-from jobs.query import build_session, start_query
+from jobs.query import start_query
+from jobs.session import build_session
 
 ARCHIVE: Final = JARS_DIR / "classes.jsa"
 TIMEOUT_S: Final = 300.0

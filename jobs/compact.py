@@ -23,7 +23,7 @@ from conf.errors import CandlecastError
 from conf.settings import load_settings
 from jobs.folders import Folders
 from jobs.logs import configure_logging
-from jobs.query import build_session
+from jobs.session import build_session
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def main() -> int:
         keep_days = settings.compaction.keep_days
         closed_before = (now - timedelta(hours=settings.compaction.closed_after_h)).date()
         keep_from = now.date() - timedelta(days=keep_days) if keep_days else None
-        spark = build_session(settings)
+        spark = build_session(settings, whole_stages=True)
         for done in compact(spark, settings.warehouse.dir, closed_before, keep_from):
             counts = (done.rows, done.folders)
             log.info("table=%s day=%s rows=%d folders=%d", done.table, done.day, *counts)

@@ -6,6 +6,7 @@ classpath of its own (`.jars/kafka`).
 """
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,12 @@ from jobs.java import java_command
 
 JARS_DIR: Final = Path(".jars")
 LOCK_FILE: Final = Path("conf/jars.lock")
+# Spark puts zips of its Python code on the path, and one of its jars, before the installed package:
+# Python would compile their source at each start, and list their files again in each worker.
+PYTHON_PATH: Final = """\
+import os, sys; \
+sys.path[:] = [p for p in sys.path if not os.path.realpath(p).startswith({inside!r})]
+"""
 SPARK_SETTINGS: Final = ("spark-defaults.conf", "spark-env.sh", "log4j2.properties")
 MODULES: Final = {
     "kafka": (
@@ -79,7 +86,7 @@ def verify(folder: Path, hashes: dict[str, str]) -> None:
 
 
 def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
-    """Put the connector beside Spark's jars, and this project's Spark settings where it looks.
+    """Put the connector beside Spark's jars, and this project's settings where Spark looks.
 
     File by file: a folder `pyspark/conf` with an `__init__.py` would hide the module of that name.
     """
@@ -87,6 +94,8 @@ def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
     # As installed, it asks whatever `python3` is on the path, and fails where that has no Spark.
     find_home = Path(sys.executable).parent / "find-spark-home"
     find_home.write_text(f'export SPARK_HOME="{spark_home}"\n')
+    line = PYTHON_PATH.format(inside=f"{spark_home.resolve()}{os.sep}")
+    (spark_home.parent / "candlecast_spark.pth").write_text(line)
     links = {spark_home / "jars" / jar.name: jar for jar in jars_dir.glob("*.jar")}
     links |= {spark_home / "conf" / name: conf_dir / name for name in SPARK_SETTINGS}
     # Under this name `conf/spark-defaults.conf` puts them first on the class path.

@@ -17,7 +17,8 @@ from conf.settings import Settings, load_settings
 from ingest.publish import ensure_topics
 from jobs.logs import configure_logging
 from jobs.metrics import StreamMetrics
-from jobs.query import build_session, checkpoint_dir, start_query
+from jobs.query import checkpoint_dir, start_query
+from jobs.session import build_session
 from jobs.stream_errors import explain
 from jobs.warm_workers import WarmWorkers, idle_task
 from model.registry import Registry

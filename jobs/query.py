@@ -18,34 +18,9 @@ from jobs.window_operator import with_windows
 from model.champions import Champions
 from model.registry import Registry
 
-SPARK_SECRETS: Final = "(?i)secret|password|token|access[.]?key"
-KAFKA_SECRETS: Final = r"jaas|keystore\.key"
 # A consumer asks for more while Spark works off what it has, and a broker that has nothing new
 # answers after half a second by default: so long each task would wait for its next answer.
 FETCH_WAIT_MS: Final = 5
-
-
-def build_session(settings: Settings) -> SparkSession:
-    """The session, with what the stream's correctness rests on."""
-    return (
-        SparkSession.builder.appName("candlecast-predict")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", str(settings.window.shards))
-        .config(
-            "spark.sql.streaming.stateStore.providerClass",
-            "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
-        )
-        .config("spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled", "true")
-        .config("spark.sql.streaming.noDataMicroBatches.enabled", "false")
-        # Java code for a whole stage at once pays where many rows pass; here they come packed.
-        .config("spark.sql.codegen.wholeStage", "false")
-        # INT96, Spark's default, carries no zone and no statistics for a reader to skip by.
-        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-        # Spark's own patterns, and what Kafka calls its secrets: not in UI, event log or plans.
-        .config("spark.redaction.regex", f"{SPARK_SECRETS}|{KAFKA_SECRETS}")
-        .config("spark.sql.redaction.options.regex", f"(?i)url|{KAFKA_SECRETS}")
-        .getOrCreate()
-    )
 
 
 def read_topic(spark: SparkSession, settings: Settings, topic: str, limit: int) -> DataFrame:

@@ -14,7 +14,7 @@ from conf.settings import Settings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from jobs.broker import EmbeddedBroker
-from jobs.query import build_session
+from jobs.session import build_session
 from model.registry import Registry
 from tests.jobs.artifacts import save_random_artifact
 
