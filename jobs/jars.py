@@ -24,7 +24,7 @@ LOCK_FILE: Final = Path("conf/jars.lock")
 # Python would compile their source at each start, and list their files again in each worker.
 PYTHON_PATH: Final = """\
 import os, sys; \
-sys.path[:] = [p for p in sys.path if not os.path.realpath(p).startswith({inside!r})]
+sys.path[:] = [p for p in sys.path if not os.path.realpath(p).startswith({inside!a})]
 """
 SPARK_SETTINGS: Final = ("spark-defaults.conf", "spark-env.sh", "log4j2.properties")
 MODULES: Final = {
@@ -113,11 +113,14 @@ def main() -> None:
     for name, modules in MODULES.items():
         folder = JARS_DIR / name
         folder.mkdir(parents=True, exist_ok=True)
-        for module in modules:
-            resolve(module, folder)
-        verify(folder, hashes)
+        try:
+            verify(folder, hashes)
+        except MissingPrerequisite:
+            for module in modules:
+                resolve(module, folder)
+            verify(folder, hashes)
     link_into_spark(JARS_DIR / "spark", Path("conf"))
-    shutil.rmtree(JARS_DIR / "ivy")
+    shutil.rmtree(JARS_DIR / "ivy", ignore_errors=True)
 
 
 if __name__ == "__main__":

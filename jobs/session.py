@@ -1,4 +1,4 @@
-"""The Spark session of the stream and of what works on its tables."""
+"""The Spark session of the stream and of compaction."""
 
 from typing import Final
 

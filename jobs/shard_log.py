@@ -34,7 +34,7 @@ _copies: dict[int, tuple[bytes, Shard]] = {}
 
 
 class ShardLog:
-    """The shards of one task, in Spark's variables."""
+    """The shard that Spark calls for, in its variables."""
 
     def __init__(self, variables: StateVariables, settings: ShardSettings) -> None:
         self._settings = settings

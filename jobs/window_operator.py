@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.sql.streaming import StatefulProcessor, StatefulProcessorHandle
+from pyspark.sql.streaming.stateful_processor import MapState, ValueState
 from pyspark.sql.types import BinaryType, StructField, StructType
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ class StateVariables:
     """What Spark's state store keeps of a shard, of one field of bytes each; `news` where they
     count. It says in whose key's name each call reads and writes."""
 
-    head: Any
-    snapshot: Any
-    changes: Any
-    news: Any
+    head: ValueState
+    snapshot: ValueState
+    changes: MapState
+    news: ValueState | None
 
     @classmethod
     def of(cls, handle: StatefulProcessorHandle, reads_news: bool) -> "StateVariables":

@@ -1,13 +1,14 @@
 """What the stateful operator does: checked bars in, windows to predict and rows to keep out."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pyspark.sql.streaming.stateful_processor import ValueState
 from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType
 
 from conf.intervals import INTERVAL_MS
@@ -68,7 +69,7 @@ def rows_of_shard(
         found += [row(kind, table) for table in sent.get(content, [])]
     # The news of a micro-batch count for its bars.
     news = None
-    if news_silent_ms is not None:
+    if variables.news is not None and news_silent_ms is not None:
         news = updated_news(variables.news, sent.get(NEWS, []), news_silent_ms)
     if BARS in sent:
         bars = pa.concat_tables(sent[BARS])
@@ -78,7 +79,7 @@ def rows_of_shard(
     return pd.DataFrame(found, columns=OUTPUT.names)
 
 
-def updated_news(variable: Any, arrived: list[pa.Table], silent_ms: int) -> NewsOfShard:
+def updated_news(variable: ValueState, arrived: list[pa.Table], silent_ms: int) -> NewsOfShard:
     """The news of a shard, with those that arrived."""
     held = variable.get()
     news = (

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Final
 
-# What Spark's worker imports once it is forked, the last two with its first call of the state.
+# What Spark's worker imports once it is forked, the first two with its first call of the state.
 import pyspark.sql.streaming.proto.StateMessage_pb2
 import pyspark.testing.utils
 import pyspark.worker  # noqa: F401

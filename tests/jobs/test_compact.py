@@ -1,7 +1,7 @@
 """Compaction changes how rows lie, and never which rows there are."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -19,6 +19,16 @@ from jobs.folders import Folders
 from tests.streams import RunningStream, stream_settings
 
 IDENTITY = ["symbol", "as_of", "horizon"]
+WHOLE_STAGES = "spark.sql.codegen.wholeStage"
+
+
+@pytest.fixture(autouse=True)
+def _as_compaction_sets_its_session(spark: SparkSession, written: RunningStream) -> Iterator[None]:
+    """The session of the tests is the stream's."""
+    of_stream = spark.conf.get(WHOLE_STAGES)
+    spark.conf.set(WHOLE_STAGES, "true")
+    yield
+    spark.conf.set(WHOLE_STAGES, of_stream)
 
 
 @pytest.fixture(scope="module")

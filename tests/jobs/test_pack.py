@@ -22,8 +22,7 @@ class Absent:
 
 ABSENT = set(ABSENT_JSON)
 sys.meta_path.insert(0, Absent())
-import pyspark.worker
-import jobs.messages, jobs.read_bars, jobs.read_news, jobs.window_rows, model.serve
+import jobs.worker_daemon
 """
 
 
