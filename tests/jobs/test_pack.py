@@ -12,18 +12,26 @@ from jobs.pack import SERVING, needed
 
 # What Spark brings to a worker itself, and our code, which comes as a wheel.
 THERE: Final = {"pyspark", "py4j", "candlecast"}
-ON_A_WORKER: Final = """
+ON_A_WORKER: Final = '''
 import sys
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name in ABSENT:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
 ABSENT = set(ABSENT_JSON)
-sys.meta_path.insert(0, Absent())
+
+class Without:
+    """A finder that knows none of ABSENT."""
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name in ABSENT else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
 import jobs.worker_daemon
-"""
+'''
 
 
 def test_workers_run_with_the_packages_of_their_environment_alone() -> None:
