@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
-from pyspark.sql.streaming import StreamingQueryListener
+
+from jobs.listener import ProgressListener
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class WrittenMicroBatch:
     told: int = 0
 
 
-class StreamMetrics(StreamingQueryListener):
+class StreamMetrics(ProgressListener):
     """Gauges and counters of one stream, in a registry of their own.
 
     Spark calls the `on...` methods from a thread of its own after each micro-batch; `written` is
@@ -98,15 +99,9 @@ class StreamMetrics(StreamingQueryListener):
         for interval, version in batch.versions.items():
             self._champion.labels(interval, version).set(1)
 
-    def onQueryStarted(self, event: Any) -> None:  # noqa: N802 - Spark's name
-        """Called by Spark when the query starts."""
-
     def onQueryIdle(self, event: Any) -> None:  # noqa: N802 - Spark's name
         """Called by Spark when there is nothing to read."""
         self._set_behind(0)
-
-    def onQueryTerminated(self, event: Any) -> None:  # noqa: N802 - Spark's name
-        """Called by Spark when the query has ended."""
 
     def onQueryProgress(self, event: Any) -> None:  # noqa: N802 - Spark's name
         """Called by Spark after each micro-batch."""

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 from pyspark.sql import Row, SparkSession
-from pyspark.sql.streaming import StreamingQueryListener
 
+from jobs.listener import ProgressListener
 from jobs.packed import map_in_arrow
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def idle_task(session: SparkSession, tasks: int) -> Callable[[], list[Row]]:
     return map_in_arrow(numbers, same, pa.schema([("id", pa.int64())])).collect
 
 
-class WarmWorkers(StreamingQueryListener):
+class WarmWorkers(ProgressListener):
     """Runs `task` from a thread of its own: at once, while the query starts, and after `quiet_s`
     without progress, again and again."""
 
@@ -53,12 +53,6 @@ class WarmWorkers(StreamingQueryListener):
                 log.info("warm_workers=failed reason=%s", type(error).__name__)
             while self._worked.wait(self._quiet_s) and not self._ended:
                 self._worked.clear()
-
-    def onQueryStarted(self, event: Any) -> None:  # noqa: N802 - Spark's name
-        """Called by Spark when the query starts."""
-
-    def onQueryIdle(self, event: Any) -> None:  # noqa: N802 - Spark's name
-        """Called by Spark when there is nothing to read."""
 
     def onQueryProgress(self, event: Any) -> None:  # noqa: N802 - Spark's name
         """Called by Spark after each micro-batch."""
