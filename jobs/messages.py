@@ -23,7 +23,8 @@ def messages_of(packed: Column, rows: DataFrame, columns: Iterable[str]) -> Data
     def written(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in tables(batches):
             values = json_objects(table.select(names))
-            yield from pa.table([table["symbol"], values], schema=MESSAGE).to_batches()
+            key = pc.cast(table["symbol"], pa.string())
+            yield from pa.table([key, values], schema=MESSAGE).to_batches()
 
     return map_in_arrow(rows.select(packed.alias(PACKED)), written, MESSAGE)
 
@@ -42,7 +43,11 @@ def json_objects(table: pa.Table) -> pa.ChunkedArray:
 
 
 def _json_values(column: pa.ChunkedArray) -> pa.Array:
-    if pa.types.is_string(column.type):
+    """Each value as JSON; one that comes many times is written once."""
+    if pa.types.is_dictionary(column.type):
+        held = column.combine_chunks()
+        written = _json_values(pa.chunked_array([held.dictionary])).take(held.indices)
+    elif pa.types.is_string(column.type):
         coded = column.combine_chunks().dictionary_encode()
         texts = [json.dumps(text) for text in coded.dictionary.to_pylist()]
         written = pa.array(texts, pa.string()).take(coded.indices)

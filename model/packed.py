@@ -1,6 +1,8 @@
 """A table as one binary value, in Arrow's stream format: read where it lies, never row by row."""
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 
 def to_bytes(table: pa.Table | pa.RecordBatch) -> bytes:
@@ -18,5 +20,15 @@ def from_bytes(packed: bytes | pa.Buffer) -> pa.Table:
 
 
 def constant(value: str | float, count: int) -> pa.Array:
-    """A column that says the same in every row."""
-    return pa.repeat(pa.scalar(value), count)
+    """A column that says the same in every row, and holds it once."""
+    return repeated(pa.array([value]), np.zeros(count, np.int8))
+
+
+def repeated(values: pa.Array | pa.ChunkedArray, places: NDArray[np.signedinteger]) -> pa.Array:
+    """A column that says `values[places]`, and holds each value once.
+
+    >>> repeated(pa.array(["a", "b"]), np.array([1, 1, 0])).to_pylist()
+    ['b', 'b', 'a']
+    """
+    held = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return pa.DictionaryArray.from_arrays(pa.array(places), held)

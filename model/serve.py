@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import Column
 from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import BinaryType, LongType, StructField, StructType
@@ -16,7 +15,7 @@ from conf.intervals import INTERVAL_MS
 from model.champions import ServedModel
 from model.forecast import Forecaster
 from model.news import NEWS_COLUMNS
-from model.packed import constant, from_bytes, to_bytes
+from model.packed import constant, from_bytes, repeated, to_bytes
 
 # Columns of the bars: with the news where the windows tell of them.
 BAR_VALUES: Final = 6
@@ -158,17 +157,18 @@ def prediction_table(
     """`PREDICTED` for `windows` and their prices, each (n_windows, n_horizons)."""
     horizons = np.asarray(session.horizons, np.int32)
     count = len(windows) * len(horizons)
-    each = pa.array(np.repeat(np.arange(len(windows)), len(horizons)))
-    as_of = windows["as_of"].take(each)
-    horizon = pa.array(np.tile(horizons, len(windows)))
-    length = pc.multiply(pc.cast(horizon, pa.int64()), INTERVAL_MS[interval])
+    each = np.repeat(np.arange(len(windows), dtype=np.int32), len(horizons))
+    which = np.tile(np.arange(len(horizons), dtype=np.int8), len(windows))
+    symbols = windows["symbol"].combine_chunks().dictionary_encode()
+    as_of = windows["as_of"].to_numpy()
+    lengths = horizons * np.int64(INTERVAL_MS[interval])
     return pa.table(
         {
-            "symbol": windows["symbol"].take(each),
+            "symbol": repeated(symbols.dictionary, symbols.indices.to_numpy()[each]),
             "interval": constant(interval, count),
-            "as_of": as_of,
-            "horizon": horizon,
-            "target_time": pc.add(as_of, length),
+            "as_of": repeated(windows["as_of"], each),
+            "horizon": repeated(pa.array(horizons), which),
+            "target_time": pa.array((as_of[:, None] + lengths).ravel()),
             **{name: pa.array(price.ravel()) for name, price in prices.items()},
             "coverage": constant(session.coverage, count),
             "model_version": constant(session.version, count),
