@@ -21,6 +21,9 @@ from model.registry import Registry
 # A consumer asks for more while Spark works off what it has, and a broker that has nothing new
 # answers after half a second by default: so long each task would wait for its next answer.
 FETCH_WAIT_MS: Final = 5
+# Spark asks where a partition begins and ends, two requests, whenever it has used up what the
+# consumer handed out: 500 records by default, and so as many as come in one answer of the broker.
+POLL_RECORDS: Final = 10_000
 
 
 def read_topic(spark: SparkSession, settings: Settings, topic: str, limit: int) -> DataFrame:
@@ -32,6 +35,7 @@ def read_topic(spark: SparkSession, settings: Settings, topic: str, limit: int) 
         spark.readStream.format("kafka")
         .options(**spark_options(settings.kafka))
         .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
+        .option("kafka.max.poll.records", POLL_RECORDS)
         .option("subscribe", topic)
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
