@@ -9,6 +9,7 @@ says that they come from another run.
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from jobs.processes import ProgramEnded
 
 ROUNDS: Final = 5
 PARTS: Final = ("replay", "cores", "symbols", "cold", "live")
-OTHERS: Final = {"quix": replay_quix, "kafka_onnx": replay_kafka_onnx, "paper": replay_paper}
+OTHERS: Final = {"kafka_onnx": replay_kafka_onnx, "paper": replay_paper, "quix": replay_quix}
 # Minutes of the walk; the job's first micro-batches, of this many bars, warm it up.
 FULL: Final = {"minutes": 5_060, "many_symbols": 10_000, "many_minutes": 100, "warm_up": 190_000}
 QUICK: Final = {"minutes": 1_200, "many_symbols": 2_000, "many_minutes": 100, "warm_up": 1}
@@ -49,17 +50,18 @@ class Run:
         self._topic = stage.bars_topic(FEW_SYMBOLS, sizes["minutes"])
         self._ours: Path | None = None
         self._steps: list[Callable[[int], None]] = []
-        if "replay" in parts:
-            self._steps += [partial(self._other, name) for name in OTHERS]
-            self._steps += [partial(self._job, "job_lstm50x2", "lstm50x2"), self._onnx_alone]
+        # What a ratio is made of lies close together: a machine's pace changes from hour to hour.
+        if {"replay", "cores", "symbols"} & set(parts):
+            self._steps.append(partial(self._job, "job_lstm32", "lstm32"))
         if "cores" in parts:
             self._steps.append(partial(self._job, "job_one_core", "lstm32", cores=(0,)))
         if "symbols" in parts:
             self._steps.append(self._many_symbols)
         if "cold" in parts:
             self._steps.append(self._cold_start)
-        if {"replay", "cores", "symbols"} & set(parts):
-            self._steps.insert(0, partial(self._job, "job_lstm32", "lstm32"))
+        if "replay" in parts:
+            self._steps.append(partial(self._beside_onnx, "job_lstm50x2", "lstm50x2"))
+            self._steps += [partial(self._other, name) for name in OTHERS]
 
     def round(self, number: int, note: Callable[[str], None]) -> None:
         """Every contender once; the first round begins with ours, to compare the others with."""
@@ -77,13 +79,13 @@ class Run:
 
     def _job(self, name: str, network: str, number: int, cores: tuple[int, ...] = CORES) -> None:
         replayed = self._replay(name, network, number, self._topic, FEW_SYMBOLS, cores)
-        self.measured.replays.setdefault(name, []).append(replayed)
+        self._keep(name, number, replayed)
 
     def _many_symbols(self, number: int) -> None:
         n_symbols, minutes = self._sizes["many_symbols"], self._sizes["many_minutes"]
         topic = self._stage.bars_topic(n_symbols, minutes)
         replayed = self._replay("job_many_symbols", "lstm32", number, topic, n_symbols, CORES)
-        self.measured.replays.setdefault("job_many_symbols", []).append(replayed)
+        self._keep("job_many_symbols", number, replayed)
 
     def _replay(
         self,
@@ -115,12 +117,17 @@ class Run:
         same = self.measured.same_predictions
         same[name] = same.get(name, 0) + compared
         self._stage.forget(output)
-        self.measured.replays.setdefault(name, []).append(replayed)
+        self._keep(name, number, replayed)
 
-    def _onnx_alone(self, number: int) -> None:
-        for network in ("lstm32", "lstm50x2"):
-            rate = onnx_alone(self._stage, network)
-            self.measured.onnx_alone.setdefault(network, []).append(rate)
+    def _beside_onnx(self, name: str, network: str, number: int) -> None:
+        """The job between two runs of ONNX Runtime alone: four seconds say little of a minute."""
+        before = onnx_alone(self._stage, network)
+        self._job(name, network, number)
+        alone = statistics.mean([before, onnx_alone(self._stage, network)])
+        self.measured.onnx_alone.setdefault(network, {})[number] = alone
+
+    def _keep(self, name: str, number: int, replayed: Replayed) -> None:
+        self.measured.replays.setdefault(name, {})[number] = replayed
 
     def _cold_start(self, number: int) -> None:
         topic = self._stage.bars_topic(FEW_SYMBOLS, LOOKBACK + 10)

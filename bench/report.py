@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,9 @@ from bench.live import PASSTHROUGHS, Latencies, percentile
 from bench.replay import Replayed
 
 RESULTS: Final = Path("bench/results.json")
-# How the ratios are made, for those who read the file: medians over the rounds.
+# How the ratios are made, for those who read the file. Those of `replay` and `cpu`, and of cores,
+# are medians over the rounds of one round's ratio: what a round measures lies minutes apart at
+# most, and machines change their pace from one half hour to the next.
 DEFINITIONS: Final = {
     "replay_vs_quix": "bars/s of the job, LSTM(32), over Quix Streams with one process a core",
     "replay_vs_paper": "bars/s of the job, LSTM(32), over kafka-python and keras predict",
@@ -34,26 +36,28 @@ DEFINITIONS: Final = {
 }
 
 
+Rounds = dict[int, float]
+
+
 @dataclass
 class Measured:
-    """Everything measured in one run; lists run over the rounds."""
+    """Everything measured in one run; by round, or as a list over the rounds."""
 
-    replays: dict[str, list[Replayed]] = field(default_factory=dict)
-    onnx_alone: dict[str, list[float]] = field(default_factory=dict)
+    replays: dict[str, dict[int, Replayed]] = field(default_factory=dict)
+    onnx_alone: dict[str, Rounds] = field(default_factory=dict)
     live: dict[str, Latencies] = field(default_factory=dict)
     cold_start_s: list[float] = field(default_factory=list)
     same_predictions: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 
-    def rate(self, contender: str) -> float | None:
-        """Median bars a second; None where it was not measured."""
-        found = self.replays.get(contender)
-        return statistics.median(one.rate for one in found) if found else None
+    def rates(self, contender: str) -> Rounds:
+        """Bars a second."""
+        return {number: one.rate for number, one in self.replays.get(contender, {}).items()}
 
-    def cpu_us(self, contender: str) -> float | None:
-        """Median CPU microseconds a bar; None where it was not measured."""
-        found = self.replays.get(contender)
-        return statistics.median(1e6 * one.cpu_s / one.bars for one in found) if found else None
+    def cpu_us(self, contender: str) -> Rounds:
+        """CPU microseconds a bar."""
+        found = self.replays.get(contender, {})
+        return {number: 1e6 * one.cpu_s / one.bars for number, one in found.items()}
 
     def live_ms(self, side: str, way: str, q: float) -> float | None:
         """A percentile over all bars; None where it was not measured."""
@@ -61,25 +65,38 @@ class Measured:
         return percentile(found[way], q) if found else None
 
 
+def ratios_by_round(run: Measured) -> dict[str, list[float]]:
+    """Of the figures of the table those that each round has one of; failed rounds have none."""
+    ours = run.rates("job_lstm32")
+    pairs = {
+        "replay_vs_quix": (ours, run.rates("quix")),
+        "replay_vs_paper": (ours, run.rates("paper")),
+        "replay_vs_onnx": (run.rates("job_lstm50x2"), run.onnx_alone.get("lstm50x2", {})),
+        "cpu_10000_vs_100": (run.cpu_us("job_many_symbols"), run.cpu_us("job_lstm32")),
+        "cores_2_vs_1": (ours, run.rates("job_one_core")),
+    }
+    return {
+        name: [over[number] / under[number] for number in sorted(over.keys() & under.keys())]
+        for name, (over, under) in pairs.items()
+    }
+
+
 def ratios(run: Measured) -> dict[str, float | None]:
     """The figures of the table; None for what this run did not measure."""
-    windows = run.onnx_alone.get("lstm50x2")
-    onnx = statistics.median(windows) if windows else None
-    found = {
-        "replay_vs_quix": _over(run.rate("job_lstm32"), run.rate("quix")),
-        "replay_vs_paper": _over(run.rate("job_lstm32"), run.rate("paper")),
-        "replay_vs_onnx": _over(run.rate("job_lstm50x2"), onnx),
-        **{
-            f"live_p{q}_vs_{side}": _over(run.live_ms("job", "3s", q), run.live_ms(side, "3s", q))
-            for side in PASSTHROUGHS
-            for q in (50, 99)
-        },
-        "live_minute_vs_3s": _over(run.live_ms("job", "70s", 50), run.live_ms("job", "3s", 50)),
-        "cpu_10000_vs_100": _over(run.cpu_us("job_many_symbols"), run.cpu_us("job_lstm32")),
-        "cores_2_vs_1": _over(run.rate("job_lstm32"), run.rate("job_one_core")),
-        "cold_start_s": statistics.median(run.cold_start_s) if run.cold_start_s else None,
+    found: dict[str, float | None] = {
+        name: statistics.median(rounds) if rounds else None
+        for name, rounds in ratios_by_round(run).items()
     }
-    return {name: None if value is None else round(value, 3) for name, value in found.items()}
+    for side in PASSTHROUGHS:
+        for q in (50, 99):
+            passed = run.live_ms(side, "3s", q)
+            found[f"live_p{q}_vs_{side}"] = _over(run.live_ms("job", "3s", q), passed)
+    found["live_minute_vs_3s"] = _over(run.live_ms("job", "70s", 50), run.live_ms("job", "3s", 50))
+    found["cold_start_s"] = statistics.median(run.cold_start_s) if run.cold_start_s else None
+    return {
+        name: None if found[name] is None else round(found[name], 3)  # type: ignore[arg-type]
+        for name in DEFINITIONS
+    }
 
 
 def _over(ours: float | None, theirs: float | None) -> float | None:
@@ -90,19 +107,22 @@ def report(run: Measured, about: Mapping[str, Any]) -> dict[str, Any]:
     """What goes into the file."""
     return {
         "ratios": ratios(run),
+        "ratios_by_round": {
+            name: spread(rounds) for name, rounds in ratios_by_round(run).items() if rounds
+        },
         "definitions": DEFINITIONS,
         "about": {**about, **machine()},
         "replay": {
             name: {
-                "bars_per_s": spread([one.rate for one in found]),
-                "cpu_us_per_bar": spread([1e6 * one.cpu_s / one.bars for one in found]),
-                "bars_measured": [one.bars for one in found],
-                "seconds": [round(one.seconds, 2) for one in found],
-                "micro_batches": [one.micro_batches for one in found],
+                "bars_per_s": spread(run.rates(name).values()),
+                "cpu_us_per_bar": spread(run.cpu_us(name).values()),
+                "bars_measured": [one.bars for one in found.values()],
+                "seconds": [round(one.seconds, 2) for one in found.values()],
+                "micro_batches": [one.micro_batches for one in found.values()],
             }
             for name, found in run.replays.items()
         },
-        "onnx_alone_windows_per_s": {name: spread(v) for name, v in run.onnx_alone.items()},
+        "onnx_alone_windows_per_s": {n: spread(v.values()) for n, v in run.onnx_alone.items()},
         "live_ms": {
             side: {
                 way: {
@@ -133,6 +153,7 @@ def merged(
     about = {**before["about"], "measured_apart": {**apart, **dict.fromkeys(parts, now["about"])}}
     known = {name: value for name, value in now["ratios"].items() if value is not None}
     inner = ("replay", "onnx_alone_windows_per_s", "live_ms", "predictions_compared_with_ours")
+    inner += ("ratios_by_round",)
     return {
         **before,
         "ratios": {name: known.get(name, before["ratios"].get(name)) for name in now["ratios"]},
@@ -144,12 +165,13 @@ def merged(
     }
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
+def spread(values: Iterable[float]) -> dict[str, Any]:
     """Median, range and each round's value."""
-    digits = 2 if max(values) < 1_000 else 0
-    kept = [round(value, digits) for value in values]
+    found = list(values)
+    digits = 3 if max(found) < 10 else 2 if max(found) < 1_000 else 0
+    kept = [round(value, digits) for value in found]
     return {
-        "median": round(statistics.median(values), digits),
+        "median": round(statistics.median(found), digits),
         "min": min(kept),
         "max": max(kept),
         "rounds": kept,
@@ -197,4 +219,7 @@ def show(content: Mapping[str, Any], console: Console) -> None:
             live.add_row(side, way, *cells)
     console.print(live)
     for name, value in content["ratios"].items():
-        console.print(f"{name:26}{'not measured' if value is None else f'{value:,.2f}':>14}")
+        rounds = content["ratios_by_round"].get(name)
+        bounds = f"   {rounds['min']:,.2f} - {rounds['max']:,.2f}" if rounds else ""
+        shown = "not measured" if value is None else f"{value:,.2f}"
+        console.print(f"{name:32}{shown:>14}{bounds}")
