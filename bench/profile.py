@@ -50,7 +50,7 @@ def main() -> int:
             topic,
             stage.folder / "profile",
             stage.registry(args.network),
-            spark_conf={"spark.driver.extraJavaOptions": options},
+            spark_conf={"spark.driver.defaultJavaOptions": options},
         )
         profile(job, args.symbols * (args.minutes - LOOKBACK), args.out)
     return 0
