@@ -1,8 +1,7 @@
 """Many rows in one: how bars and predictions cross between Spark's JVM and its Python workers.
 
 A stateful operator in Python is handed its rows one by one, and an array is boxed number by number
-on its way back. A batch in Arrow's stream format travels as one binary value instead and is read
-where it lies.
+on its way back. A table in Arrow's stream format travels as one binary value instead.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from jobs.contents import ARCHIVED, ARTICLES, BARS
 from jobs.packed import PACKED, map_in_arrow
@@ -81,9 +82,10 @@ def write_tables(forecast: DataFrame, addresses: Mapping[str, str], query_id: st
 
     `addresses` says where the folder of each table is.
     """
-    columns = ["kind", "rows", PACKED, "forecast.predicted", "forecast.abstained"]
+    kept = F.when(F.col("kind").isin(*TABLE_OF), F.col(PACKED)).alias(PACKED)
+    rows = forecast.select("kind", "rows", kept, "forecast.predicted", "forecast.abstained")
     write = partial(_write_all, dict(addresses), writing(query_id))
-    return map_in_arrow(forecast.select(*columns).coalesce(1), write, WRITTEN)
+    return map_in_arrow(rows.coalesce(1), write, WRITTEN)
 
 
 def _write_all(
