@@ -108,7 +108,6 @@ def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
 
 def main() -> None:
     """Fetch, check, link."""
-    print("Fetching the jars of Kafka and of Spark's connector (50 MB, once) ...", flush=True)
     hashes = locked_hashes(LOCK_FILE)
     for name, modules in MODULES.items():
         folder = JARS_DIR / name
@@ -116,6 +115,7 @@ def main() -> None:
         try:
             verify(folder, hashes)
         except MissingPrerequisite:
+            print(f"Fetching jars for {name} (once) ...", flush=True)
             for module in modules:
                 resolve(module, folder)
             verify(folder, hashes)
