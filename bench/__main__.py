@@ -52,7 +52,7 @@ class Run:
         self._steps: list[Callable[[int], None]] = []
         # What a ratio is made of lies close together: a machine's pace changes from hour to hour.
         if {"replay", "cores", "symbols"} & set(parts):
-            self._steps.append(partial(self._job, "job_lstm32", "lstm32"))
+            self._steps.append(partial(self._beside_onnx, "job_lstm32", "lstm32"))
         if "cores" in parts:
             self._steps.append(partial(self._job, "job_one_core", "lstm32", cores=(0,)))
         if "symbols" in parts:

@@ -17,9 +17,9 @@ from bench.live import PASSTHROUGHS, Latencies, percentile
 from bench.replay import Replayed
 
 RESULTS: Final = Path("bench/results.json")
-# How the ratios are made, for those who read the file. Those of `replay` and `cpu`, and of cores,
-# are medians over the rounds of one round's ratio: what a round measures lies minutes apart at
-# most, and machines change their pace from one half hour to the next.
+# How the ratios are made, for those who read the file. Those of `ratios_by_round` are medians over
+# the rounds of one round's ratio: what a round measures lies minutes apart at most, and machines
+# change their pace from one half hour to the next.
 DEFINITIONS: Final = {
     "replay_vs_quix": "bars/s of the job, LSTM(32), over Quix Streams with one process a core",
     "replay_vs_paper": "bars/s of the job, LSTM(32), over kafka-python and keras predict",
@@ -36,6 +36,7 @@ DEFINITIONS: Final = {
 }
 
 
+# A figure of each round, by the round's number.
 Rounds = dict[int, float]
 
 
@@ -93,10 +94,8 @@ def ratios(run: Measured) -> dict[str, float | None]:
             found[f"live_p{q}_vs_{side}"] = _over(run.live_ms("job", "3s", q), passed)
     found["live_minute_vs_3s"] = _over(run.live_ms("job", "70s", 50), run.live_ms("job", "3s", 50))
     found["cold_start_s"] = statistics.median(run.cold_start_s) if run.cold_start_s else None
-    return {
-        name: None if found[name] is None else round(found[name], 3)  # type: ignore[arg-type]
-        for name in DEFINITIONS
-    }
+    in_order = {name: found[name] for name in DEFINITIONS}
+    return {name: None if value is None else round(value, 3) for name, value in in_order.items()}
 
 
 def _over(ours: float | None, theirs: float | None) -> float | None:
@@ -152,8 +151,13 @@ def merged(
     apart = before["about"].get("measured_apart", {})
     about = {**before["about"], "measured_apart": {**apart, **dict.fromkeys(parts, now["about"])}}
     known = {name: value for name, value in now["ratios"].items() if value is not None}
-    inner = ("replay", "onnx_alone_windows_per_s", "live_ms", "predictions_compared_with_ours")
-    inner += ("ratios_by_round",)
+    inner = (
+        "ratios_by_round",
+        "replay",
+        "onnx_alone_windows_per_s",
+        "live_ms",
+        "predictions_compared_with_ours",
+    )
     return {
         **before,
         "ratios": {name: known.get(name, before["ratios"].get(name)) for name in now["ratios"]},

@@ -35,3 +35,8 @@ def test_a_table_that_was_packed_without_compression_is_read_as_well() -> None:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write(table)
     assert from_bytes(sink.getvalue().to_pybytes()) == table
+
+
+def test_what_every_row_says_is_held_once_and_packed_small() -> None:
+    assert constant("1m-2026-11-26T00:00:00Z", 10_000).nbytes < 11_000
+    assert len(to_bytes(pa.table({"close": [1.5] * 10_000}))) < 8_000
