@@ -101,14 +101,7 @@ class NewestMessages:
         while not self._stopping.is_set():
             try:
                 self._read()
-            except (
-                CandlecastError,
-                KafkaError,
-                OSError,
-                ValueError,
-                LookupError,
-                TypeError,
-            ) as error:
+            except FAILURES as error:
                 self.state = "no broker"
                 log.info("broker=unreachable servers=%s reason=%s", self._broker, error)
             self._stopping.wait(RETRY_S)

@@ -256,4 +256,5 @@ def age(seconds: float | None) -> str:
     return f"{seconds:.0f} s ago"
 
 
-main()
+if __name__ == "__main__":  # as Streamlit runs it
+    main()

@@ -206,18 +206,23 @@ def article_record(topic: str, article: Article | Listed) -> Record:
 
 
 def ensure_topics(
-    broker: Broker, partitions: Mapping[str, int], *, retention_s: float | None = None
+    broker: Broker,
+    partitions: Mapping[str, int],
+    *,
+    retention_s: float | None = None,
+    timeout_s: float = 5.0,
 ) -> list[str]:
     """Create each topic of `partitions` (name to number of partitions) that is missing.
 
     Returns the names of those created. `retention_s` None keeps records for ever: backfilled bars
-    are old news to Kafka's default of a week.
+    are old news to Kafka's default of a week. The broker has `timeout_s` to answer at all.
 
     Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
     """
     retention_ms = -1 if retention_s is None else int(retention_s * 1000)
     options = kafka_python_options(broker)
-    with connecting(broker), KafkaAdminClient(**options, bootstrap_timeout_ms=5_000) as admin:
+    timeout_ms = int(timeout_s * 1000)
+    with connecting(broker), KafkaAdminClient(**options, bootstrap_timeout_ms=timeout_ms) as admin:
         missing = sorted(set(partitions) - set(admin.list_topics()))
         for topic in missing:
             _create_topic(admin, topic, partitions[topic], retention_ms)

@@ -88,7 +88,7 @@ def stream_settings(
         predictions_topic=f"{topic_prefix}-predictions",
     )
     topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
-    ensure_topics(kafka, dict.fromkeys(topics, 2))
+    ensure_topics(kafka, dict.fromkeys(topics, 2), timeout_s=60.0)
     return Settings(
         kafka=kafka,
         warehouse=Warehouse(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -110,6 +112,12 @@ def test_a_new_prediction_is_on_the_page_within_five_seconds(page: Page, demo: D
             expect(page.locator(".st-key-figures")).to_contain_text(f"12,34{5 + number}")
             delays.append(time.monotonic() - sent)
     assert min(delays) < REACHES_THE_PAGE_S
+
+
+def test_to_import_the_page_opens_nothing() -> None:
+    look = "import threading, dashboard.page; print(*(t.name for t in threading.enumerate()))"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["MainThread"]
 
 
 def test_the_page_says_what_runs(page: Page) -> None:

@@ -7,7 +7,7 @@ import pytest
 from ingest.publish import ensure_topics
 from jobs.broker import EmbeddedBroker
 from tests.ingest.market_server import MarketServer, SimulatedClock
-from tests.ingest.runs import START_MS, Run
+from tests.ingest.runs import PATIENT_S, START_MS, Run
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def new_run(
 ) -> Callable[..., Run]:
     """Make a run on a topic of the test's own; call it again for a restart."""
     topics = {topic_prefix: 4, f"{topic_prefix}.rejected": 4, f"{topic_prefix}.news": 4}
-    ensure_topics(broker.bootstrap_servers, topics)
+    ensure_topics(broker.bootstrap_servers, topics, timeout_s=PATIENT_S)
 
     def make(**options: object) -> Run:
         return Run(server, clock, broker.bootstrap_servers, topic_prefix, **options)  # type: ignore[arg-type]

@@ -22,6 +22,9 @@ START_MS = 1_600_000_000_000 // 86_400_000 * 86_400_000
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 KEY = "a-key-that-nobody-may-see"
+# For one answer, on the real clock: for a server that stalls, and for one that only is slow today.
+IMPATIENT_S = 0.3
+PATIENT_S = 60.0
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Run:
     intervals_of: dict[str, Sequence[str]] = field(default_factory=dict)
     every_s: int = 60
     backfill_bars: int = 10
-    timeout_s: float = 0.25
+    timeout_s: float = PATIENT_S
     calls_per: dict[str, int] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     metrics: IngestMetrics = field(default_factory=IngestMetrics)

@@ -47,7 +47,7 @@ def test_bars_wait_for_a_broker_that_is_down_and_none_is_skipped(
             states.append("up")
             own_broker.start()
         elif states == ["down"]:
-            clock._slept_s += 120  # the outage lasts for minutes of the simulated time
+            clock.advance(120)  # the outage lasts for minutes of the simulated time
 
     states: list[str] = []
     clock.before_sleep = outage

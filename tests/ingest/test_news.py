@@ -18,7 +18,7 @@ from ingest.publish import Publisher
 from ingest.resume import resume_news
 from ingest.sources import SourceOptions, open_news
 from tests.ingest.market_server import FIXTURES, PASSING, MarketServer, SimulatedClock, faulty
-from tests.ingest.runs import KEY, START_MS, Run
+from tests.ingest.runs import IMPATIENT_S, KEY, PATIENT_S, START_MS, Run
 
 HOUR_S = 3_600
 PERIOD_MS = 600_000
@@ -37,8 +37,13 @@ def read_news(
     """Start, resume, poll up to a time, and return every article on the topic."""
     topic = f"{run.topic}.news"
 
-    def read(until_ms: int, provider: str = "cryptocompare", attempts: int = 5) -> list[Article]:
-        options = SourceOptions(clock=clock, api_key=KEY, base_url=server.url, timeout_s=0.3)
+    def read(
+        until_ms: int,
+        provider: str = "cryptocompare",
+        attempts: int = 5,
+        timeout_s: float = PATIENT_S,
+    ) -> list[Article]:
+        options = SourceOptions(clock=clock, api_key=KEY, base_url=server.url, timeout_s=timeout_s)
         source = open_news(provider, options)
         feed = NewsFeed(source, topic=topic, period_ms=PERIOD_MS, delay_ms=DELAY_MS)
         resume_news(feed, run.bootstrap_servers, topic, clock.now_ms())
@@ -132,7 +137,7 @@ def test_a_day_of_faults_brings_every_article_once(
         write(server, number, START_MS // 1000 + number * 600)
     # What is listed is what has been published by now.
     for hour in (6, 12, 18, 24):
-        read_news(START_MS + hour * HOUR_S * 1000)
+        read_news(START_MS + hour * HOUR_S * 1000, timeout_s=IMPATIENT_S)
     server.fault = lambda path: None
     found = read_news(clock.now_ms() + PERIOD_MS)
     assert Counter(article.id for article in found) == {str(n): 1 for n in range(144)}

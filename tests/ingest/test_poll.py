@@ -9,7 +9,7 @@ import pytest
 from conf.errors import ConfigurationError
 from ingest.plan import GRACE_MARGIN_S
 from tests.ingest.market_server import MarketServer, SimulatedClock
-from tests.ingest.runs import DAY_MS, KEY, MINUTE_MS, START_MS, Run, latest, truth
+from tests.ingest.runs import DAY_MS, IMPATIENT_S, KEY, MINUTE_MS, START_MS, Run, latest, truth
 
 NewRun = Callable[..., Run]
 GRACE_MS = int((40 + GRACE_MARGIN_S) * 1000)
@@ -163,7 +163,7 @@ def test_a_hundred_symbols_are_polled_within_the_minute_at_the_documented_limits
     server.limits = ((20, 1), (300, 60))
     symbols = [f"S{number:03}-USD" for number in range(100)]
     limits = {"second": 20, "minute": 300}
-    run = new_run(symbols=symbols, backfill_bars=3, calls_per=limits, timeout_s=5)
+    run = new_run(symbols=symbols, backfill_bars=3, calls_per=limits)
     run.until(START_MS + 3 * MINUTE_MS)
     assert server.denied == 0
     assert len(server.calls) == 400  # the backfill, and three minutes
@@ -243,7 +243,7 @@ def test_the_key_is_in_no_log_line_error_metric_or_url(
     server.key = KEY
     server.stall_s = 0.5
     server.fault = lambda path: next(faults, None)
-    run = new_run(symbols=("BTC-USD", "ETH-USD"))
+    run = new_run(symbols=("BTC-USD", "ETH-USD"), timeout_s=IMPATIENT_S)
     run.until(START_MS + MINUTE_MS)
     metrics = [str(metric) for metric in run.metrics.registry.collect()]
     assert "event=call_failed" in caplog.text

@@ -24,7 +24,7 @@ from tests.ingest.market_server import (
     MarketServer,
     SimulatedClock,
 )
-from tests.ingest.runs import KEY, MINUTE_MS, START_MS
+from tests.ingest.runs import IMPATIENT_S, KEY, MINUTE_MS, PATIENT_S, START_MS
 
 HOUR_MS = 60 * MINUTE_MS
 OPEN_MS = START_MS - 10 * MINUTE_MS
@@ -50,8 +50,10 @@ EXPECTED = {
 }
 
 
-def source(name: str, server: MarketServer, clock: SimulatedClock) -> Source:
-    options = SourceOptions(clock=clock, api_key=KEY, base_url=server.url, timeout_s=0.3)
+def source(
+    name: str, server: MarketServer, clock: SimulatedClock, timeout_s: float = PATIENT_S
+) -> Source:
+    options = SourceOptions(clock=clock, api_key=KEY, base_url=server.url, timeout_s=timeout_s)
     return open_source(name, options)
 
 
@@ -125,9 +127,10 @@ def test_every_fault_of_min_api_is_an_error_of_ours(
     fault: str, server: MarketServer, clock: SimulatedClock
 ) -> None:
     server.fault = lambda path: fault
-    server.stall_s = 0.7
+    timeout_s = IMPATIENT_S if fault in ("timeout", "drip") else PATIENT_S
+    api = source("cryptocompare", server, clock, timeout_s)
     with pytest.raises(EXPECTED[fault]):
-        source("cryptocompare", server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS - 1)
+        api.fetch("BTC-USD", "1m", OPEN_MS, START_MS - 1)
 
 
 def test_no_fault_is_left_out_of_the_table_above() -> None:

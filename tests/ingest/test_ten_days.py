@@ -5,7 +5,7 @@ from collections.abc import Callable
 from conf.errors import ConfigurationError
 from conf.intervals import INTERVAL_MS
 from tests.ingest.market_server import LASTING, PASSING, MarketServer, SimulatedClock, faulty
-from tests.ingest.runs import DAY_MS, START_MS, Run, latest, truth
+from tests.ingest.runs import DAY_MS, IMPATIENT_S, START_MS, Run, latest, truth
 
 DAYS = 10
 INTERVALS = {"BTC-USD": ("1m",), "ETH-USD": ("5m", "15m")}
@@ -22,6 +22,7 @@ def test_ten_days_of_faults_and_restarts_bring_exactly_the_bars_of_the_good_api(
         "intervals_of": INTERVALS,
         "every_s": 7_200,
         "backfill_bars": BACKFILL_BARS,
+        "timeout_s": IMPATIENT_S,
     }
     end_ms = START_MS + DAYS * DAY_MS
     while clock.now_ms() < end_ms:

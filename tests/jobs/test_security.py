@@ -139,19 +139,19 @@ def test_a_broker_that_is_not_trusted_is_for_a_person(
     stranger = str(parties["stranger"].certificate)
     broker = secure_broker.connection.model_copy(update={"ssl_cafile": stranger})
     with pytest.raises(ConfigurationError, match=r"verify failed.*kafka\.ssl_cafile"):
-        check_broker(broker, "bars", timeout_s=1)
+        check_broker(broker, "bars", timeout_s=3)
 
 
 def test_a_missing_certificate_of_ours_is_for_a_person(secure_broker: EmbeddedBroker) -> None:
     none = {"ssl_certfile": None, "ssl_keyfile": None}
     broker = secure_broker.connection.model_copy(update=none)
     with pytest.raises(ConfigurationError, match=r"certificate.*kafka\.ssl_certfile"):
-        check_broker(broker, "bars", timeout_s=1)
+        check_broker(broker, "bars", timeout_s=3)
 
 
 def test_a_plain_client_is_told_about_the_protocol(secure_broker: EmbeddedBroker) -> None:
     with pytest.raises(BrokerUnavailable, match=r"kafka\.security_protocol = PLAINTEXT"):
-        check_broker(secure_broker.bootstrap_servers, "bars", timeout_s=1)
+        check_broker(secure_broker.bootstrap_servers, "bars", timeout_s=3)
 
 
 def test_a_certificate_file_that_is_none_is_named(
