@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from model.features import complete_windows
@@ -101,6 +102,10 @@ class Slots:
         """The arrays, in the order in which they are written."""
         return self.prices, self.volumes, self.fetched_at, self.emitted
 
+    def stretches(self, count: int) -> "Slots":
+        """A view in which the leading axis says where a stretch of `count` slots begins."""
+        return Slots(*(stretches(part, count) for part in self.parts()))
+
     def put(self, at: Ints, values: Floats, fetched_at: Ints) -> NDArray[np.bool_]:
         """Write bars where none is held, or only an older one; say which places were empty."""
         held = self.fetched_at[at]
@@ -110,6 +115,17 @@ class Slots:
         self.volumes[write] = np.minimum(values[newer, 4:], np.finfo(np.float32).max)
         self.fetched_at[write] = fetched_at[newer]
         return held < 0
+
+
+def stretches(part: NDArray[Any], count: int) -> NDArray[Any]:
+    """A view (n - count + 1, count, ...) of `part` (n, ...): a stretch that begins at each place.
+
+    Copied whole, hundreds of slots cost one step, where an index for each would cost hundreds.
+    """
+    if len(part) < count:
+        return np.empty((0, count, *part.shape[1:]), part.dtype)
+    windows = sliding_window_view(part, count, axis=0, writeable=True)
+    return np.moveaxis(windows, -1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +160,6 @@ class Lanes:
         start = before - ring_length + 1
         length = np.maximum(last, before) - start + 1
         return cls(np.cumsum(begins) - 1, row, kept, start, np.cumsum(length) - length, length)
-
-    def places(self, chosen: NDArray[np.bool_], first: Ints | int, count: int) -> Ints:
-        """(n_chosen, count) places from the `first` of each chosen lane on."""
-        begin: Ints = (self.offset + first)[chosen]
-        return begin[:, None] + np.arange(count)
 
 
 @dataclass
@@ -187,13 +198,14 @@ class Rings:
         rows, slots = rows[~late], new.slots[~late]
         lanes = Lanes.of(rows, slots, self.newest, self.ring_length)
         held = Slots.empty(int(lanes.length.sum()))
-        held[lanes.places(lanes.kept, 0, self.ring_length)] = self.slots[lanes.row[lanes.kept]]
+        rings = held.stretches(self.ring_length)
+        rings[lanes.offset[lanes.kept]] = self.slots[lanes.row[lanes.kept]]
         at = (lanes.offset - lanes.start)[lanes.of_bar] + slots
         arrived = held.put(at, new.values[~late], new.fetched_at[~late])
 
         complete = complete_windows(held.prices[:, 3], self.lookback)
-        beginnings = lanes.places(np.ones(len(lanes.row), bool), 0, self.lookback)
-        complete[beginnings] = False  # such a window would reach into the lane before
+        # The first windows of a lane would reach into the lane before.
+        stretches(complete, self.lookback)[lanes.offset] = False
         ends = np.flatnonzero(complete & (held.emitted == 0))
         held.emitted[ends] = 1
         np.minimum.at(self.first, rows, slots)
@@ -235,8 +247,9 @@ class Rings:
     def _keep(self, lanes: Lanes, held: Slots) -> None:
         """Make the end of each series' last lane its ring."""
         last = np.append(np.diff(lanes.row) != 0, True)[: len(lanes.row)]
-        ring = lanes.places(last, lanes.length - self.ring_length, self.ring_length)
-        self.slots[lanes.row[last]] = held[ring]
+        ends = (lanes.offset + lanes.length)[last]
+        rings = held.stretches(self.ring_length)
+        self.slots[lanes.row[last]] = rings[ends - self.ring_length]
         self.newest[lanes.row[last]] = (lanes.start + lanes.length - 1)[last]
 
     def _emission(
