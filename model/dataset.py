@@ -19,11 +19,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from model.early import LSTM_EARLY, columns, early_targets
-from model.features import bar_features, complete_windows, sequence_steps, window_targets
+from model.features import (
+    bar_features,
+    complete_windows,
+    sequence_steps,
+    window_inputs,
+    window_targets,
+)
 from model.series import Series
 
 Floats = NDArray[np.float64]
@@ -132,16 +137,15 @@ def windows_of(
     all_series: Sequence[Series], part: Span, lookback: int, horizons: Sequence[int]
 ) -> Windows:
     """Cut every window of `part` out of the series."""
-    steps, horizons = sequence_steps(lookback), tuple(horizons)
+    horizons = tuple(horizons)
     found = []
     for index, series in enumerate(all_series):
         ends = window_ends(series, part, lookback, horizons)
         features, volatility = bar_features(series.bars, lookback)
-        cut = sliding_window_view(np.pad(features, ((steps, 0), (0, 0))), steps, axis=0)
         scale = volatility[ends]
         found.append(
             Windows(
-                np.ascontiguousarray(cut[ends + 1].swapaxes(1, 2)),
+                window_inputs(features, ends, lookback),
                 window_targets(series.close, ends, scale, horizons),
                 early_targets(series.until(part.end).bars, ends, scale),
                 scale,

@@ -134,7 +134,7 @@ def bar_features(bars: Floats, lookback: int) -> tuple[NDArray[np.float32], Floa
     is missing.
     """
     n_bars, span = len(bars), volatility_bars(lookback)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         log_price = np.log(bars[:, :4])
         log_close = log_price[:, CLOSE]
         log_return = np.full(n_bars, np.nan)
@@ -165,8 +165,8 @@ def bar_features(bars: Floats, lookback: int) -> tuple[NDArray[np.float32], Floa
             mid_return * pace,
             *_news_columns(bars[:, BAR_COLUMNS:]),
         )
-        features = np.stack(columns, axis=1)
-    return np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT).astype(np.float32), volatility
+        features = np.stack(columns, axis=1, dtype=np.float32, casting="same_kind")
+    return np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT, out=features), volatility
 
 
 def window_features(
@@ -179,13 +179,24 @@ def window_features(
     only its own rows. Returns features (n_windows, sequence_steps, n_features) and scale
     (n_windows,): the volatility of one bar's log return at the window's end.
     """
-    steps = sequence_steps(lookback)
     features, volatility = bar_features(bars, lookback)
+    return window_inputs(features, ends, lookback), volatility[np.asarray(ends, np.int64)]
+
+
+def window_inputs(
+    features: NDArray[np.float32], ends: Indices, lookback: int
+) -> NDArray[np.float32]:
+    """The rows of `features` (n_bars, n_features) that each window reads which ends at `ends`.
+
+    Returns (n_windows, sequence_steps, n_features), a copy: thirty times as large as `features`
+    where every bar is an end, so that who has many asks for some at a time.
+    """
+    shape = sequence_steps(lookback), features.shape[1]
     if len(ends) == 0:
-        return np.empty((0, steps, features.shape[1]), np.float32), np.empty(0)
-    windows = sliding_window_view(features, steps, axis=0)
-    ends = np.asarray(ends)
-    return np.ascontiguousarray(windows[ends - (steps - 1)].swapaxes(1, 2)), volatility[ends]
+        return np.empty((0, *shape), np.float32)
+    # A window is one stretch of memory, and is copied as one.
+    windows: NDArray[np.float32] = sliding_window_view(features, shape)[:, 0]
+    return windows[np.asarray(ends) - (shape[0] - 1)]
 
 
 def mirrored(n_features: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -243,16 +254,42 @@ def _news_columns(news: Floats) -> tuple[Floats, ...]:
     return np.log1p(count), weighted_mean * np.sqrt(count) / _ARTICLE_SPREAD, positive, negative
 
 
-def _trailing_mean(values: Floats, span: int) -> Floats:
-    """Mean over each value and the `span - 1` before it, NaN where one of them is.
+def trailing_sum(values: Floats, span: int, decay: float = 1.0) -> Floats:
+    """Sum over each value and the `span - 1` before it, NaN where one of them is.
 
-    Summed window by window: a running sum would carry the rounding of far-off bars, and the stream
-    would then differ from a batch that starts elsewhere.
+    A value `age` bars old counts `decay ** age`. Each sum of 2k values is made of two of k, whole
+    columns at a time, and of nothing outside its own window: a running sum would carry the rounding
+    of far-off bars, and the stream would then differ from a batch that starts elsewhere.
+
+    >>> trailing_sum(np.array([1.0, 2.0, 3.0, 4.0]), span=3).tolist()
+    [nan, nan, 6.0, 9.0]
     """
-    means = np.full(len(values), np.nan)
-    if len(values) >= span:
-        means[span - 1 :] = sliding_window_view(values, span).mean(axis=-1)
-    return means
+    sums = np.full(len(values), np.nan)
+    if len(values) < span:
+        return sums
+    # `part` are the sums of 1, 2, 4 ... values, `total` those of the `covered` newest ones.
+    part, total, covered, length = values, values[:0], 0, 1
+    while True:
+        if span & length:
+            total = _joined(total, part, length, decay**covered) if covered else part
+            covered += length
+        if covered == span:
+            break
+        part = _joined(part, part, length, decay**length)
+        length *= 2
+    sums[span - 1 :] = total
+    return sums
+
+
+def _joined(newer: Floats, older: Floats, n_older: int, weight: float) -> Floats:
+    """Sums of neighbouring stretches, `n_older` values in the older one, which has `weight`."""
+    older = older[: len(newer) - n_older]
+    return newer[n_older:] + (older if weight == 1.0 else weight * older)
+
+
+def _trailing_mean(values: Floats, span: int) -> Floats:
+    """Mean over each value and the `span - 1` before it, NaN where one of them is."""
+    return trailing_sum(values, span) / span
 
 
 def _trailing_ema(values: Floats, span: int) -> Floats:
@@ -262,10 +299,7 @@ def _trailing_ema(values: Floats, span: int) -> Floats:
     [nan, 1.0, 2.0]
     """
     weights = _EMA_DECAY ** np.arange(span)
-    means = np.full(len(values), np.nan)
-    if len(values) >= span:
-        means[span - 1 :] = np.convolve(values, weights / weights.sum(), "valid")
-    return means
+    return trailing_sum(values, span, _EMA_DECAY) / float(weights.sum())
 
 
 def _continuation(log_return: Floats, span: int) -> Floats:

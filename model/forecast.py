@@ -1,8 +1,8 @@
 """Serve an artifact: bars in, prices with intervals out. No TensorFlow, no Spark, no registry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from conf.errors import ArtifactMismatch
 from model.artifact import Artifact, check_features
-from model.features import BAR_COLUMNS, CLOSE, Indices, horizon_scale, window_features
+from model.features import BAR_COLUMNS, CLOSE, Indices, bar_features, horizon_scale, window_inputs
 
 Floats = NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
 # Measured fastest on one core: larger batches leave the cache.
 _BATCH_SIZE: Final = 256
 # No return of more than this many volatilities is ever forecast: an odd window shall not move the
@@ -82,10 +83,12 @@ class Forecaster:
             bars = bars[:, :BAR_COLUMNS]
         elif bars.shape[1] == BAR_COLUMNS:
             raise ArtifactMismatch(f"{self.version} reads news, and these bars come without")
-        features, scale = window_features(bars, ends, self.lookback)
-        sizes = horizon_scale(scale, self.horizons)
-        unit = np.clip(_infer(self._session, features), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
-        last_close = bars[np.asarray(ends), CLOSE]
+        ends = np.asarray(ends)
+        features, volatility = bar_features(bars, self.lookback)
+        windows = (window_inputs(features, some, self.lookback) for some in _batches(ends))
+        unit = np.clip(_infer(self._session, windows), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
+        sizes = horizon_scale(volatility[ends], self.horizons)
+        last_close = bars[ends, CLOSE]
         margin = self._half_width * sizes
         log_return = unit * sizes
         return Forecast(
@@ -100,19 +103,19 @@ class Forecaster:
 
 def run_graph(onnx: bytes, features: NDArray[np.float32]) -> Floats:
     """The output (n_windows, n_horizons) of a graph that is no artifact yet."""
-    return _infer(_session(onnx), features)
+    return _infer(_session(onnx), _batches(features))
 
 
-def _infer(session: onnxruntime.InferenceSession, features: NDArray[np.float32]) -> Floats:
-    outputs = [session.run(None, {"features": batch})[0] for batch in _batches(features)]
+def _infer(session: onnxruntime.InferenceSession, batches: Iterable[NDArray[np.float32]]) -> Floats:
+    outputs = [session.run(None, {"features": batch})[0] for batch in batches]
     if not outputs:
         return np.empty((0, session.get_outputs()[0].shape[1]))
     return np.concatenate(outputs).astype(float)
 
 
-def _batches(features: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(features), _BATCH_SIZE):
-        yield features[start : start + _BATCH_SIZE]
+def _batches(rows: NDArray[T]) -> Iterator[NDArray[T]]:
+    for start in range(0, len(rows), _BATCH_SIZE):
+        yield rows[start : start + _BATCH_SIZE]
 
 
 def _session(onnx: bytes) -> onnxruntime.InferenceSession:

@@ -8,6 +8,7 @@ from model.features import (
     complete_windows,
     mirrored,
     sequence_steps,
+    trailing_sum,
     window_features,
     window_targets,
 )
@@ -103,3 +104,16 @@ def test_in_a_mirror_every_move_goes_the_other_way_and_nothing_else_changes() ->
     order, sign = mirrored(len(FEATURE_NAMES))
     seen, _ = bar_features(bars, 60)
     np.testing.assert_allclose(bar_features(mirror, 60)[0], seen[:, order] * sign, atol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.9])
+@pytest.mark.parametrize("span", [1, 2, 3, 7, 8, 29, 30])
+def test_a_trailing_sum_is_that_of_its_own_window(span: int, decay: float) -> None:
+    values = np.random.default_rng(span).normal(size=50)
+    values[5] = np.nan
+    weights = decay ** np.arange(span)[::-1]
+    alone = [(values[end + 1 - span : end + 1] * weights).sum() for end in range(span - 1, 50)]
+    sums = trailing_sum(values, span, decay)
+    np.testing.assert_allclose(sums[span - 1 :], alone, rtol=1e-12)
+    assert np.isnan(sums[: span - 1]).all()
+    assert np.isnan(trailing_sum(values[: span - 1], span, decay)).all()
