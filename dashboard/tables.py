@@ -25,19 +25,22 @@ SERIES_STEP: Final = 200
 MAX_CANDLES: Final = 1_500
 
 _SERIES: Final = "SELECT symbol, interval, epoch_ms(max(open_time)) FROM bars_raw GROUP BY ALL"
+# A number comes to DuckDB in the narrowest type that holds it, in which times of 1970 overflow.
 _CANDLES: Final = """
 SELECT min(open_time) AS open_time, arg_min(open, open_time) AS open, max(high) AS high,
        min(low) AS low, arg_max(close, open_time) AS close, max(close_time) AS close_time,
        sum(base_volume) AS base_volume
 FROM bars
-WHERE symbol = $symbol AND interval = $interval AND open_time >= make_timestamp($since * 1000)
+WHERE symbol = $symbol AND interval = $interval
+  AND open_time >= make_timestamp($since::BIGINT * 1000)
 GROUP BY epoch_ms(open_time) // $step ORDER BY 1
 """
 _PREDICTIONS: Final = """
 SELECT symbol, interval, as_of, horizon, target_time, last_close, predicted_close, lower, upper,
        coverage, model_version, predicted_at
 FROM predictions
-WHERE symbol = $symbol AND interval = $interval AND as_of >= make_timestamp($since * 1000)
+WHERE symbol = $symbol AND interval = $interval
+  AND as_of >= make_timestamp($since::BIGINT * 1000)
   AND epoch_ms(as_of) % $step = 0
 ORDER BY as_of, horizon
 """
@@ -45,13 +48,14 @@ _SENTIMENT: Final = """
 SELECT min(open_time) AS open_time, sum(count) AS articles,
        sum(weighted_mean * count) / sum(count) AS score
 FROM sentiment
-WHERE symbol = $symbol AND interval = $interval AND open_time >= make_timestamp($since * 1000)
+WHERE symbol = $symbol AND interval = $interval
+  AND open_time >= make_timestamp($since::BIGINT * 1000)
 GROUP BY epoch_ms(open_time) // $step HAVING sum(count) > 0 ORDER BY 1
 """
 _ARTICLES: Final = """
 SELECT available_at, published_at, source, title, score
 FROM articles
-WHERE available_at >= make_timestamp($since * 1000)
+WHERE available_at >= make_timestamp($since::BIGINT * 1000)
   AND (coins = '' OR list_contains(string_split(coins, ','), split_part($symbol, '-', 1)))
 ORDER BY available_at DESC LIMIT $most
 """

@@ -89,6 +89,11 @@ def test_history_is_the_newest_rows_of_the_range_in_order(url: str) -> None:
     assert [p["as_of"] for p in found] == [start + m * 60_000 for m in (8, 8, 9, 9, 10, 10)]
 
 
+@pytest.mark.parametrize("since", [0, 2**22, 2**31 - 1, 2**31])  # DuckDB takes the narrowest type
+def test_a_range_may_begin_long_before_the_first_bar(url: str, since: int) -> None:
+    assert len(get(url, f"/predictions/BTC-USD/history?since={since}&limit=6")) == 6
+
+
 def test_scores_are_those_of_the_view(url: str) -> None:
     found = {s["horizon"]: s["predictions"] for s in get(url, "/scores?span=all")}
     assert found == {1: 299, 5: 295}
