@@ -8,6 +8,9 @@ COPY requirements.lock pyproject.toml Makefile README.md ./
 COPY conf conf
 COPY ingest ingest
 COPY model model
+COPY spark spark
+COPY store store
+COPY stream stream
 COPY jobs jobs
 COPY dashboard dashboard
 COPY sql sql

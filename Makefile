@@ -19,9 +19,9 @@ install: .venv/.installed .jars/.installed ## the virtual environment and the ja
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.jars/.installed: conf/jars.lock jobs/jars.py .venv/.installed
-	@$(BIN)/python -m jobs.jars
-	@$(BIN)/python -m jobs.class_archive
+.jars/.installed: conf/jars.lock jobs/machine/jars.py .venv/.installed
+	@$(BIN)/python -m jobs.machine.jars
+	@$(BIN)/python -m jobs.machine.class_archive
 	@touch $@
 
 demo: install    ## live predictions from recorded bars: broker, training, stream, table
@@ -31,13 +31,13 @@ dashboard: install ## the page on http://127.0.0.1:8501
 	@$(BIN)/candlecast dashboard $(ARGS)
 
 screenshots: install ## pictures of the running page, for the README
-	@$(BIN)/python -m dashboard.screenshots
+	@$(BIN)/python -m bench.screenshots
 
 test: install lint ## lint, types and every test
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: install
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+lint: install    ## style, types, and which folder may import which
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
 
 fmt: install     ## format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
@@ -69,10 +69,10 @@ fuzz: install    ## messages of every kind through the real job; each a row or r
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 wheel: install   ## the code for a cluster's workers: dist/candlecast.zip (docs/scale.md)
-	@$(BIN)/python -m jobs.pack --code
+	@$(BIN)/python -m jobs.machine.pack --code
 
 package: install ## the code and the workers' environment: dist/environment.tar.gz
-	@$(BIN)/python -m jobs.pack
+	@$(BIN)/python -m jobs.machine.pack
 
 clean:           ## forget models, tables, checkpoints and reports (not the recorded data)
 	@rm -rf warehouse reports spark-warehouse

@@ -28,7 +28,7 @@ from bench.replay import Replayed, new_job, replay_job
 from bench.report import RESULTS, Measured, merged, report, show, write
 from bench.stage import Stage
 from bench.timeline import ContenderStuck
-from jobs.processes import ProgramEnded
+from jobs.machine.processes import ProgramEnded
 
 ROUNDS: Final = 5
 PARTS: Final = ("replay", "cores", "symbols", "cold", "live")

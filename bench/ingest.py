@@ -31,7 +31,7 @@ from ingest.clock import SystemClock
 from ingest.publish import BATCH_BYTES, LINGER_S, BarPublisher, ensure_topics
 from ingest.replay import Refusals, publish_replay, replay_groups
 from ingest.sources.recorded import read_bars
-from jobs.broker import EmbeddedBroker
+from jobs.machine.broker import EmbeddedBroker
 
 SHIPPED: Final = Path("data/btcusdt_binance_1m_10086rows_2024-12.csv.gz")
 REPORT: Final = Path("bench/ingest.json")

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from bench.series import PARTITIONS
 from ingest.publish import ensure_topics
-from jobs.processes import Program
+from jobs.machine.processes import Program
 
 
 class Job:

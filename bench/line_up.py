@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.replay import Replayed, Share, replay_programs
 from bench.stage import CONTENDERS_PYTHON, Stage
-from jobs.processes import PROJECT_DIR, Program
+from jobs.machine.processes import PROJECT_DIR, Program
 
 CORES: Final = (0, 1)
 # Predictions; one message each. `predict` takes tens of milliseconds, so a hundred will do.

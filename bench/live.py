@@ -23,8 +23,8 @@ from bench.stage import Stage, feed
 from bench.timeline import Timeline
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, ensure_topics
-from jobs.processes import Program
-from jobs.query import FETCH_WAIT_MS
+from jobs.machine.processes import Program
+from stream.query import FETCH_WAIT_MS
 
 CORES: Final = (0, 1)
 NETWORK: Final = "lstm32"

@@ -24,8 +24,8 @@ from bench.networks import HORIZONS, LOOKBACK, registry_settings, write_networks
 from bench.series import PARTITIONS, random_walk
 from bench.timeline import ContenderStuck, Timeline
 from ingest.publish import BarPublisher, ensure_topics
-from jobs.broker import EmbeddedBroker
-from jobs.processes import Program
+from jobs.machine.broker import EmbeddedBroker
+from jobs.machine.processes import Program
 
 SYMBOLS: Final = 100
 SAMPLE_S: Final = 2.0

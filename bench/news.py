@@ -23,7 +23,7 @@ from bench.timeline import Timeline
 from ingest.article import Article, Listed
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, Publisher, article_record, ensure_topics
-from jobs.broker import EmbeddedBroker
+from jobs.machine.broker import EmbeddedBroker
 
 BURST: Final = 10_000
 SYMBOLS: Final = 10

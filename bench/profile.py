@@ -25,7 +25,7 @@ from bench.networks import HORIZONS, LOOKBACK, NETWORKS
 from bench.samples import jvm_stages, python_stages, write_table
 from bench.stage import CONTENDERS_PYTHON, Stage
 from bench.timeline import Timeline
-from jobs.processes import wait_until
+from jobs.machine.processes import wait_until
 
 TIMEOUT_S: Final = 600
 SAMPLES_PER_S: Final = 100

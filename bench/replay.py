@@ -24,7 +24,7 @@ from bench.series import PARTITIONS
 from bench.stage import Stage
 from bench.timeline import Timeline
 from ingest.publish import ensure_topics
-from jobs.processes import Program, wait_until
+from jobs.machine.processes import Program, wait_until
 
 TIMEOUT_S: Final = 300
 

@@ -24,9 +24,9 @@ from bench.networks import HORIZONS, LOOKBACK, registry_settings, write_networks
 from bench.series import FIRST_OPEN_MS, MINUTE_MS, PARTITIONS, random_walk, symbols
 from bench.timeline import Timeline
 from ingest.publish import BarPublisher, ensure_topics
-from jobs.broker import EmbeddedBroker
-from jobs.shard_state import Shard
-from jobs.windows import NewBars
+from jobs.machine.broker import EmbeddedBroker
+from stream.state.rings import NewBars
+from stream.state.shard import Shard
 
 LATE_BARS: Final = 60
 HISTORY_MINUTES: Final = LOOKBACK + 1

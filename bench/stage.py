@@ -15,8 +15,8 @@ from bench.networks import registry_settings, write_networks
 from bench.series import PARTITIONS
 from conf.errors import MissingPrerequisite
 from ingest.publish import ensure_topics
-from jobs.broker import EmbeddedBroker
-from jobs.processes import PROJECT_DIR
+from jobs.machine.broker import EmbeddedBroker
+from jobs.machine.processes import PROJECT_DIR
 
 CONTENDERS_PYTHON: Final = PROJECT_DIR / "bench/.envs/contenders/bin/python"
 

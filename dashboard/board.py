@@ -9,8 +9,7 @@ from typing import Final
 import duckdb
 import pandas as pd
 
-from jobs.score import read_board
-from jobs.sql import open_duckdb
+from store.views import open_duckdb, read_board
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from dashboard.sources import Sources
-from jobs.metrics import Samples
+from store.prometheus import Samples
 
 DAY_MS = 86_400_000
 

@@ -10,9 +10,9 @@ from conf.settings import Settings
 from dashboard.board import Board
 from dashboard.newest import NewestMessages, Row, Series
 from dashboard.tables import Tables
-from jobs.metrics import Samples, read_metrics
 from model.decisions import decisions
 from model.registry import RegisteredModel, Registry
+from store.prometheus import Samples, read_metrics
 
 IDENTITY = ["as_of", "horizon", "model_version"]
 

@@ -15,7 +15,7 @@ import duckdb
 import pandas as pd
 
 from conf.intervals import INTERVAL_MS
-from jobs.sql import TABLES, open_duckdb
+from store.views import TABLES, open_duckdb
 
 Series = tuple[str, str]  # symbol, interval
 

@@ -18,7 +18,6 @@ from rich.console import Console
 from conf.errors import CandlecastError, NotEnoughBars
 from conf.settings import load_settings
 from ingest.sources.recorded_news import read_headlines
-from jobs.articles import scored
 from jobs.train import model_settings_from
 from model.ablation import Ablation, Comparison, ablate, news_against_none
 from model.news import with_news
@@ -27,6 +26,7 @@ from model.read_series import read_file
 from model.series import Series
 from model.training import ModelSettings
 from model.walk_forward import FoldSettings
+from store.articles import scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

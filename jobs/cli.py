@@ -24,8 +24,8 @@ COMMANDS: Final = {
     "models": ("jobs.models:models", "List the models and why they serve or do not."),
     "promote": ("jobs.models:promote", "Make a version the champion, by hand."),
     "rollback": ("jobs.models:rollback", "Give the alias back to the champion before."),
-    "dashboard": ("jobs.dashboard:dashboard", "Show it all on a web page."),
-    "api": ("jobs.dashboard:api", "Serve predictions, scores and health over HTTP."),
+    "dashboard": ("jobs.page:dashboard", "Show it all on a web page."),
+    "api": ("jobs.page:api", "Serve predictions, scores and health over HTTP."),
     "export": ("jobs.export:export", "Write a table as CSV, Parquet or JSON."),
     "sql": ("jobs.sql:sql", "Query the warehouse with Spark SQL."),
 }

@@ -21,9 +21,9 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.errors import CandlecastError
 from conf.settings import load_settings
-from jobs.folders import Folders
-from jobs.logs import configure_logging
-from jobs.session import build_session
+from jobs.terminal.logs import configure_logging
+from spark.session import build_session
+from store.folders import Folders
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import typer
 
 from conf.errors import ConfigurationError
 from conf.settings import load_settings
-from jobs.sql import open_duckdb
+from store.views import open_duckdb
 
 FORMATS: Final = {
     "csv": "CSV, HEADER",

@@ -22,9 +22,9 @@ from ingest.publish import check_broker
 from ingest.sources import Source, SourceOptions, open_news, open_source
 from ingest.sources.synthetic import synthetic_symbols
 from jobs.ingest_replay import epoch_ms, replay
-from jobs.logs import configure_logging
-from jobs.progress import backfill_bar
-from jobs.stopping import stop_on_signals
+from jobs.terminal.logs import configure_logging
+from jobs.terminal.progress import backfill_bar
+from jobs.terminal.stopping import stop_on_signals
 
 log = logging.getLogger(__name__)
 

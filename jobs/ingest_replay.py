@@ -18,7 +18,7 @@ from ingest.resume import without_known
 from ingest.sources import SourceOptions
 from ingest.sources.recorded import Recording, read_bars
 from ingest.sources.synthetic import Synthetic
-from jobs.progress import backfill_bar
+from jobs.terminal.progress import backfill_bar
 
 log = logging.getLogger(__name__)
 

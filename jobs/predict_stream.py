@@ -15,13 +15,13 @@ from conf.errors import CandlecastError
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings, load_settings
 from ingest.publish import ensure_topics
-from jobs.logs import configure_logging
-from jobs.metrics import StreamMetrics
-from jobs.query import checkpoint_dir, start_query
-from jobs.session import build_session
-from jobs.stream_errors import explain
-from jobs.warm_workers import WarmWorkers, idle_task
+from jobs.terminal.logs import configure_logging
 from model.registry import Registry
+from spark.errors import explain
+from spark.session import build_session
+from spark.warm_workers import WarmWorkers, idle_task
+from stream.metrics import StreamMetrics
+from stream.query import checkpoint_dir, start_query
 
 log = logging.getLogger(__name__)
 

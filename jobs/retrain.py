@@ -19,10 +19,8 @@ from rich.console import Console
 
 from conf.errors import ArtifactMismatch, CandlecastError, RetryLater
 from conf.settings import Settings, load_settings
-from jobs.archived_news import with_archived_news
-from jobs.drift import drifted
-from jobs.logs import configure_logging
-from jobs.sql import open_duckdb
+from jobs.scoring.drift import drifted
+from jobs.terminal.logs import configure_logging
 from jobs.train import compete, hold_back, model_settings_from, report
 from model.artifact import KERAS_FILE
 from model.dataset import Span
@@ -31,10 +29,12 @@ from model.evaluate import skill
 from model.lstm import load_keras
 from model.news import has_news, without_news
 from model.promotion import GateSettings
-from model.read_series import read_warehouse
 from model.registry import Registry
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
+from store.archived_news import with_archived_news
+from store.series import read_warehouse
+from store.views import open_duckdb
 
 app = typer.Typer(add_completion=False, help=__doc__)
 logger = logging.getLogger(__name__)

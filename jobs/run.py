@@ -17,8 +17,8 @@ import typer
 
 from conf.errors import CandlecastError, ConfigurationError, DataLoss, Stop
 from conf.settings import load_settings
-from jobs.logs import configure_logging
-from jobs.processes import Program, spark_submit
+from jobs.machine.processes import Program, spark_submit
+from jobs.terminal.logs import configure_logging
 
 log = logging.getLogger(__name__)
 

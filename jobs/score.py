@@ -10,7 +10,6 @@ It reads the warehouse and never touches the stream; `--every` repeats it.
 
 import logging
 import threading
-from pathlib import Path
 from typing import Annotated, Final
 
 import duckdb
@@ -22,21 +21,20 @@ from rich.table import Table
 
 from conf.errors import CandlecastError, ConfigurationError
 from conf.settings import Settings, load_settings
-from jobs.alerts import raise_alerts
-from jobs.drift import update_drift
-from jobs.logs import configure_logging
-from jobs.metrics import read_metrics
-from jobs.score_arima import update_arima
-from jobs.score_intervals import adapt_intervals
-from jobs.score_metrics import ScoreMetrics
-from jobs.sql import open_duckdb
+from jobs.scoring.alerts import raise_alerts
+from jobs.scoring.arima import update_arima
+from jobs.scoring.drift import update_drift
+from jobs.scoring.intervals import adapt_intervals
+from jobs.scoring.metrics import ScoreMetrics
+from jobs.terminal.logs import configure_logging
 from model.registry import Registry
+from store.prometheus import read_metrics
+from store.views import read_board
 
 log = logging.getLogger(__name__)
 
 SPANS: Final = ("1h", "24h", "7d", "all")
 TABLE_WIDTH: Final = 150
-ORDER: Final = "symbol, interval, horizon, model_version, backfilled, span"
 
 
 def score(
@@ -84,13 +82,6 @@ def score_once(settings: Settings, with_drift: bool = True) -> pd.DataFrame:
     url = f"http://{settings.stream.metrics_host}:{settings.stream.metrics_port}/metrics"
     raise_alerts(board, warehouse_dir, settings.alerts, read_metrics(url))
     return board
-
-
-def read_board(warehouse_dir: str | Path, threads: int | None = None) -> pd.DataFrame:
-    """The view `scoreboard`, a row a series, horizon, model version, span, live and backfilled."""
-    with open_duckdb(warehouse_dir, threads=threads) as connection:
-        board: pd.DataFrame = connection.execute(f"SELECT * FROM scoreboard ORDER BY {ORDER}").df()
-        return board
 
 
 def print_board(console: Console, board: pd.DataFrame, span: str) -> None:

@@ -20,7 +20,6 @@ from rich.table import Table
 
 from conf.errors import CandlecastError, ConfigurationError
 from conf.settings import Settings, Warehouse, load_settings
-from jobs.archived_news import with_archived_news
 from model.artifact import KERAS_FILE, ONNX_FILE, save_artifact
 from model.dataset import Span, embargo_bars
 from model.decisions import Decision, decide_and_record
@@ -28,12 +27,14 @@ from model.evaluate import Metrics
 from model.lstm import EpochDone, FitSettings
 from model.news import has_news, without_news
 from model.promotion import GateSettings
-from model.read_series import read_file, read_warehouse
+from model.read_series import read_file
 from model.registry import Registry
 from model.report import judged_series, write_report
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
+from store.archived_news import with_archived_news
+from store.series import read_warehouse
 
 app = typer.Typer(add_completion=False, help=__doc__)
 

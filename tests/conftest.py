@@ -13,10 +13,10 @@ from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
-from jobs.broker import EmbeddedBroker
-from jobs.session import build_session
+from jobs.machine.broker import EmbeddedBroker
 from model.registry import Registry
-from tests.jobs.artifacts import save_random_artifact
+from spark.session import build_session
+from tests.artifacts import save_random_artifact
 
 
 @pytest.fixture(scope="session")

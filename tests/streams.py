@@ -14,8 +14,8 @@ from conf.settings import Kafka, Settings, Stream, Warehouse
 from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, ensure_topics
-from jobs.broker import EmbeddedBroker
-from jobs.query import checkpoint_dir, start_query
+from jobs.machine.broker import EmbeddedBroker
+from stream.query import checkpoint_dir, start_query
 
 
 @dataclass

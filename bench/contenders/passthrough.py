@@ -3,7 +3,7 @@
 spark-submit bench/contenders/passthrough.py BROKER BARS_TOPIC OUTPUT_TOPIC CHECKPOINT_DIR WAIT_MS
 
 WAIT_MS is Kafka's `fetch.max.wait.ms`. By its default of 500 ms each task waits half a second for
-bars that are not there yet; the job waits `jobs.query.FETCH_WAIT_MS`.
+bars that are not there yet; the job waits `stream.query.FETCH_WAIT_MS`.
 """
 
 import sys

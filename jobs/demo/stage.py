@@ -28,7 +28,6 @@ from conf.errors import CandlecastError, MissingPrerequisite
 from conf.settings import Settings, load_settings
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, ensure_topics
-from jobs.broker import EmbeddedBroker, free_port, is_free
 from jobs.demo.replay import Replay
 from jobs.demo.report import (
     DemoReport,
@@ -37,7 +36,8 @@ from jobs.demo.report import (
     predictable_windows,
 )
 from jobs.demo.table import DemoTable
-from jobs.processes import Program, spark_submit, wait_until
+from jobs.machine.broker import EmbeddedBroker, free_port, is_free
+from jobs.machine.processes import Program, spark_submit, wait_until
 from model.registry import Registry
 
 DEMO_DIR: Final = Path("warehouse/demo")

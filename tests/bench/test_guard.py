@@ -16,8 +16,8 @@ from bench.series import random_walk
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings, Stream
 from ingest.publish import BarPublisher, ensure_topics
-from jobs.broker import EmbeddedBroker
-from jobs.query import start_query
+from jobs.machine.broker import EmbeddedBroker
+from stream.query import start_query
 from tests.streams import stream_settings
 
 SYMBOLS: Final = 100

@@ -17,7 +17,7 @@ from typing import Final
 
 from rich.console import Console
 
-from jobs.processes import PROJECT_DIR
+from jobs.machine.processes import PROJECT_DIR
 from tests.chaos.run import run_chaos
 from tests.chaos.world import World
 

@@ -14,10 +14,10 @@ from ingest.bar import Bar
 from ingest.clock import SystemClock
 from ingest.sources import SourceOptions
 from ingest.sources.synthetic import Synthetic
-from jobs.sql import open_duckdb
-from jobs.windows import WARMING_UP
+from store.views import open_duckdb
+from stream.state.rings import WARMING_UP
 from tests.chaos.world import FROM, SYMBOLS, World
-from tests.jobs.predictions import IDENTITY, PRICES, batch_predictions
+from tests.stream.predictions import IDENTITY, PRICES, batch_predictions
 from tests.streams import read_topic
 
 BAR_COLUMNS: Final = [

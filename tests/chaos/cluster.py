@@ -9,8 +9,8 @@ from typing import Final, Self
 
 import pyspark
 
-from jobs.broker import free_port, is_free
-from jobs.processes import Program, wait_until
+from jobs.machine.broker import free_port, is_free
+from jobs.machine.processes import Program, wait_until
 
 EXECUTORS: Final = 2
 START_TIMEOUT_S: Final = 60

@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from conf.errors import CandlecastError, DataLoss, MissingPrerequisite, Stop
-from jobs.query import checkpoint_dir
+from stream.query import checkpoint_dir
 from tests.chaos.victims import ROLES, in_role, kill, kill_all
 from tests.chaos.world import SETTLE_S, Unrecovered, World
 

@@ -9,7 +9,7 @@ from typing import Final
 import psutil
 
 from conf.errors import CandlecastError
-from jobs.processes import wait_until
+from jobs.machine.processes import wait_until
 from tests.chaos.balance import balance
 from tests.chaos.faults import RESTART, Strike, cut_checkpoint, deck, fill_disk, strike
 from tests.chaos.report import ChaosReport

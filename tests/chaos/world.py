@@ -17,13 +17,13 @@ from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.publish import ensure_topics
 from ingest.sources.synthetic import synthetic_symbols
-from jobs.broker import EmbeddedBroker
-from jobs.processes import Program, wait_until
+from jobs.machine.broker import EmbeddedBroker
+from jobs.machine.processes import Program, wait_until
 from jobs.run import Kept
 from model.registry import Registry
+from tests.artifacts import save_random_artifact
 from tests.chaos.cluster import EXECUTORS, Cluster, cheap_options
 from tests.chaos.small_disk import SmallDisk
-from tests.jobs.artifacts import save_random_artifact
 from tests.streams import environment, messages_written, read_topic
 
 SYMBOLS: Final = synthetic_symbols(4)

@@ -11,16 +11,16 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pyspark.sql import SparkSession
 
+from bench.browser import open_browser
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings
-from dashboard.browser import open_browser
 from ingest.bar import Bar
 from ingest.replay import in_close_order
 from ingest.sources.recorded import read_bars
-from jobs.broker import EmbeddedBroker, free_port
-from jobs.metrics import StreamMetrics
-from jobs.processes import Program, wait_until
-from jobs.query import start_query
+from jobs.machine.broker import EmbeddedBroker, free_port
+from jobs.machine.processes import Program, wait_until
+from stream.metrics import StreamMetrics
+from stream.query import start_query
 from tests.streams import RunningStream, stream_settings
 
 FILES = {"BTC-USD": "btcusd", "ETH-USD": "ethusd"}

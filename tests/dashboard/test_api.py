@@ -20,9 +20,9 @@ from conf.settings import Dashboard, Kafka, Settings, Warehouse
 from conf.settings import Registry as RegistrySettings
 from dashboard.api import create_app
 from ingest.publish import ensure_topics
-from jobs.broker import EmbeddedBroker, free_port
-from jobs.processes import wait_until
-from tests.score import tables
+from jobs.machine.broker import EmbeddedBroker, free_port
+from jobs.machine.processes import wait_until
+from tests.store import tables
 
 TOPIC = "api-predictions"
 WITH_PARAMETERS = ["/scores", "/predictions/{symbol}", "/predictions/{symbol}/history"]

@@ -13,7 +13,7 @@ from typing import Final
 
 from rich.console import Console
 
-from jobs.processes import PROJECT_DIR
+from jobs.machine.processes import PROJECT_DIR
 from tests.fuzz.run import run_fuzz
 
 FOLDER: Final = PROJECT_DIR / "warehouse" / "fuzz"

@@ -16,13 +16,13 @@ from rich.table import Table
 from bench.memory import GROWTH, MEGABYTE, Memory
 from conf.settings import Kafka, Settings, Stream
 from conf.settings import Registry as RegistrySettings
-from jobs.broker import EmbeddedBroker
 from jobs.demo.report import parquet_rows
-from jobs.processes import Program, spark_submit, wait_until
+from jobs.machine.broker import EmbeddedBroker
+from jobs.machine.processes import Program, spark_submit, wait_until
 from model.registry import Registry
+from tests.artifacts import save_random_artifact
 from tests.fuzz.account import Account, Place, account, rejections, rows_of
 from tests.fuzz.messages import messages
-from tests.jobs.artifacts import save_random_artifact
 from tests.streams import environment, messages_written, stream_settings
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from conf.kafka import KafkaConnection
 from ingest.bar import Bar
 from ingest.broker_errors import HUNG_UP, LoggedReasons, unusable
 from ingest.publish import BarPublisher, check_broker, ensure_topics
-from jobs.broker import EmbeddedBroker, free_port
+from jobs.machine.broker import EmbeddedBroker, free_port
 from tests.ingest.market_server import MarketServer, SimulatedClock
 from tests.ingest.runs import MINUTE_MS, START_MS, Run, latest, truth
 

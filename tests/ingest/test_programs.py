@@ -13,7 +13,7 @@ import pytest
 from ingest.clock import SystemClock, monotonic_s
 from ingest.cursor import bars_since
 from ingest.publish import ensure_topics
-from jobs.broker import EmbeddedBroker, free_port
+from jobs.machine.broker import EmbeddedBroker, free_port
 from tests.ingest.market_server import MarketServer
 from tests.ingest.runs import KEY, MINUTE_MS
 

@@ -13,9 +13,9 @@ from pyspark.sql import SparkSession
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Warehouse
 from ingest.bar import Bar
-from jobs.broker import EmbeddedBroker
 from jobs.compact import compact
-from jobs.folders import Folders
+from jobs.machine.broker import EmbeddedBroker
+from store.folders import Folders
 from tests.streams import RunningStream, stream_settings
 
 IDENTITY = ["symbol", "as_of", "horizon"]

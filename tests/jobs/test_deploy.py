@@ -12,8 +12,8 @@ import yaml
 
 from conf.settings import load_settings
 from jobs.cli import COMMANDS
-from jobs.jars import MODULES
-from jobs.processes import PROJECT_DIR
+from jobs.machine.jars import MODULES
+from jobs.machine.processes import PROJECT_DIR
 from jobs.run import FOR_A_PERSON
 
 COMPOSE_FILE = PROJECT_DIR / "docker-compose.yml"

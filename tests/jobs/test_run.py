@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conf.errors import ConfigurationError, Stop
-from jobs.processes import Program, wait_until
+from jobs.machine.processes import Program, wait_until
 from jobs.run import FIRST_PAUSE_S, HEALTHY_AFTER_S, LONGEST_PAUSE_S, Kept, programs
 
 

@@ -20,13 +20,13 @@ from dashboard.newest import NewestMessages
 from ingest.bar import Bar
 from ingest.cursor import bars_since
 from ingest.publish import BarPublisher, check_broker, ensure_topics
-from jobs.broker import EmbeddedBroker, Secured, free_port
 from jobs.demo.report import parquet_rows
-from jobs.processes import Program, spark_submit, wait_until
-from jobs.query import checkpoint_dir, start_query
-from jobs.stream_errors import explain
+from jobs.machine.broker import EmbeddedBroker, Secured, free_port
+from jobs.machine.processes import Program, spark_submit, wait_until
+from spark.errors import explain
+from stream.query import checkpoint_dir, start_query
 from tests.jobs.certificates import Party, make_party
-from tests.jobs.predictions import assert_same_predictions, batch_predictions
+from tests.stream.predictions import assert_same_predictions, batch_predictions
 from tests.streams import environment, stream_settings
 
 USER = "candlecast-user-7c1f"

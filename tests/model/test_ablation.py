@@ -9,13 +9,13 @@ import pytest
 from conf.errors import ConfigurationError, NotEnoughBars
 from ingest.sources.recorded_news import read_headlines
 from jobs.ablation import BARS, NEWS, Proof, draw, recorded
-from jobs.articles import scored
 from model.ablation import Ablation, ablate, compare, news_against_none, shuffled_news
 from model.news import ScoredArticles, with_news
 from model.planted import planted_series
 from model.series import Series
 from model.training import ModelSettings
 from model.walk_forward import FoldSettings
+from store.articles import scored
 from tests.model.synthetic import random_series, write_file
 
 HOUR = 3_600_000

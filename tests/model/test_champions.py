@@ -7,7 +7,7 @@ import pytest
 from model.artifact import read_manifest, save_artifact
 from model.champions import Champions
 from model.registry import Registry
-from tests.jobs.artifacts import save_random_artifact
+from tests.artifacts import save_random_artifact
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""`make screenshots`: pictures of the page, of whatever warehouse and broker the settings name.
+
+Run it while `make demo` runs with its page (`CANDLECAST_PAGE_URL` names another address).
+"""
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser
+from playwright.sync_api import Error as BrowserError
+
+from bench.browser import open_browser
+from conf.errors import CandlecastError, MissingPrerequisite
+from conf.settings import load_settings
+from jobs.terminal.logs import configure_logging
+
+log = logging.getLogger(__name__)
+
+IMAGES: Final = Path(__file__).parent.parent / "docs" / "img"
+TIMEOUT_MS: Final = 60_000
+# The scoreboard is computed in the background; a picture without it says little.
+COMPLETE: Final = (".st-key-chart .js-plotly-plot", ".st-key-scoreboard", ".st-key-health")
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture: its file, the window and the colours."""
+
+    file: str
+    width: int
+    height: int
+    scheme: str
+
+
+SHOTS: Final = (
+    Shot("page-light.png", 1280, 1360, "light"),
+    Shot("page-dark.png", 1280, 1360, "dark"),
+    Shot("page-phone.png", 390, 1300, "light"),
+)
+
+
+def take(browser: Browser, url: str, shot: Shot, folder: Path) -> Path:
+    """Open the page, wait until all of it is there, and save the picture."""
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": shot.height},
+        color_scheme="dark" if shot.scheme == "dark" else "light",
+    )
+    page = context.new_page()
+    page.goto(url, timeout=TIMEOUT_MS)
+    for part in COMPLETE:
+        page.wait_for_selector(part, timeout=TIMEOUT_MS)
+    page.get_by_test_id("stStatusWidget").wait_for(state="hidden", timeout=TIMEOUT_MS)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / shot.file
+    page.screenshot(path=file)
+    context.close()
+    return file
+
+
+def main() -> int:
+    """Take every picture; the exit code is 0 if all were taken."""
+    configure_logging()
+    settings = load_settings().dashboard
+    url = os.environ.get("CANDLECAST_PAGE_URL", f"http://{settings.host}:{settings.port}")
+    try:
+        with open_browser() as browser:
+            for shot in SHOTS:
+                file = take(browser, url, shot, IMAGES)
+                log.info("picture=%s bytes=%d", file, file.stat().st_size)
+    except BrowserError as error:
+        first = str(error).splitlines()[0]
+        log.error("no picture of %s: %s; is the page running? `make demo` starts it", url, first)
+        return MissingPrerequisite.exit_code
+    except CandlecastError as error:
+        log.error("%s", error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""Apache Kafka itself, one node on a free loopback port, for demo, tests and benches."""
+
+import os
+import re
+import socket
+import subprocess
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from conf.errors import BrokerUnavailable, MissingPrerequisite
+from conf.kafka import KafkaConnection, kafka_python_options
+from jobs.machine.jars import JARS_DIR
+from jobs.machine.java import java_command
+from jobs.machine.processes import Program, wait_until
+
+START_TIMEOUT_S: Final = 60
+# 256 MB serve the largest replay here; the broker leans on the page cache, not on its heap.
+HEAP: Final = "-Xmx256m"
+
+CONFIG: Final = """\
+process.roles=broker,controller
+node.id=1
+listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={protocol}://127.0.0.1:{port}
+listener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT
+inter.broker.listener.name={protocol}
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
+log.dirs={log_dir}
+num.partitions=4
+auto.create.topics.enable=true
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+# After a crash the broker waits until its own former session has expired: 9 s by default.
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=2000
+# Recorded bars carry old times; by event time the broker would delete them at once.
+log.retention.ms=-1
+log.message.timestamp.type=LogAppendTime
+# A minute's bars come in one request for several partitions. Worked off one request at a time, a
+# reader who asks for the newest offsets sees all of it or nothing, and not half of the minute.
+num.io.threads=1
+"""
+LISTENERS: Final = re.compile(r"^listeners=.*:(\d+),CONTROLLER://.*:(\d+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Secured:
+    """What makes a broker ask who its clients are.
+
+    client: how they answer, the address left out. server: more lines of server.properties.
+    scram: users as `kafka-storage format --add-scram` takes them.
+    """
+
+    client: KafkaConnection
+    server: Mapping[str, str]
+    scram: Sequence[str] = ()
+
+
+class EmbeddedBroker:
+    """A broker that lives as long as the `with` block; its data stay in `directory`.
+
+    `start` on a directory that was used before serves the same topics again, on the same port.
+    Open to everyone on this machine, unless `secured`. Raises MissingPrerequisite where Java or the
+    jars are missing, ProgramEnded or BrokerUnavailable where the broker does not come up.
+    """
+
+    def __init__(
+        self, directory: Path, port: int | None = None, secured: Secured | None = None
+    ) -> None:
+        self.directory = directory.resolve()
+        self._secured = secured or Secured(KafkaConnection(), {})
+        self._config = self.directory / "server.properties"
+        ports = LISTENERS.findall(self._config.read_text()) if self._config.exists() else []
+        known = ports[0] if ports else (free_port(), free_port())
+        self.port = port or int(known[0])
+        self._controller_port = int(known[1])
+        self._program: Program | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The broker's address."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def connection(self) -> KafkaConnection:
+        """How clients reach the broker."""
+        address = {"bootstrap_servers": self.bootstrap_servers}
+        return self._secured.client.model_copy(update=address)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while the broker runs."""
+        return self._program.pid if self._program else None
+
+    def start(self) -> Self:
+        """Format the directory if it is new, start, and return once clients are answered."""
+        if not any((JARS_DIR / "kafka").glob("kafka_*.jar")):
+            raise MissingPrerequisite("Kafka's jars are missing; run `make install`")
+        require_free(self.port)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._config.write_text(
+            CONFIG.format(
+                protocol=self._secured.client.security_protocol,
+                port=self.port,
+                controller_port=self._controller_port,
+                log_dir=self.directory / "log",
+            )
+            + "".join(f"{name}={value}\n" for name, value in self._secured.server.items())
+        )
+        if not (self.directory / "log" / "meta.properties").exists():
+            storage = ["kafka.tools.StorageTool", "format", "--standalone"]
+            for user in self._secured.scram:
+                storage += ["--add-scram", user]
+            self._run_tool(*storage, "-t", str(uuid.uuid4()), "-c", str(self._config))
+        command = [*self._java(), "kafka.Kafka", str(self._config)]
+        self._program = Program("kafka", command, {}, self.directory / "broker.log").start()
+        self._wait_until_ready(self._program)
+        return self
+
+    def stop(self) -> None:
+        """End the broker in an orderly way; data stay."""
+        self._end(Program.stop)
+
+    def kill(self) -> None:
+        """End the broker as a crash would."""
+        self._end(Program.kill)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _java(self) -> list[str]:
+        classpath = str(JARS_DIR.resolve() / "kafka" / "*")
+        return [
+            java_command(),
+            HEAP,
+            "-cp",
+            f"{Path('conf/broker').resolve()}{os.pathsep}{classpath}",
+        ]
+
+    def _run_tool(self, *command: str) -> None:
+        done = subprocess.run(
+            [*self._java(), *command], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise BrokerUnavailable(f"{command[0]} failed: {(done.stdout + done.stderr).strip()}")
+
+    def _wait_until_ready(self, program: Program) -> None:
+        last: list[KafkaError] = []
+
+        def answers() -> bool:
+            options = kafka_python_options(self.connection)
+            try:
+                with KafkaAdminClient(**options, bootstrap_timeout_ms=2_000) as admin:
+                    admin.list_topics()
+            except KafkaError as error:
+                last[:] = [error]
+                return False
+            return True
+
+        if not wait_until(answers, START_TIMEOUT_S, program.check):
+            self.kill()
+            raise BrokerUnavailable(
+                f"Kafka did not answer on {self.bootstrap_servers} within "
+                f"{START_TIMEOUT_S} s ({last[-1]}): see {program.log}"
+            )
+
+    def _end(self, how: Callable[[Program], None]) -> None:
+        program, self._program = self._program, None
+        if program is not None:
+            how(program)
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on the loopback `port` at this moment."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def require_free(port: int) -> None:
+    """Raise MissingPrerequisite where something listens on `port` already."""
+    if not is_free(port):
+        raise MissingPrerequisite(
+            f"port {port} is taken by another program; stop it or choose another port"
+        )

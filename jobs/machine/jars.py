@@ -1,0 +1,130 @@
+"""Fetch the Kafka broker's jars and Spark's Kafka connector once, and check their hashes.
+
+The connector's jars are linked beside Spark's own, as in Spark's container images, so that a plain
+`spark-submit` finds them without resolving packages at every start. The broker stays on a
+classpath of its own (`.jars/kafka`).
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pyspark
+
+from conf.errors import CandlecastError, MissingPrerequisite
+from jobs.machine.java import java_command
+
+JARS_DIR: Final = Path(".jars")
+LOCK_FILE: Final = Path("conf/jars.lock")
+# Spark puts zips of its Python code on the path, and one of its jars, before the installed package:
+# Python would compile their source at each start, and list their files again in each worker.
+PYTHON_PATH: Final = """\
+import os, sys; \
+sys.path[:] = [p for p in sys.path if not os.path.realpath(p).startswith({inside!a})]
+"""
+SPARK_SETTINGS: Final = ("spark-defaults.conf", "spark-env.sh", "log4j2.properties")
+MODULES: Final = {
+    "kafka": (
+        ("org.apache.kafka", "kafka_2.13", "4.2.0"),
+        ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.3"),  # or the broker logs nothing
+    ),
+    "spark": (
+        ("org.apache.spark", "spark-sql-kafka-0-10_2.13", "4.2.0"),
+        # Local files without a process for each `chmod`.
+        ("com.globalmentor", "hadoop-bare-naked-local-fs", "0.1.0"),
+    ),
+}
+
+
+def locked_hashes(lock_file: Path) -> dict[str, str]:
+    """sha256 by `folder/name.jar`, as `conf/jars.lock` lists them."""
+    rows = (line.split() for line in lock_file.read_text().splitlines())
+    return {name: sha256 for sha256, name in rows}
+
+
+def resolve(module: tuple[str, str, str], folder: Path) -> None:
+    """Let Ivy, which Spark ships, copy a module and what it depends on into `folder`.
+
+    Raises MissingPrerequisite where it can't.
+    """
+    (ivy,) = spark_jars_dir().glob("ivy-*.jar")
+    # A cache of our own: halves left by other tools in a shared one make Ivy fail.
+    command = [java_command(), "-jar", str(ivy), "-cache", str(JARS_DIR / "ivy")]
+    command += ["-dependency", *module, "-confs", "default"]
+    command += ["-retrieve", str(folder / "[artifact]-[revision].[ext]"), "-warn"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stdout + done.stderr).strip().splitlines()[-1:]
+        raise MissingPrerequisite(
+            f"{':'.join(module)} could not be fetched from the Maven repository: {reason}"
+        )
+
+
+def spark_jars_dir() -> Path:
+    """The folder of Spark's own jars in the installed package."""
+    return Path(pyspark.__file__).parent / "jars"
+
+
+def verify(folder: Path, hashes: dict[str, str]) -> None:
+    """Keep the jars that the lock file lists, each with the listed hash; remove the others.
+
+    Raises MissingPrerequisite for a jar that is absent or differs.
+    """
+    wanted = {Path(name).name: h for name, h in hashes.items() if name.startswith(folder.name)}
+    for jar in folder.glob("*.jar"):
+        if jar.name not in wanted:
+            jar.unlink()
+    for name, sha256 in wanted.items():
+        jar = folder / name
+        found = hashlib.sha256(jar.read_bytes()).hexdigest() if jar.exists() else "no such file"
+        if found != sha256:
+            raise MissingPrerequisite(f"{jar}: expected sha256 {sha256}, found {found}")
+
+
+def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
+    """Put the connector beside Spark's jars, and this project's settings where Spark looks.
+
+    File by file: a folder `pyspark/conf` with an `__init__.py` would hide the module of that name.
+    """
+    spark_home = spark_jars_dir().parent
+    # As installed, it asks whatever `python3` is on the path, and fails where that has no Spark.
+    find_home = Path(sys.executable).parent / "find-spark-home"
+    find_home.write_text(f'export SPARK_HOME="{spark_home}"\n')
+    line = PYTHON_PATH.format(inside=f"{spark_home.resolve()}{os.sep}")
+    (spark_home.parent / "candlecast_spark.pth").write_text(line)
+    links = {spark_home / "jars" / jar.name: jar for jar in jars_dir.glob("*.jar")}
+    links |= {spark_home / "conf" / name: conf_dir / name for name in SPARK_SETTINGS}
+    # Under this name `conf/spark-defaults.conf` puts them first on the class path.
+    links[jars_dir.parent / "classpath"] = spark_home / "jars"
+    for link, target in links.items():
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.resolve())
+
+
+def main() -> None:
+    """Fetch, check, link."""
+    hashes = locked_hashes(LOCK_FILE)
+    for name, modules in MODULES.items():
+        folder = JARS_DIR / name
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            verify(folder, hashes)
+        except MissingPrerequisite:
+            print(f"Fetching jars for {name} (once) ...", flush=True)
+            for module in modules:
+                resolve(module, folder)
+            verify(folder, hashes)
+    link_into_spark(JARS_DIR / "spark", Path("conf"))
+    shutil.rmtree(JARS_DIR / "ivy", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CandlecastError as error:
+        sys.exit(f"candlecast: {error}")

@@ -1,0 +1,123 @@
+"""What a cluster's workers need, as files for `spark-submit`: `make wheel`, `make package`.
+
+The workers only keep windows and predict: their environment holds the packages for that, at the
+versions of `requirements.lock`, and no TensorFlow, MLflow or dashboard.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterable
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from conf.errors import MissingPrerequisite
+from jobs.machine.processes import PROJECT_DIR
+
+# protobuf: Spark's own side of a stateful operator in Python speaks it.
+SERVING: Final = (
+    "numpy",
+    "onnxruntime",
+    "orjson",
+    "pandas",
+    "protobuf",
+    "pyarrow",
+    "pydantic-settings",
+    "vadersentiment",
+)
+LOCK_FILE: Final = PROJECT_DIR / "requirements.lock"
+DIST_DIR: Final = PROJECT_DIR / "dist"
+
+
+def build_code(folder: Path) -> Path:
+    """Build the wheel of this checkout into `folder`; return what `--py-files` takes.
+
+    That is the wheel under another name: Spark puts a `.zip` on the workers' path, and passes over
+    a `.whl` without a word.
+    """
+    shutil.rmtree(PROJECT_DIR / "build", ignore_errors=True)  # modules that are gone live on in it
+    command = [*_pip(), "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    _run([*command, "--wheel-dir", str(folder), str(PROJECT_DIR)])
+    (wheel,) = folder.glob("candlecast-*.whl")
+    return Path(shutil.copy(wheel, folder / "candlecast.zip"))
+
+
+def build_environment(folder: Path) -> Path:
+    """Build the workers' environment in `folder`/environment, and what `--archives` takes of it.
+
+    It holds a link to this machine's Python: workers need the same one at the same place.
+    """
+    environment = folder / "environment"
+    shutil.rmtree(environment, ignore_errors=True)
+    _run([sys.executable, "-m", "venv", "--without-pip", str(environment)])
+    chosen = environment / "serving.lock"
+    chosen.write_text(locked(needed(SERVING), LOCK_FILE.read_text()))
+    into = [*_pip(), "--python", str(environment), "install", "--quiet"]
+    _run([*into, "--no-compile", "--require-hashes", "--no-deps", "-r", str(chosen)])
+    archive = folder / "environment.tar.gz"
+    with tarfile.open(archive, "w:gz", compresslevel=1) as packed:
+        packed.add(environment, ".")
+    return archive
+
+
+def needed(names: Iterable[str]) -> set[str]:
+    """`names` and all that they need, as installed here.
+
+    >>> needed(["pandas"]) >= {"pandas", "numpy", "python-dateutil"}
+    True
+    """
+    found: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = canonicalize_name(todo.pop())
+        if name not in found:
+            found.add(name)
+            wanted = map(Requirement, requires(name) or ())
+            todo += [w.name for w in wanted if not w.marker or w.marker.evaluate({"extra": ""})]
+    return found
+
+
+def locked(names: Iterable[str], lock: str) -> str:
+    r"""The lines of a lock file for `names`.
+
+    >>> locked(["b"], "a==1 \\\n    --hash=sha256:0\nb==2 \\\n    --hash=sha256:1\n")
+    'b==2 \\\n    --hash=sha256:1\n'
+    """
+    chosen = set(names)
+    blocks = re.findall(r"^\S.*(?:\n\s+.*)*\n", lock, re.MULTILINE)
+    return "".join(block for block in blocks if block.partition("==")[0] in chosen)
+
+
+def pack(
+    only_code: Annotated[bool, typer.Option("--code", help="the wheel alone")] = False,
+) -> None:
+    """Build what `spark-submit` hands to a cluster's workers, into dist/."""
+    DIST_DIR.mkdir(exist_ok=True)
+    for old in DIST_DIR.glob("candlecast*"):
+        old.unlink()
+    built = (
+        [build_code(DIST_DIR)] if only_code else [build_code(DIST_DIR), build_environment(DIST_DIR)]
+    )
+    for file in built:
+        typer.echo(f"{file.relative_to(PROJECT_DIR)} {file.stat().st_size / 1e6:.1f} MB")
+
+
+def _pip() -> list[str]:
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MissingPrerequisite(f"{' '.join(command)} failed: {done.stderr.strip()}")
+
+
+if __name__ == "__main__":
+    typer.run(pack)

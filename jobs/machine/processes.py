@@ -1,0 +1,167 @@
+"""Programs that another program starts, watches and ends: by their id, and no others."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from conf.errors import CandlecastError
+
+STOP_TIMEOUT_S: Final = 20
+POLL_S: Final = 0.1
+PROJECT_DIR: Final = Path(__file__).parent.parent.parent
+# As `jobs.terminal.logs` writes it; Spark's lines have no Z behind the time.
+OWN_ERROR: Final = re.compile(r"\S+Z ERROR ")
+OWN_LINES: Final = 500
+
+
+class ProgramEnded(CandlecastError):
+    """A program that should be running is not; the message holds the end of its log."""
+
+
+class Program:
+    """A child process with its output in a log file, in a session of its own.
+
+    Ctrl-C in the terminal therefore reaches only the parent, which ends its children in order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        folder: Path = PROJECT_DIR,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._command = list(command)
+        self._env = {**os.environ, **env}
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id, also the id of its process group."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs, or before it was started."""
+        return self._process.poll() if self._process else None
+
+    def forget(self) -> None:
+        """Let go of a process that has ended, so that the program counts as not started."""
+        if not self.running:
+            self._process = None
+
+    def log_tail(self, lines: int) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def last_words(self) -> str:
+        """Why it ended: the last error that it logged itself, else the last line.
+
+        Java may still print stack traces behind it.
+        """
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").splitlines()
+        own = [line for line in lines[-OWN_LINES:] if OWN_ERROR.match(line)]
+        return (own or lines or [""])[-1]
+
+    def start(self) -> Self:
+        """Start it; what it prints is appended to the log. A second start needs an end before."""
+        assert not self.running, f"{self.name} runs already"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._log_start = log.tell()
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._env,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def check(self) -> None:
+        """Raise ProgramEnded if it is no longer running."""
+        if self._process is not None and self._process.poll() is not None:
+            raise ProgramEnded(
+                f"{self.name} ended with exit code {self._process.returncode}; its log {self.log} "
+                f"ends with:\n{self.log_tail(5)}"
+            )
+
+    def stop(self) -> None:
+        """Ask it to end, and make it if it does not."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and what it started as a crash of the machine would: without a word."""
+        self._signal(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _signal(self, how: signal.Signals) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        os.killpg(self._process.pid, how)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def spark_submit(
+    job: str,
+    env: Mapping[str, str],
+    log: Path,
+    options: Sequence[str] = (),
+    folder: Path = PROJECT_DIR,
+) -> Program:
+    """`spark-submit OPTIONS JOB`, started in `folder`, with this interpreter's Spark."""
+    submit = str(Path(sys.executable).parent / "spark-submit")
+    command = [submit, *options, str(PROJECT_DIR / job)]
+    spark_env = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    return Program(job, command, {**spark_env, **env}, log, folder)
+
+
+def wait_until(
+    done: Callable[[], bool], timeout_s: float, check: Callable[[], None] = lambda: None
+) -> bool:
+    """Ask `done` again and again; False where it is not so within `timeout_s`.
+
+    `check` is called in between, to raise what makes waiting pointless.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        check()
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True

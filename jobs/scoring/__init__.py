@@ -1,0 +1,1 @@
+"""What `score` and `retrain` are made of."""

@@ -1,0 +1,194 @@
+"""Drift: do features and residuals still look as they did where the champion was trained?
+
+Population stability index over tenths of the training range: the sum of (now - then) ln(now / then)
+of their shares. Residuals are errors over the interval's half-width, so that a wide market is no
+drift; their reference is the newest part of the training range, which the intervals fit.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conf.errors import ConfigurationError, NotEnoughBars
+from conf.intervals import INTERVAL_MS
+from model.artifact import Artifact
+from model.features import CLOSE, bar_features, complete_windows
+from model.forecast import Forecaster
+from model.registry import Registry
+from model.series import Series
+from store.archived_news import with_archived_news
+from store.series import read_warehouse
+from store.views import open_duckdb
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+BINS: Final = 10
+# Shares of fewer values are noise: PSI of 10 bins then exceeds 0.1 by chance.
+MIN_VALUES: Final = 300
+# What counts as "now": so many of the newest bars of each series.
+RECENT_BARS: Final = 1_440
+# An empty bin would make the index infinite.
+_SMALLEST_SHARE: Final = 1e-4
+
+_NEWEST_RESIDUALS: Final = """
+SELECT horizon, ln(actual_close / predicted_close) / (ln(upper / lower) / 2) AS residual
+FROM scored WHERE model_version = ? AND upper > lower
+QUALIFY row_number() OVER (PARTITION BY symbol, horizon ORDER BY target_time DESC) <= ?
+"""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One distribution then and now; `verdict` is stable, watch, drifted or too few values."""
+
+    interval: str
+    model_version: str
+    kind: str
+    name: str
+    psi: float
+    verdict: str
+
+
+def population_stability(then: Floats, now: Floats) -> float:
+    """The index of two samples, over tenths of the first; 0 where they are alike.
+
+    >>> population_stability(np.arange(1000.0), np.arange(1000.0)) < 0.001
+    True
+    >>> population_stability(np.arange(1000.0), np.arange(1000.0) + 500) > 0.25
+    True
+    """
+    edges = np.unique(np.quantile(then, np.linspace(0, 1, BINS + 1)[1:-1]))
+    shares = [
+        np.maximum(
+            np.bincount(np.searchsorted(edges, x), minlength=len(edges) + 1) / len(x),
+            _SMALLEST_SHARE,
+        )
+        for x in (then, now)
+    ]
+    return float(np.sum((shares[1] - shares[0]) * np.log(shares[1] / shares[0])))
+
+
+def update_drift(
+    warehouse_dir: Path, registry: Registry, watch: float, alarm: float
+) -> list[Drift]:
+    """Measure the drift of each champion and keep it in `warehouse/drift`, one file an interval."""
+    found: list[Drift] = []
+    for interval in INTERVAL_MS:
+        version = registry.champion(interval)
+        if version is None:
+            continue
+        try:
+            bars = read_warehouse(warehouse_dir / "bars", interval)
+        except (ConfigurationError, NotEnoughBars):
+            continue
+        series = with_archived_news(bars, warehouse_dir)
+        measured = measure_drift(registry.load(version), series, warehouse_dir, watch, alarm)
+        _write(warehouse_dir / "drift" / f"batch={interval}", measured)
+        found += measured
+        drifted = [d.name for d in measured if d.verdict == "drifted"]
+        log.info("drift=%s model=%s", ",".join(drifted) or "none", version)
+    return found
+
+
+def drifted(warehouse_dir: Path, interval: str) -> list[str]:
+    """Why a retraining is due, one sentence each; empty where nothing has drifted."""
+    with open_duckdb(warehouse_dir) as connection:
+        rows = connection.execute(
+            "SELECT kind, name, psi, model_version FROM drift_raw "
+            "WHERE interval = ? AND verdict = 'drifted' ORDER BY psi DESC",
+            [interval],
+        ).fetchall()
+    return [f"{kind} {name} of {model}: PSI {psi:.2f}" for kind, name, psi, model in rows]
+
+
+def measure_drift(
+    artifact: Artifact, series: list[Series], warehouse_dir: Path, watch: float, alarm: float
+) -> list[Drift]:
+    """The drift of every feature and of the residuals at every horizon."""
+    manifest = artifact.manifest
+    samples = [
+        ("feature", name, *values)
+        for name, values in zip(
+            manifest.feature_names, _feature_samples(artifact, series), strict=True
+        )
+    ]
+    then = _validation_residuals(artifact, series)
+    now = _scored_residuals(warehouse_dir, artifact.version)
+    empty = np.empty(0)
+    for place, horizon in enumerate(manifest.horizons):
+        past = then[:, place] if len(then) else empty
+        samples.append(("residual", f"horizon {horizon}", past, now.get(horizon, empty)))
+    return [
+        Drift(manifest.interval, artifact.version, kind, name, *_verdict(a, b, watch, alarm))
+        for kind, name, a, b in samples
+    ]
+
+
+def _verdict(then: Floats, now: Floats, watch: float, alarm: float) -> tuple[float, str]:
+    if min(len(then), len(now)) < MIN_VALUES:
+        return float("nan"), "too few values"
+    psi = population_stability(then, now)
+    return psi, "drifted" if psi > alarm else "watch" if psi > watch else "stable"
+
+
+def _feature_samples(artifact: Artifact, series: list[Series]) -> list[tuple[Floats, Floats]]:
+    """For each feature its values over the training range and over the newest bars after it."""
+    manifest = artifact.manifest
+    n_features = len(manifest.feature_names)
+    then: list[Floats] = []
+    now: list[Floats] = []
+    for own in series:
+        # Those of the news come last, and only some models read them.
+        features = bar_features(own.bars, manifest.lookback)[0][:, :n_features].astype(float)
+        times = own.first_open_time + np.arange(len(features)) * own.interval_ms
+        known = ~np.isnan(features).any(axis=1)
+        trained = (times >= manifest.trained_from) & (times < manifest.trained_until)
+        if own.symbol in manifest.symbols:
+            then.append(features[known & trained])
+        now.append(features[known & (times >= manifest.trained_until)][-RECENT_BARS:])
+    before, after = np.concatenate(then or [features[:0]]), np.concatenate(now)
+    return [(before[:, i], after[:, i]) for i in range(n_features)]
+
+
+def _validation_residuals(artifact: Artifact, series: list[Series]) -> Floats:
+    """Errors over half-widths, (n_windows, n_horizons), where the intervals were calibrated."""
+    manifest = artifact.manifest
+    forecaster = Forecaster(artifact)
+    found = []
+    for own in series:
+        if own.symbol not in manifest.symbols:
+            continue
+        times = own.first_open_time + (np.arange(len(own.close)) + 1) * own.interval_ms
+        part = (times > manifest.validated_from) & (times <= manifest.trained_until)
+        ends = np.flatnonzero(complete_windows(own.close, manifest.lookback) & part)
+        ends = ends[ends + max(manifest.horizons) < len(own.close)]
+        if len(ends):
+            result = forecaster.predict(own.bars, ends)
+            actual = own.bars[ends[:, None] + np.asarray(manifest.horizons), CLOSE]
+            half = np.log(result.upper / result.lower) / 2
+            found.append(np.log(actual / result.predicted_close) / half)
+    residuals: Floats = np.concatenate(found or [np.empty((0, len(manifest.horizons)))])
+    return residuals[~np.isnan(residuals).any(axis=1)]
+
+
+def _scored_residuals(warehouse_dir: Path, version: str) -> dict[int, Floats]:
+    with open_duckdb(warehouse_dir) as connection:
+        rows = connection.execute(_NEWEST_RESIDUALS, [version, RECENT_BARS]).fetchnumpy()
+    horizon, residual = np.asarray(rows["horizon"]), np.asarray(rows["residual"], float)
+    return {int(h): residual[horizon == h] for h in np.unique(horizon)}
+
+
+def _write(folder: Path, measured: list[Drift]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = pd.DataFrame([d.__dict__ for d in measured])
+    rows["checked_at"] = pd.Timestamp(datetime.now(UTC)).tz_localize(None).as_unit("us")
+    staging = folder / ".part-0.staging"
+    rows.to_parquet(staging, index=False)
+    staging.replace(folder / "part-0.parquet")

@@ -1,0 +1,1 @@
+"""What the programs share in a terminal: logs, progress bars, signals."""

@@ -1,0 +1,71 @@
+"""Files on whatever file system Hadoop knows, asked through Spark."""
+
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+
+def hadoop_path(spark: SparkSession, path: str) -> tuple[Any, Any]:
+    """A path as Hadoop's, and the file system that it lies on."""
+    jvm, context = spark.sparkContext._jvm, spark.sparkContext._jsc
+    assert jvm is not None
+    found = jvm.org.apache.hadoop.fs.Path(path)
+    return found, found.getFileSystem(context.hadoopConfiguration())
+
+
+def exists(spark: SparkSession, pattern: str) -> bool:
+    """Whether there is a file or folder of this name; `*` stands for any part of a name."""
+    path, files = hadoop_path(spark, pattern)
+    found = files.globStatus(path)
+    return found is not None and len(found) > 0
+
+
+def read_text(spark: SparkSession, path: str) -> str | None:
+    """The text of a file; None where there is none."""
+    at, files = hadoop_path(spark, path)
+    if not files.exists(at):
+        return None
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    stream = files.open(at)
+    try:
+        return str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+    finally:
+        stream.close()
+
+
+def write_text(spark: SparkSession, path: str, text: str) -> None:
+    """Write a file anew."""
+    at, files = hadoop_path(spark, path)
+    stream = files.create(at)
+    stream.write(bytearray(text.encode()))
+    stream.close()
+
+
+class Folder:
+    """The files and folders in one folder of a table, by their names."""
+
+    def __init__(self, spark: SparkSession, path: str) -> None:
+        self._path, self._files = hadoop_path(spark, path)
+        jvm = spark.sparkContext._jvm
+        assert jvm is not None
+        self._new_path = jvm.org.apache.hadoop.fs.Path
+        # The same folder with its file system, whatever another process's own folder is.
+        self.address = str(self._files.makeQualified(self._path).toString())
+
+    def names(self) -> list[str]:
+        """What is there, in order; nothing where the folder itself is missing."""
+        if not self._files.exists(self._path):
+            return []
+        return sorted(status.getPath().getName() for status in self._files.listStatus(self._path))
+
+    def rename(self, name: str, to: str) -> bool:
+        """Give a thing another name, in one step; whether it could be done."""
+        return bool(self._files.rename(self._at(name), self._at(to)))
+
+    def delete(self, name: str) -> None:
+        """Take a thing away with all that is in it."""
+        self._files.delete(self._at(name), True)
+
+    def _at(self, name: str) -> Any:
+        return self._new_path(self._path, name)

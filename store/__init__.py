@@ -1,0 +1,1 @@
+"""What lies in the warehouse, and how it is read and written."""

@@ -1,0 +1,44 @@
+"""The folders `batch=...` of a table: one for each micro-batch, or each compacted day."""
+
+from collections.abc import Iterable
+
+from pyspark.sql import SparkSession
+
+from conf.errors import CandlecastError
+from spark.files import Folder
+
+
+class Folders:
+    """The folders `batch=...` of one table, on whatever file system Hadoop knows."""
+
+    def __init__(self, spark: SparkSession, path: str) -> None:
+        self.path = path
+        self._folder = Folder(spark, path)
+        self.address = self._folder.address
+
+    def names(self) -> list[str]:
+        """What stands behind `batch=`, for each folder."""
+        return self._after("batch=")
+
+    def publish(self, staged: str, name: str) -> None:
+        """Make a finished folder visible, in one rename."""
+        if not self._folder.rename(staged, f"batch={name}"):
+            raise CandlecastError(f"{self.path}: {staged} could not become batch={name}")
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Take folders away that another one has replaced."""
+        for name in names:
+            self._folder.delete(f"batch={name}")
+
+    def discard(self, staged: str) -> None:
+        """Remove what a run that died has left unfinished."""
+        self._folder.delete(staged)
+
+    def discard_all(self, prefix: str) -> None:
+        """Remove every folder whose name begins so."""
+        for name in self._after(prefix):
+            self.discard(prefix + name)
+
+    def _after(self, prefix: str) -> list[str]:
+        found = (name for name in self._folder.names() if name.startswith(prefix))
+        return [name.removeprefix(prefix) for name in found]

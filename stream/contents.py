@@ -1,0 +1,51 @@
+"""What reaches the stateful operator: rows (shard, packed, content), each with many of a kind."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import pyarrow as pa
+
+from stream.packed import PACKED
+
+# What such a row holds: checked bars, articles for the state, articles for the table, or messages
+# of either topic that are refused.
+BARS: Final = "bars"
+NEWS: Final = "news"
+ARTICLES: Final = "articles"
+REFUSED: Final = "refused"
+
+CONTENTS: Final = pa.schema(
+    [("shard", pa.int32()), (PACKED, pa.binary()), ("content", pa.string())]
+)
+# The tables of REFUSED and of ARTICLES.
+REFUSED_SCHEMA: Final = pa.schema(
+    [
+        ("reason", pa.string()),
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("payload", pa.binary()),
+    ]
+)
+ARCHIVED: Final = pa.schema(
+    [
+        ("provider", pa.string()),
+        ("id", pa.string()),
+        ("published_at", pa.int64()),
+        ("available_at", pa.int64()),
+        ("title", pa.string()),
+        ("source", pa.string()),
+        ("url", pa.string()),
+        ("coins", pa.string()),
+        ("score", pa.float64()),
+        ("weight", pa.float64()),
+    ]
+)
+# A refused message is kept for a person to look at, not to be played again: its beginning will do.
+KEPT_BYTES: Final = 65_536
+
+
+def contents(rows: Iterable[tuple[int, bytes, str]]) -> pa.RecordBatch:
+    """An Arrow batch of `CONTENTS`."""
+    columns = zip(zip(*rows, strict=True), CONTENTS.types, strict=True)
+    return pa.record_batch([pa.array(values, kind) for values, kind in columns], schema=CONTENTS)

@@ -1,0 +1,179 @@
+"""The LSTM inside Spark: a pandas UDF that predicts every window of a micro-batch."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import Column
+from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.types import BinaryType, LongType, StructField, StructType
+
+from conf.intervals import INTERVAL_MS
+from model.champions import ServedModel
+from model.forecast import Forecaster
+from model.news import NEWS_COLUMNS
+from stream.packed import constant, from_bytes, repeated, to_bytes
+
+# Columns of the bars: with the news where the windows tell of them.
+BAR_VALUES: Final = 6
+TOLD_VALUES: Final = BAR_VALUES + len(NEWS_COLUMNS)
+
+# `predicted` and `abstained` are tables as bytes, with their numbers of rows.
+FORECAST: Final = StructType(
+    [
+        StructField("rows", LongType()),
+        StructField("predicted", BinaryType()),
+        StructField("abstained_rows", LongType()),
+        StructField("abstained", BinaryType()),
+    ]
+)
+# Times in epoch ms, UTC.
+PREDICTED: Final = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("interval", pa.string()),
+        ("as_of", pa.int64()),
+        ("horizon", pa.int32()),
+        ("target_time", pa.int64()),
+        ("last_close", pa.float64()),
+        ("predicted_close", pa.float64()),
+        ("lower", pa.float64()),
+        ("upper", pa.float64()),
+        ("coverage", pa.float64()),
+        ("model_version", pa.string()),
+        ("query_id", pa.string()),
+        ("batch_id", pa.int64()),
+        ("predicted_at", pa.int64()),
+    ]
+)
+ABSTAINED: Final = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("interval", pa.string()),
+        ("as_of", pa.int64()),
+        ("reason", pa.string()),
+    ]
+)
+NOT_FINITE: Final = "prediction not finite"
+
+# A worker lives for many micro-batches; a session is built once a version, and an old one is let
+# go when its successor arrives, so that a year of retraining does not fill the memory.
+_forecasters: dict[tuple[str, bool], tuple[ServedModel, Forecaster]] = {}
+
+
+def forecaster(interval: str, model: ServedModel) -> Forecaster:
+    """This process's session for `model`, built when the version is new here."""
+    kind = interval, model.artifact.manifest.reads_news
+    held = _forecasters.get(kind)
+    if held is None or held[0] != model:
+        held = (model, Forecaster(model.artifact, interval_factor=model.interval_factors))
+        _forecasters[kind] = held
+    return held[1]
+
+
+def forecast_udf(
+    models: Mapping[str, ServedModel], query_id: str, batch_id: int
+) -> Callable[..., Column]:
+    """The UDF for one micro-batch, bound to the champion of each interval.
+
+    Its arguments, a row for all series of a shard: interval, the windows (a table as bytes: symbol,
+    as_of in epoch ms, end) and their bars (float64 bytes of (n_bars, 6), or of (n_bars, 11) where
+    the windows have columns of their news; `end` is the row of a window's last bar). Its result:
+    `FORECAST`; null for an interval without a model.
+    """
+
+    def forecast(interval: pd.Series, windows: pd.Series, bars: pd.Series) -> pd.DataFrame:
+        rows: list[tuple[object, ...]] = [
+            forecast_windows(name, models[name], from_bytes(packed), raw, (query_id, batch_id))
+            if name in models
+            else (None,) * 4
+            for name, packed, raw in zip(interval, windows, bars, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=FORECAST.names).astype(
+            {"rows": "Int64", "abstained_rows": "Int64"}
+        )
+
+    wrapped: Callable[..., Column] = pandas_udf(forecast, returnType=FORECAST)  # type: ignore
+    return wrapped
+
+
+def forecast_windows(
+    interval: str,
+    champion: ServedModel,
+    windows: pa.Table,
+    raw_bars: bytes,
+    micro_batch: tuple[str, int],
+) -> tuple[object, ...]:
+    """One row of `FORECAST`: all windows predicted in one pass.
+
+    By the champion, or where it needs news and these windows have none by what stands beside it.
+
+    micro_batch: query id and batch id, written here: as a literal in Spark's plan the number would
+    be in the code that Spark generates, and compiles anew in every micro-batch.
+
+    The series lie end to end; no window crosses from one to the next, since each window is complete
+    within its own.
+    """
+    told = NEWS_COLUMNS[0] in windows.column_names
+    model = champion.serving(told)
+    if model is None:
+        return (None,) * 4
+    bars = np.frombuffer(raw_bars, np.float64).reshape(-1, TOLD_VALUES if told else BAR_VALUES)
+    session = forecaster(interval, model)
+    result = session.predict(bars, windows["end"].to_numpy())
+    prices = {
+        "last_close": np.broadcast_to(result.last_close[:, None], result.predicted_close.shape),
+        "predicted_close": result.predicted_close,
+        "lower": result.lower,
+        "upper": result.upper,
+    }
+    # Absurd but finite prices, as a broken feed may send, can lead out of the finite numbers.
+    finite = np.logical_and.reduce([np.isfinite(price).all(axis=1) for price in prices.values()])
+    made = windows.filter(pa.array(finite))
+    finite_prices = {name: price[finite] for name, price in prices.items()}
+    predicted = prediction_table(interval, session, made, finite_prices, micro_batch)
+    left = windows.filter(pa.array(~finite))
+    abstained = pa.table(
+        {
+            "symbol": left["symbol"],
+            "interval": constant(interval, len(left)),
+            "as_of": left["as_of"],
+            "reason": constant(NOT_FINITE, len(left)),
+        }
+    )
+    return len(predicted), to_bytes(predicted), len(left), to_bytes(abstained)
+
+
+def prediction_table(
+    interval: str,
+    session: Forecaster,
+    windows: pa.Table,
+    prices: Mapping[str, Any],
+    micro_batch: tuple[str, int],
+) -> pa.Table:
+    """`PREDICTED` for `windows` and their prices, each (n_windows, n_horizons)."""
+    horizons = np.asarray(session.horizons, np.int32)
+    count = len(windows) * len(horizons)
+    each = np.repeat(np.arange(len(windows), dtype=np.int32), len(horizons))
+    which = np.tile(np.arange(len(horizons), dtype=np.int8), len(windows))
+    symbols = windows["symbol"].combine_chunks().dictionary_encode()
+    as_of = windows["as_of"].to_numpy()
+    lengths = horizons * np.int64(INTERVAL_MS[interval])
+    return pa.table(
+        {
+            "symbol": repeated(symbols.dictionary, symbols.indices.to_numpy()[each]),
+            "interval": constant(interval, count),
+            "as_of": repeated(windows["as_of"], each),
+            "horizon": repeated(pa.array(horizons), which),
+            "target_time": pa.array((as_of[:, None] + lengths).ravel()),
+            **{name: pa.array(price.ravel()) for name, price in prices.items()},
+            "coverage": constant(session.coverage, count),
+            "model_version": constant(session.version, count),
+            "query_id": constant(micro_batch[0], count),
+            "batch_id": constant(micro_batch[1], count),
+            "predicted_at": constant(time.time_ns() // 1_000_000, count),
+        }
+    )

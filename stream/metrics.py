@@ -1,0 +1,147 @@
+"""The stream's metrics for Prometheus: what Spark says of each micro-batch, and what we wrote.
+
+Kafka's offsets live in the checkpoint and in no consumer group, so that only the query itself knows
+how far behind it is.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, start_http_server
+
+from spark.listener import ProgressListener
+
+log = logging.getLogger(__name__)
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class WrittenMicroBatch:
+    """What one micro-batch has put into the sinks.
+
+    `versions` maps intervals to model versions; `told` counts windows whose news were known.
+    """
+
+    bars: int
+    predictions: int
+    rejected: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    articles: int = 0
+    told: int = 0
+
+
+class StreamMetrics(ProgressListener):
+    """Gauges and counters of one stream, in a registry of their own.
+
+    Spark calls the `on...` methods from a thread of its own after each micro-batch; `written` is
+    called by the writer. Neither may raise: metrics never stop the stream.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.registry = CollectorRegistry()
+        self._clock = clock
+        self._caught_up_at = clock()
+        self._behind = 0
+        own: Any = {"namespace": "candlecast", "registry": self.registry}
+        ProcessCollector(namespace="candlecast", registry=self.registry)
+        self._rows_in = Counter("rows_in", "messages read from the topic of bars", **own)
+        self._bars = Counter("bars", "good bars archived", **own)
+        self._predictions = Counter("predictions", "predictions written", **own)
+        self._abstentions = Counter("abstentions", "bars without a prediction", ["reason"], **own)
+        self._rejected = Counter("rejected", "messages that broke a rule", **own)
+        self._batches = Counter("micro_batches", "micro-batches done", **own)
+        self._batch_id = Gauge("micro_batch_id", "newest micro-batch", **own)
+        self._phase = Gauge("micro_batch_seconds", "newest micro-batch by phase", ["phase"], **own)
+        self._lag = Gauge("lag_records", "messages on the topic not read yet", **own)
+        lag_s = Gauge("lag_seconds", "time since everything had been read; 0 if it is", **own)
+        lag_s.set_function(self._behind_s)
+        self._state_rows = Gauge("state_rows", "keys in the window state", **own)
+        self._state_bytes = Gauge("state_memory_bytes", "memory of the window state", **own)
+        self._predicted_at = Gauge("last_prediction_timestamp_seconds", "unix time", **own)
+        self._bar_at = Gauge("last_bar_timestamp_seconds", "when a bar last came, unix time", **own)
+        self._champion = Gauge("champion", "1: in service", ["interval", "version"], **own)
+
+    def serve(self, port: int, host: str = LOOPBACK) -> int | None:
+        """Answer `GET /metrics` on `port` (0: a free one) until the process ends.
+
+        Returns the port, or None with a line in the log where it can't be had.
+        """
+        try:
+            server, _ = start_http_server(port, host, self.registry)
+        except OSError as error:
+            log.warning("metrics=off port=%d reason=%s", port, error)
+            return None
+        log.info("metrics=http://%s:%d/metrics", host, server.server_port)
+        return int(server.server_port)
+
+    def written(self, batch: WrittenMicroBatch) -> None:
+        """Count what the writer has written."""
+        self._bars.inc(batch.bars)
+        self._rejected.inc(batch.rejected)
+        self._predictions.inc(batch.predictions)
+        for reason, count in batch.skipped.items():
+            self._abstentions.labels(reason).inc(count)
+        if batch.bars:
+            self._bar_at.set(self._clock())
+        if batch.predictions:
+            self._predicted_at.set(self._clock())
+        self._champion.clear()
+        for interval, version in batch.versions.items():
+            self._champion.labels(interval, version).set(1)
+
+    def onQueryIdle(self, event: Any) -> None:  # noqa: N802 - Spark's name
+        """Called by Spark when there is nothing to read."""
+        self._set_behind(0)
+
+    def onQueryProgress(self, event: Any) -> None:  # noqa: N802 - Spark's name
+        """Called by Spark after each micro-batch."""
+        try:
+            self.progressed(event.progress)
+        except Exception:
+            log.exception("metrics=skipped")
+
+    def progressed(self, progress: Any) -> None:
+        """Take over what Spark says of one micro-batch."""
+        self._rows_in.inc(progress.numInputRows)
+        self._batches.inc()
+        self._batch_id.set(progress.batchId)
+        for phase, millis in progress.durationMs.items():
+            self._phase.labels(phase).set(millis / 1000)
+        sources = [(s.endOffset, s.latestOffset) for s in progress.sources]
+        self._set_behind(sum(records_behind(end, latest) for end, latest in sources))
+        self._state_rows.set(sum(s.numRowsTotal for s in progress.stateOperators))
+        self._state_bytes.set(sum(s.memoryUsedBytes for s in progress.stateOperators))
+
+    def _set_behind(self, records: int) -> None:
+        self._behind = records
+        self._lag.set(records)
+        if records == 0:
+            self._caught_up_at = self._clock()
+
+    def _behind_s(self) -> float:
+        return self._clock() - self._caught_up_at if self._behind else 0.0
+
+
+def records_behind(end: str | None, latest: str | None) -> int:
+    """How many records lie between two of Spark's Kafka offsets.
+
+    >>> records_behind('{"bars": {"0": 5, "1": 7}}', '{"bars": {"0": 8, "1": 7}}')
+    3
+    >>> records_behind(None, "None")
+    0
+    """
+    read, there = _offsets(end), _offsets(latest)
+    return sum(max(0, offset - read.get(part, 0)) for part, offset in there.items())
+
+
+def _offsets(text: str | None) -> dict[tuple[str, str], int]:
+    # PySpark hands "None" on where Spark has nothing to say yet
+    parsed = json.loads(text) if text and text != "None" else None
+    topics = parsed if isinstance(parsed, dict) else {}
+    return {(topic, p): int(o) for topic, parts in topics.items() for p, o in parts.items()}

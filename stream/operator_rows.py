@@ -1,0 +1,169 @@
+"""What the stateful operator does: checked bars in, windows to predict and rows to keep out."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyspark.sql.streaming.stateful_processor import ValueState
+from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType
+
+from conf.intervals import INTERVAL_MS
+from model.features import sequence_steps
+from model.news import NEWS_COLUMNS, news_of_bars
+from stream.contents import ARTICLES, BARS, NEWS, REFUSED
+from stream.packed import PACKED, constant, from_bytes, to_bytes
+from stream.state.rings import Emission
+from stream.state.settings import ShardSettings, StateVariables
+from stream.state.shard import VALUES, Advance
+from stream.state.shard_news import SCHEMA, NewsOfShard
+from stream.state.shard_store import ShardLog
+
+WINDOWS: Final = "windows"
+TOLD: Final = "told"
+SKIPPED: Final = "skipped"
+REJECTED: Final = "rejected"
+
+# One shape for what leaves the operator, since an operator has one output. A row holds many:
+#   bars      good messages as they came
+#   windows   windows that became complete at the interval `label`: symbol, as_of, end; `bars` holds
+#             their bars, float64 bytes of (n_bars, 6), and `end` is a window's last row there
+#   told      the same where the news are known: also interval, open_time and NEWS_COLUMNS of the
+#             window's last bar; `bars` is (n_bars, 11)
+#   skipped   bars whose window is not complete, for the reason `label`
+#   rejected  messages that break a rule, with reason and place
+#   articles  news as they came, with their score
+OUTPUT: Final = StructType(
+    [
+        StructField("kind", StringType()),
+        StructField("label", StringType()),
+        StructField("rows", LongType()),
+        StructField(PACKED, BinaryType()),
+        StructField("bars", BinaryType()),
+    ]
+)
+BAR_COLUMNS: Final = ["symbol", "interval", "open_time", *VALUES, "source", "fetched_at"]
+
+Row = tuple[str, str | None, int, bytes, bytes | None]
+
+
+def rows_of_shard(
+    shard: int,
+    frames: Iterator[pd.DataFrame],
+    variables: StateVariables,
+    settings: ShardSettings,
+    news_silent_ms: int | None,
+) -> pd.DataFrame:
+    """`OUTPUT` for what a micro-batch brought a shard, in `frames` of `CONTENTS`; its state is
+    read and written."""
+    sent: dict[str, list[pa.Table]] = {}
+    for frame in frames:
+        for content, value in zip(frame["content"], frame[PACKED], strict=True):
+            sent.setdefault(content, []).append(from_bytes(value))
+    found: list[Row] = []
+    for content, kind in ((REFUSED, REJECTED), (ARTICLES, ARTICLES)):
+        found += [row(kind, table) for table in sent.get(content, [])]
+    # The news of a micro-batch count for its bars.
+    news = None
+    if variables.news is not None and news_silent_ms is not None:
+        news = updated_news(variables.news, sent.get(NEWS, []), news_silent_ms)
+    if BARS in sent:
+        bars = pa.concat_tables(sent[BARS])
+        found.append(row(BARS, bars.select(BAR_COLUMNS)))
+        for advance in ShardLog(variables, settings).advance(shard, bars):
+            found += emission_rows(advance, settings.lookback, news)
+    return pd.DataFrame(found, columns=OUTPUT.names)
+
+
+def updated_news(variable: ValueState, arrived: list[pa.Table], silent_ms: int) -> NewsOfShard:
+    """The news of a shard, with those that arrived."""
+    held = variable.get()
+    news = (
+        NewsOfShard.from_bytes(bytes(held[0]), silent_ms) if held else NewsOfShard.empty(silent_ms)
+    )
+    if arrived:
+        table = pa.concat_tables(arrived)
+        articles = table.filter(pc.is_valid(table["key"])).select(SCHEMA.names)
+        news.add(articles, pc.max(table["listed_until"]).as_py() or 0)
+        variable.update((news.to_bytes(),))
+    return news
+
+
+def emission_rows(advance: Advance, lookback: int, news: NewsOfShard | None) -> Iterator[Row]:
+    """The rows of kind `windows`, `told` and `skipped` for what the series of an interval emitted.
+
+    No window waits for news: one whose news are not known is a row of `windows`.
+    """
+    interval, emission = advance.interval, advance.emission
+    length = INTERVAL_MS[interval]
+    names = pa.array(advance.symbols, pa.string())
+    if len(emission.ends):
+        as_of = (emission.slots + 1) * length
+        symbols = names.take(pa.array(emission.rows))
+        columns = {"symbol": symbols, "as_of": pa.array(as_of), "end": pa.array(emission.ends)}
+        windows = pa.table(columns)
+        told = np.zeros(len(windows), bool)
+        if news is not None:
+            told = news.known(as_of - sequence_steps(lookback) * length, as_of)
+        if told.any():
+            yield told_row(advance, windows, told, news)
+        if not told.all():
+            untold = windows.filter(pa.array(~told))
+            yield row(WINDOWS, untold, interval, emission.bars.tobytes())
+    for reason, (rows, slots) in emission.skipped.items():
+        if len(rows):
+            skipped = {
+                "symbol": names.take(pa.array(rows)),
+                "interval": constant(interval, len(rows)),
+                "as_of": pa.array((slots + 1) * length),
+                "reason": constant(reason, len(rows)),
+            }
+            yield row(SKIPPED, pa.table(skipped), reason)
+
+
+def told_row(
+    advance: Advance, windows: pa.Table, told: NDArray[np.bool_], news: NewsOfShard | None
+) -> Row:
+    """The row of kind `told` for those windows whose news are known."""
+    assert news is not None
+    interval, emission = advance.interval, advance.emission
+    bars = with_news_of_bars(emission, advance.symbols, INTERVAL_MS[interval], news)
+    of_last = bars[emission.ends, len(VALUES) :][told]
+    chosen = windows.filter(pa.array(told))
+    open_time = pc.subtract(chosen["as_of"], INTERVAL_MS[interval])
+    chosen = chosen.append_column("interval", constant(interval, len(chosen)))
+    chosen = chosen.append_column("open_time", open_time)
+    for place, name in enumerate(NEWS_COLUMNS):
+        chosen = chosen.append_column(name, pa.array(of_last[:, place]))
+    return row(TOLD, chosen, interval, bars.tobytes())
+
+
+def with_news_of_bars(
+    emission: Emission, symbols: list[str], interval_ms: int, news: NewsOfShard
+) -> NDArray[np.float64]:
+    """The emission's bars (n_bars, 11), with NEWS_COLUMNS behind them."""
+    count = len(emission.bars)
+    told = np.zeros((count, len(NEWS_COLUMNS)))
+    # Bars of one series follow on one another; where series or stretch changes, so does this.
+    shift = emission.slots - emission.ends
+    begins = (np.diff(emission.rows, prepend=-1) != 0) | (np.diff(shift, prepend=shift[0]) != 0)
+    firsts = np.flatnonzero(begins)
+    lasts = np.append(firsts[1:], len(shift)) - 1
+    bounds = np.append(0, emission.ends[lasts] + 1)
+    newest = int(emission.slots.max() + 1) * interval_ms
+    oldest = int((shift[firsts] + bounds[:-1]).min()) * interval_ms
+    articles = news.between(oldest, newest)
+    if len(articles):
+        for first, begin, end in zip(firsts, bounds[:-1], bounds[1:], strict=True):
+            open_time = int(shift[first] + begin) * interval_ms
+            symbol = symbols[emission.rows[first]]
+            told[begin:end] = news_of_bars(articles, symbol, interval_ms, open_time, end - begin)
+    return np.concatenate([emission.bars, told], axis=1)
+
+
+def row(kind: str, table: pa.Table, label: str | None = None, bars: bytes | None = None) -> Row:
+    """A row in the operator's output shape."""
+    return kind, label, len(table), to_bytes(table), bars

@@ -1,0 +1,113 @@
+"""The streaming query: topic, window state, model and sinks wired together."""
+
+import json
+from typing import Final
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from conf.errors import ConfigurationError
+from conf.intervals import INTERVAL_MS
+from conf.kafka import spark_options
+from conf.settings import Settings
+from model.champions import Champions
+from model.registry import Registry
+from spark.files import read_text, write_text
+from stream.metrics import StreamMetrics
+from stream.micro_batch import MicroBatchWriter
+from stream.operator import with_windows
+from stream.read_bars import balanced_shard_keys, read_messages
+from stream.read_news import read_news
+
+# A consumer asks for more while Spark works off what it has, and a broker that has nothing new
+# answers after half a second by default: so long each task would wait for its next answer.
+FETCH_WAIT_MS: Final = 5
+# Spark asks where a partition begins and ends, two requests, whenever it has used up what the
+# consumer handed out: 500 records by default, and so as many as come in one answer of the broker.
+POLL_RECORDS: Final = 10_000
+
+
+def read_topic(spark: SparkSession, settings: Settings, topic: str, limit: int) -> DataFrame:
+    """A topic's messages from its beginning, or from where the checkpoint stands.
+
+    `limit` is the most that a micro-batch takes. Read by no more tasks than there are shards.
+    """
+    return (
+        spark.readStream.format("kafka")
+        .options(**spark_options(settings.kafka))
+        .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
+        .option("kafka.max.poll.records", POLL_RECORDS)
+        .option("subscribe", topic)
+        .option("startingOffsets", "earliest")
+        .option("failOnDataLoss", "true")
+        .option("maxOffsetsPerTrigger", limit)
+        .load()
+        .coalesce(settings.window.shards)
+    )
+
+
+def read_all(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Bars, and where they count the news, packed for the shards: `CONTENTS`."""
+    keys = balanced_shard_keys(spark, settings.window.shards)
+    kafka, most = settings.kafka, settings.stream.max_bars_per_micro_batch
+    bars = read_messages(read_topic(spark, settings, kafka.bars_topic, most), keys)
+    if not settings.sentiment.enabled:
+        return bars
+    most = settings.sentiment.max_articles_per_micro_batch
+    return bars.union(read_news(read_topic(spark, settings, kafka.news_topic, most), keys))
+
+
+def start_query(
+    spark: SparkSession, settings: Settings, metrics: StreamMetrics | None = None
+) -> StreamingQuery:
+    """Wire topic, window state, model and sinks together, and start."""
+    window = settings.window
+    require_same_state(spark, settings)
+    messages = read_all(spark, settings)
+    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+    writer = MicroBatchWriter(
+        settings.kafka,
+        settings.kafka.predictions_topic,
+        settings.kafka.rejected_topic,
+        settings.kafka.sentiment_topic,
+        settings.warehouse.dir,
+        Champions(registry, tuple(INTERVAL_MS), window.lookback),
+        (metrics or StreamMetrics()).written,
+    )
+    return (
+        with_windows(messages, window, settings.sentiment, settings.stream.forget_after_days)
+        .writeStream.queryName("predict")
+        .option("checkpointLocation", checkpoint_dir(settings))
+        .trigger(processingTime=f"{settings.stream.trigger_s} seconds")
+        .foreachBatch(writer)
+        .start()
+    )
+
+
+def checkpoint_dir(settings: Settings) -> str:
+    """Where the query keeps its offsets and its window state."""
+    return f"{settings.warehouse.checkpoint_dir}/predict"
+
+
+def require_same_state(spark: SparkSession, settings: Settings) -> None:
+    """Note what the state depends on beside a new checkpoint; compare it with an old one's.
+
+    With another number of shards a series would be looked for where its bars are not, and would
+    silently start from nothing; Spark knows no query with one topic more or less. Raises
+    ConfigurationError.
+    """
+    directory = settings.warehouse.checkpoint_dir
+    wanted = {**settings.window.model_dump(), "news": settings.sentiment.enabled}
+    note = f"{directory}/window.json"
+    text = read_text(spark, note)
+    if text is None:
+        write_text(spark, note, json.dumps(wanted))
+        return
+    noted = {"news": False, **json.loads(text)}
+    if noted != wanted:
+        raise ConfigurationError(
+            f"the checkpoint in {directory} was made with [window] {json.dumps(noted)}; the "
+            f"settings now say {json.dumps(wanted)} (news: sentiment.enabled): restore them, or "
+            "set another warehouse.checkpoint_dir (bars are then read again from the topic's "
+            "beginning)"
+        )

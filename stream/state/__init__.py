@@ -1,0 +1,1 @@
+"""What the query remembers between micro-batches: a window of bars for each series."""

@@ -1,0 +1,47 @@
+"""What a cluster's workers are given is enough for what they import."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from typing import Final
+
+from packaging.utils import canonicalize_name
+
+from jobs.machine.pack import SERVING, needed
+
+# What Spark brings to a worker itself, and our code, which comes as a wheel.
+THERE: Final = {"pyspark", "py4j", "candlecast"}
+ON_A_WORKER: Final = '''
+import sys
+
+ABSENT = set(ABSENT_JSON)
+
+class Without:
+    """A finder that knows none of ABSENT."""
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name in ABSENT else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
+import spark.worker_daemon
+'''
+
+
+def test_workers_run_with_the_packages_of_their_environment_alone() -> None:
+    has = THERE | needed(SERVING)
+    absent = [
+        module
+        for module, owners in packages_distributions().items()
+        if has.isdisjoint(map(canonicalize_name, owners))
+    ]
+    assert "tensorflow" in absent
+    code = ON_A_WORKER.replace("ABSENT_JSON", json.dumps(absent))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,64 @@
+"""ARIMA as a rival: fitted on past data alone, once a day, kept."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jobs.scoring.arima import update_arima
+from model.baselines import Arima
+from store.views import open_duckdb
+from tests.store import tables
+from tests.store.tables import bars, guesses, predictions, random_walk, write
+
+DAY = 1440
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A day and a half of minutes, the last 600 of them predicted from."""
+    folder = tmp_path_factory.mktemp("warehouse")
+    close = random_walk(DAY + 720, seed=3)
+    write(folder, "bars", bars(close))
+    made = predictions(close, guesses(close, seed=1))
+    write(folder, "predictions", made[made.index >= DAY + 120])
+    update_arima(folder)
+    return folder
+
+
+def forecasts(warehouse: Path) -> pd.DataFrame:
+    with open_duckdb(warehouse) as connection:
+        return connection.execute("SELECT * FROM arima ORDER BY as_of, horizon").df()
+
+
+def test_every_prediction_of_the_second_day_has_a_rival(warehouse: Path) -> None:
+    found = forecasts(warehouse)
+    assert len(found) == 600
+    assert set(found["fitted_until"]) == {pd.Timestamp(tables.START + timedelta(days=1))}
+
+
+def test_the_model_saw_only_bars_of_earlier_days(warehouse: Path) -> None:
+    close = np.array(random_walk(DAY + 720, seed=3))
+    fitted = Arima.fit(close[:DAY])
+    ends = np.array([DAY + 120])
+    expected = close[ends] * np.exp(fitted.log_returns(close, ends, [1])[:, 0])
+    assert forecasts(warehouse)["arima_close"].iloc[0] == pytest.approx(expected[0], rel=1e-12)
+
+
+def test_a_second_run_fits_nothing_and_adds_nothing(warehouse: Path) -> None:
+    before = forecasts(warehouse)
+    models = (warehouse / "_scores" / "arima.json").read_text()
+    assert update_arima(warehouse) == 0
+    assert len(json.loads(models)) == 1
+    pd.testing.assert_frame_equal(forecasts(warehouse), before)
+
+
+def test_a_day_without_bars_before_it_has_no_rival(tmp_path: Path) -> None:
+    close = random_walk(400, seed=3)
+    write(tmp_path, "bars", bars(close))
+    write(tmp_path, "predictions", predictions(close, guesses(close, seed=1)))
+    assert update_arima(tmp_path) == 0
+    assert forecasts(tmp_path).empty

@@ -1,0 +1,205 @@
+"""What scoring feeds back: interval factors, drift, alerts; and what it writes for others."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+
+from conf.settings import Alerts
+from jobs.export import export_rows
+from jobs.scoring.alerts import Alert, badly_scored, changes, raise_alerts
+from jobs.scoring.drift import drifted, update_drift
+from jobs.scoring.intervals import adapt_intervals
+from model.registry import Registry
+from store.views import read_board
+from tests.artifacts import save_random_artifact
+from tests.store import tables
+from tests.store.tables import bars, guesses, predictions, random_walk, write
+
+
+@pytest.fixture(scope="module")
+def registry_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a registry in which 1m-1 is champion; making its database takes seconds."""
+    folder = tmp_path_factory.mktemp("registry")
+    save_random_artifact(folder / "artifact", seed=1)
+    made = Registry(f"sqlite:///{folder}/mlflow.db", folder / "models")
+    made.promote(made.register(folder / "artifact", "1m"))
+    return folder
+
+
+@pytest.fixture
+def registry(registry_files: Path, tmp_path: Path) -> Registry:
+    """A copy of the registry for one test."""
+    shutil.copytree(registry_files, tmp_path / "registry")
+    uri = f"sqlite:///{tmp_path}/registry/mlflow.db"
+    return Registry(uri, tmp_path / "registry" / "models")
+
+
+def write_live(folder: Path, count: int, half_width: float, late: timedelta | None = None) -> None:
+    close = random_walk(count, seed=1)
+    write(folder, "bars", bars(close))
+    after = late or timedelta(seconds=2)
+    rows = predictions(close, close, half_width=half_width, predicted_after=after)
+    write(folder, "predictions", rows)
+
+
+def test_intervals_that_miss_too_often_widen(tmp_path: Path, registry: Registry) -> None:
+    write_live(tmp_path, 200, half_width=0.0001)
+    assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 199}
+    factors = registry.interval_factors("1m-1")
+    assert factors is not None
+    assert factors[0] > 2
+    assert factors[1:] == (1.0, 1.0)
+
+
+def test_intervals_that_always_hold_narrow(tmp_path: Path, registry: Registry) -> None:
+    write_live(tmp_path, 200, half_width=0.1)
+    adapt_intervals(tmp_path, registry, rate=0.02)
+    factors = registry.interval_factors("1m-1")
+    assert factors is not None
+    assert factors[0] == pytest.approx(np.exp(-0.02 * 0.1 * 199))
+
+
+def test_an_outcome_moves_the_intervals_once(tmp_path: Path, registry: Registry) -> None:
+    write_live(tmp_path, 50, half_width=0.0001)
+    adapt_intervals(tmp_path, registry, rate=0.02)
+    before = registry.interval_factors("1m-1")
+    assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 0}
+    assert registry.interval_factors("1m-1") == before
+
+
+def test_backfilled_outcomes_move_nothing(tmp_path: Path, registry: Registry) -> None:
+    write_live(tmp_path, 50, half_width=0.0001, late=timedelta(days=1))
+    assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 0}
+
+
+def test_a_market_that_moves_otherwise_has_drifted(tmp_path: Path) -> None:
+    made = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
+    trained_until = int((tables.START + timedelta(minutes=1500)).timestamp() * 1000)
+    save_random_artifact(tmp_path / "artifact", seed=1)
+    manifest = json.loads((tmp_path / "artifact" / "manifest.json").read_text())
+    manifest |= {"trained_until": trained_until, "validated_from": trained_until - 60_000}
+    (tmp_path / "artifact" / "manifest.json").write_text(json.dumps(manifest))
+    made.promote(made.register(tmp_path / "artifact", "1m"))
+    rows = bars(random_walk(2500, seed=1))
+    rows.loc[1500:, "base_volume"] = np.geomspace(1, 1e6, 1000)
+    rows.loc[1500:, "high"] *= 1.01
+    write(tmp_path, "bars", rows)
+    verdicts = {d.name: d.verdict for d in update_drift(tmp_path, made, 0.1, 0.25)}
+    assert verdicts["range"] == "drifted"
+    assert verdicts["log_return"] == "stable"
+    assert verdicts["horizon 1"] == "too few values"
+    assert any("feature range of 1m-1: PSI" in reason for reason in drifted(tmp_path, "1m"))
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """A webhook that keeps what it is sent."""
+
+    messages: list[Any] = []  # noqa: RUF012 - http.server makes the instances
+
+    def do_POST(self) -> None:
+        self.messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def webhook() -> Iterator[SecretStr]:
+    Receiver.messages.clear()
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield SecretStr(f"http://127.0.0.1:{server.server_port}/secret-token")
+    server.shutdown()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("slack", {"text": "Candlecast: {}"}),
+        ("discord", {"content": "Candlecast: {}"}),
+        ("telegram", {"chat_id": "42", "text": "Candlecast: {}"}),
+    ],
+)
+def test_a_silent_stream_is_told_once_in_the_receivers_form(
+    tmp_path: Path, webhook: SecretStr, form: Any, message: dict[str, str]
+) -> None:
+    write_live(tmp_path, 10, half_width=0.1)
+    bounds = Alerts(form=form, telegram_chat_id="42")
+    last = (tables.START + timedelta(minutes=10, seconds=2)).timestamp()
+    board = read_board(tmp_path)
+    for _ in range(2):
+        raise_alerts(board, tmp_path, bounds, None, lambda: last + 600, webhook)
+    text = "no 1m prediction for 600 s"
+    assert Receiver.messages == [{k: v.format(text) for k, v in message.items()}]
+
+
+def test_the_end_of_an_alert_is_told_too(tmp_path: Path, webhook: SecretStr) -> None:
+    write_live(tmp_path, 10, half_width=0.1)
+    last = (tables.START + timedelta(minutes=10, seconds=2)).timestamp()
+    for age in (600, 60):
+        raise_alerts(
+            read_board(tmp_path), tmp_path, Alerts(), None, lambda a=age: last + a, webhook
+        )  # type: ignore[misc]
+    assert [m["text"] for m in Receiver.messages][1:] == ["Candlecast: over: silent 1m"]
+
+
+def test_an_unreachable_webhook_is_tried_again_and_its_address_kept_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_live(tmp_path, 10, half_width=0.1)
+    url = SecretStr("http://127.0.0.1:9/secret-token")
+    for _ in range(2):
+        raise_alerts(read_board(tmp_path), tmp_path, Alerts(), None, lambda: 2e9, url)
+    assert caplog.text.count("alert=undelivered") == 2
+    assert "secret-token" not in caplog.text
+
+
+def test_recorded_bars_wake_nobody(tmp_path: Path) -> None:
+    write_live(tmp_path, 10, half_width=0.1, late=timedelta(days=1))
+    assert raise_alerts(read_board(tmp_path), tmp_path, Alerts(), None, lambda: 2e9) == []
+
+
+def test_bad_intervals_and_negative_skill_over_a_day_are_alerts(tmp_path: Path) -> None:
+    close = random_walk(600, seed=1)
+    write(tmp_path, "bars", bars(close))
+    wild = predictions(close, guesses(close, seed=2, size=0.01), half_width=0.0001)
+    write(tmp_path, "predictions", wild)
+    found = badly_scored(read_board(tmp_path), tolerance=0.05, min_predictions=500)
+    assert [alert.name.split()[0] for alert in found] == ["coverage", "skill"]
+    assert badly_scored(read_board(tmp_path), tolerance=0.05, min_predictions=10_000) == []
+
+
+def test_an_alert_that_goes_on_is_repeated_after_a_while() -> None:
+    alert = Alert("silent 1m", "no prediction")
+    assert changes([alert], {"silent 1m": 0.0}, 100, now_s=99) == ([], [])
+    assert changes([alert], {"silent 1m": 0.0}, 100, now_s=100) == ([alert], [])
+
+
+@pytest.mark.parametrize(
+    ("form", "read"),
+    [("csv", pd.read_csv), ("parquet", pd.read_parquet), ("json", pd.read_json)],
+)
+def test_an_export_holds_the_chosen_rows(tmp_path: Path, form: str, read: Any) -> None:
+    write(tmp_path, "bars", bars(random_walk(60, seed=1)), "q-0")
+    write(tmp_path, "bars", bars(random_walk(60, seed=2), "ETH-USD"), "q-1")
+    since, until = datetime(2026, 1, 1, 0, 10), datetime(2026, 1, 1, 0, 20)
+    file = tmp_path / f"out.{form}"
+    assert export_rows(tmp_path, "bars", file, form, "BTC-USD", since, until) == 10
+    found = read(file)
+    assert set(found["symbol"]) == {"BTC-USD"}
+    assert pd.to_datetime(found["open_time"]).min() == pd.Timestamp(since)
+    assert list(found["close"]) == pytest.approx(random_walk(60, seed=1)[10:20])
