@@ -21,8 +21,8 @@ from pydantic_settings import (
 )
 
 from conf.errors import ConfigurationError
-from conf.intervals import Interval
 from conf.kafka import KafkaConnection
+from conf.timeframes import Timeframe
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -55,10 +55,10 @@ class Ingest(Section):
 
     source: str = "cryptocompare"
     symbols: list[str] = ["BTC-USD", "ETH-USD"]
-    intervals: list[Interval] = ["1m"]
-    intervals_of: dict[str, list[Interval]] = {}
+    intervals: list[Timeframe] = ["1m"]
+    intervals_of: dict[str, list[Timeframe]] = {}
     every_s: PositiveInt = 60
-    grace_s: dict[Interval, Annotated[float, Field(ge=0)]] = {}
+    grace_s: dict[Timeframe, Annotated[float, Field(ge=0)]] = {}
     backfill_bars: PositiveInt = 10_080
     overlap_bars: Annotated[int, Field(ge=0)] = 5
     calls_per: dict[Literal["second", "minute", "hour", "day", "month"], PositiveInt] = {

@@ -10,8 +10,8 @@ import pandas as pd
 from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from conf.intervals import INTERVAL_MS, Interval
 from conf.settings import Settings
+from conf.timeframes import TIMEFRAME_MS, Timeframe
 from dashboard.api_types import HealthAnswer, Model, Prediction, Score, SpanName
 from dashboard.events import event_stream
 from dashboard.health import read_health
@@ -125,11 +125,11 @@ def scores(
     return [Score.model_validate(row) for row in records(rows)]
 
 
-def latest(request: Request, symbol: Symbol, interval: Interval = "1m") -> list[Prediction]:
+def latest(request: Request, symbol: Symbol, interval: Timeframe = "1m") -> list[Prediction]:
     """The newest prediction of a symbol at each horizon."""
     sources = _sources(request)
     newest = _newest_open(sources, symbol, interval)
-    since = max(0, newest - MAX_ROWS * INTERVAL_MS[interval])
+    since = max(0, newest - MAX_ROWS * TIMEFRAME_MS[interval])
     made = sources.predictions(symbol, interval, since, bars=1)
     last = made.sort_values(["as_of", "predicted_at"]).drop_duplicates("horizon", keep="last")
     if last.empty:
@@ -140,7 +140,7 @@ def latest(request: Request, symbol: Symbol, interval: Interval = "1m") -> list[
 def history(
     request: Request,
     symbol: Symbol,
-    interval: Interval = "1m",
+    interval: Timeframe = "1m",
     since: Time = 0,
     until: Time = MAX_TIME_MS,
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 1_000,
@@ -180,8 +180,8 @@ def _sources(request: Request) -> Sources:
     return sources
 
 
-def _newest_open(sources: Sources, symbol: str, interval: str) -> int:
+def _newest_open(sources: Sources, symbol: str, timeframe: str) -> int:
     known = sources.tables.series()
-    if (symbol, interval) not in known and (symbol, interval) not in sources.newest.series():
-        raise HTTPException(404, f"no {interval} bars of {symbol}")
-    return known.get((symbol, interval), 0)
+    if (symbol, timeframe) not in known and (symbol, timeframe) not in sources.newest.series():
+        raise HTTPException(404, f"no {timeframe} bars of {symbol}")
+    return known.get((symbol, timeframe), 0)

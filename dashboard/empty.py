@@ -37,11 +37,11 @@ def no_model() -> None:
     )
 
 
-def no_predictions(has_champion: bool, interval: str, span: str) -> None:
+def no_predictions(has_champion: bool, timeframe: str, span: str) -> None:
     """There are bars in the range, but no predictions."""
     if not has_champion:
         st.info(
-            f"No model is in service for {interval} bars, so nothing is predicted.",
+            f"No model is in service for {timeframe} bars, so nothing is predicted.",
             icon=":material/school:",
         )
         return
@@ -52,10 +52,10 @@ def no_predictions(has_champion: bool, interval: str, span: str) -> None:
     )
 
 
-def nothing_in_range(symbol: str, interval: str, span: str) -> None:
+def nothing_in_range(symbol: str, timeframe: str, span: str) -> None:
     """Neither bars nor predictions of the series in the range."""
     st.info(
-        f"No data of {symbol} {interval} in the last {span}. Try a longer range.",
+        f"No data of {symbol} {timeframe} in the last {span}. Try a longer range.",
         icon=":material/search:",
     )
 

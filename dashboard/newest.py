@@ -66,10 +66,10 @@ class NewestMessages:
         self._stopping.set()
         self._thread.join()
 
-    def predictions(self, symbol: str, interval: str) -> list[Row]:
+    def predictions(self, symbol: str, timeframe: str) -> list[Row]:
         """The newest predictions of a series as the topic holds them: times in epoch ms."""
         with self._lock:
-            return list(self._rows.get((symbol, interval), ()))
+            return list(self._rows.get((symbol, timeframe), ()))
 
     def series(self) -> set[Series]:
         """The series that have been predicted lately."""

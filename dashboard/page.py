@@ -11,8 +11,8 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from conf.intervals import INTERVAL_MS
 from conf.settings import load_settings
+from conf.timeframes import TIMEFRAME_MS
 from dashboard import empty
 from dashboard.chart import in_zone, price_chart
 from dashboard.health import Health, read_health
@@ -35,21 +35,21 @@ def sources() -> Sources:
 
 @st.cache_data(ttl=REFRESH_S / 2, max_entries=64, show_spinner=False)
 def read_range(
-    symbol: str, interval: str, since_ms: int, bars: int
+    symbol: str, timeframe: str, since_ms: int, bars: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Candles and predictions; twenty pages of one series ask once."""
     shared = sources()
-    candles = shared.tables.candles(symbol, interval, since_ms, bars)
-    return candles, shared.predictions(symbol, interval, since_ms, bars)
+    candles = shared.tables.candles(symbol, timeframe, since_ms, bars)
+    return candles, shared.predictions(symbol, timeframe, since_ms, bars)
 
 
 @st.cache_data(ttl=REFRESH_S / 2, max_entries=64, show_spinner=False)
 def read_news(
-    symbol: str, interval: str, since_ms: int, bars: int
+    symbol: str, timeframe: str, since_ms: int, bars: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the news said bar by bar, and the articles behind it; empty where none are read."""
     tables = sources().tables
-    sentiment = tables.sentiment(symbol, interval, since_ms, bars)
+    sentiment = tables.sentiment(symbol, timeframe, since_ms, bars)
     return sentiment, tables.articles(symbol, since_ms, SHOWN_ARTICLES)
 
 
@@ -72,14 +72,14 @@ def main() -> None:
     with st.container(key="choices", horizontal=True):
         symbols = sorted({symbol for symbol, _ in series})
         symbol = st.selectbox("Symbol", symbols, width=160)
-        intervals = [i for i in INTERVAL_MS if (symbol, i) in series]
-        interval = st.selectbox("Interval", intervals, width=100)
+        timeframes = [i for i in TIMEFRAME_MS if (symbol, i) in series]
+        timeframe = st.selectbox("Interval", timeframes, width=100)
         horizons = load_settings().training.horizons
         horizon = st.selectbox("Horizon (bars)", horizons, width=130)
         span = st.selectbox("Range", list(RANGES), index=2, width=100)
         clock = st.selectbox("Times", ["UTC", "local"], width=100)
     zone = "UTC" if clock == "UTC" else st.context.timezone or "UTC"
-    live(symbol, interval, horizon, span, zone, len(series))
+    live(symbol, timeframe, horizon, span, zone, len(series))
     scoreboard()
     models(zone)
     running()
@@ -101,32 +101,32 @@ def waiting() -> None:
 
 
 @st.fragment(run_every=REFRESH_S)
-def live(symbol: str, interval: str, horizon: int, span: str, zone: str, known: int) -> None:
+def live(symbol: str, timeframe: str, horizon: int, span: str, zone: str, known: int) -> None:
     """The newest prediction in figures, and the chart."""
     shared = sources()
     series = shared.tables.series()
     if len(shared.series()) > known:
         st.rerun(scope="app")
-    newest = series.get((symbol, interval), 0)
+    newest = series.get((symbol, timeframe), 0)
     hours = RANGES[span]
     since = max(0, newest - hours * HOUR_MS) if hours else 0
-    bars = hours * HOUR_MS // INTERVAL_MS[interval] if hours else 10**6
-    candles, predictions = read_range(symbol, interval, since, bars)
-    sentiment, articles = read_news(symbol, interval, since, bars)
+    bars = hours * HOUR_MS // TIMEFRAME_MS[timeframe] if hours else 10**6
+    candles, predictions = read_range(symbol, timeframe, since, bars)
+    sentiment, articles = read_news(symbol, timeframe, since, bars)
     if candles.empty and predictions.empty:
-        empty.nothing_in_range(symbol, interval, span)
+        empty.nothing_in_range(symbol, timeframe, span)
         return
-    figures(candles, predictions[predictions["horizon"] == horizon], interval, zone)
+    figures(candles, predictions[predictions["horizon"] == horizon], timeframe, zone)
     with st.container(key="chart"):
         st.plotly_chart(
             price_chart(candles, predictions, sentiment, horizon, zone),
-            key=f"chart {symbol} {interval}",
+            key=f"chart {symbol} {timeframe}",
             config={"displaylogo": False, "scrollZoom": True, "displayModeBar": False},
         )
     if not articles.empty:
         news(articles, zone)
     if predictions.empty:
-        empty.no_predictions(bool(shared.registry.champion(interval)), interval, span)
+        empty.no_predictions(bool(shared.registry.champion(timeframe)), timeframe, span)
     if shared.newest.state != "connected":
         empty.no_topic(shared.newest.state, load_settings().kafka.bootstrap_servers)
 
@@ -140,7 +140,7 @@ def news(articles: pd.DataFrame, zone: str) -> None:
         st.dataframe(shown.rename(columns=names), hide_index=True)
 
 
-def figures(candles: pd.DataFrame, made: pd.DataFrame, interval: str, zone: str) -> None:
+def figures(candles: pd.DataFrame, made: pd.DataFrame, timeframe: str, zone: str) -> None:
     """The newest bar and the newest prediction of the chosen horizon."""
     columns = st.container(key="figures").columns([2, 2, 4, 3])
     if not candles.empty:
@@ -158,7 +158,7 @@ def figures(candles: pd.DataFrame, made: pd.DataFrame, interval: str, zone: str)
     )
     columns[2].caption(f"{(row['upper'] - row['lower']) / row['last_close']:.3%} of the price wide")
     columns[3].metric("Target time", shown_time(row["target_time"], zone))
-    columns[3].caption(f"{row['horizon']} x {interval} after {shown_time(row['as_of'], zone)}")
+    columns[3].caption(f"{row['horizon']} x {timeframe} after {shown_time(row['as_of'], zone)}")
 
 
 def shown_time(time: Any, zone: str) -> str:

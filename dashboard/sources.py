@@ -51,10 +51,10 @@ class Sources:
         """Every series that has bars or predictions."""
         return sorted(self.tables.series().keys() | self.newest.series())
 
-    def predictions(self, symbol: str, interval: str, since_ms: int, bars: int) -> pd.DataFrame:
+    def predictions(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
         """Predictions of the tables and, where newer, of the topic; a row each, ascending."""
-        stored = self.tables.predictions(symbol, interval, since_ms, bars)
-        fresh = as_frame(self.newest.predictions(symbol, interval), list(stored.columns))
+        stored = self.tables.predictions(symbol, timeframe, since_ms, bars)
+        fresh = as_frame(self.newest.predictions(symbol, timeframe), list(stored.columns))
         after = pd.Timestamp(0) if stored.empty else stored["as_of"].max()
         fresh = fresh[fresh["as_of"] >= max(after, pd.Timestamp(since_ms, unit="ms"))]
         if fresh.empty:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import duckdb
 import pandas as pd
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from store.views import TABLES, open_duckdb
 
 Series = tuple[str, str]  # symbol, interval
@@ -117,29 +117,29 @@ class Tables:
             fresh = sorted(folders.keys() - self._seen, key=lambda n: -folders[n])[:SERIES_STEP]
             if fresh:
                 files = [f"{self._dir}/bars/{name}/*.parquet" for name in fresh]
-                for symbol, interval, newest in self._rows({"bars": files}, _SERIES):
-                    known = self._series.get((symbol, interval), 0)
-                    self._series[symbol, interval] = max(known, newest)
+                for symbol, timeframe, newest in self._rows({"bars": files}, _SERIES):
+                    known = self._series.get((symbol, timeframe), 0)
+                    self._series[symbol, timeframe] = max(known, newest)
                 self._seen |= set(fresh)
             return dict(self._series)
 
-    def candles(self, symbol: str, interval: str, since_ms: int, bars: int) -> pd.DataFrame:
+    def candles(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
         """Candles from `since_ms` on, of one bar or, where there are very many, of several."""
         files = self._folders["bars"].since(since_ms)
-        step = INTERVAL_MS[interval] * max(1, -(-bars // MAX_CANDLES))
-        return self._frame({"bars": files}, _CANDLES, symbol, interval, since_ms, step)
+        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
+        return self._frame({"bars": files}, _CANDLES, symbol, timeframe, since_ms, step)
 
-    def predictions(self, symbol: str, interval: str, since_ms: int, bars: int) -> pd.DataFrame:
+    def predictions(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
         """Predictions made from `since_ms` on, thinned out as the candles are."""
         files = self._folders["predictions"].since(since_ms)
-        step = INTERVAL_MS[interval] * max(1, -(-bars // MAX_CANDLES))
-        return self._frame({"predictions": files}, _PREDICTIONS, symbol, interval, since_ms, step)
+        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
+        return self._frame({"predictions": files}, _PREDICTIONS, symbol, timeframe, since_ms, step)
 
-    def sentiment(self, symbol: str, interval: str, since_ms: int, bars: int) -> pd.DataFrame:
+    def sentiment(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
         """What the news said from `since_ms` on, where there were any, put together as candles."""
         files = self._folders["sentiment"].since(since_ms)
-        step = INTERVAL_MS[interval] * max(1, -(-bars // MAX_CANDLES))
-        return self._frame({"sentiment": files}, _SENTIMENT, symbol, interval, since_ms, step)
+        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
+        return self._frame({"sentiment": files}, _SENTIMENT, symbol, timeframe, since_ms, step)
 
     def articles(self, symbol: str, since_ms: int, most: int) -> pd.DataFrame:
         """The newest articles about the symbol's coin, or the market, since `since_ms`."""
@@ -162,11 +162,11 @@ class Tables:
         files: dict[str, list[str]],
         query: str,
         symbol: str,
-        interval: str,
+        timeframe: str,
         since: int,
         step: int,
     ) -> pd.DataFrame:
-        values = {"symbol": symbol, "interval": interval, "since": since, "step": step}
+        values = {"symbol": symbol, "interval": timeframe, "since": since, "step": step}
         found: pd.DataFrame = self._retry(files, lambda c: c.execute(query, values).df())
         return found
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from conf.errors import MalformedBar
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 
 BAR_VERSION: Final = 1
 # BASE-QUOTE in any script; no white space, control character, slash or second hyphen, so that a
@@ -24,7 +24,7 @@ CLOCK_SKEW_MS: Final = 5_000
 
 Rule = tuple[str, Callable[[Any], Any]]
 
-# Each takes anything with a bar's fields and `interval_ms` and `now_ms`: one bar in the producer,
+# Each takes anything with a bar's fields and `bar_ms` and `now_ms`: one bar in the producer,
 # NumPy arrays of many in the stream. NaN passes no comparison, so `0 < x < inf` refuses it.
 RULES: Final[tuple[Rule, ...]] = (
     ("open must be positive and finite", lambda b: (b.open > 0) & (b.open < math.inf)),
@@ -41,12 +41,12 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     (
         "open_time must lie on the interval's grid",
-        lambda b: (b.open_time >= 0) & (b.open_time % b.interval_ms == 0),
+        lambda b: (b.open_time >= 0) & (b.open_time % b.bar_ms == 0),
     ),
     (
         "the bar must be closed, not in the future",
         # in this order no sum can overflow, whatever open_time says
-        lambda b: b.open_time <= b.now_ms + CLOCK_SKEW_MS - b.interval_ms,
+        lambda b: b.open_time <= b.now_ms + CLOCK_SKEW_MS - b.bar_ms,
     ),
     (
         "fetched_at must not be negative, nor in the future",
@@ -87,19 +87,19 @@ class Bar:
     fetched_at: int
 
     @property
-    def interval_ms(self) -> int:
+    def bar_ms(self) -> int:
         """Length of the bar in milliseconds."""
-        return INTERVAL_MS[self.interval]
+        return TIMEFRAME_MS[self.interval]
 
     @property
     def close_time(self) -> int:
         """End of the bar, exclusive: the next bar's `open_time`."""
-        return self.open_time + self.interval_ms
+        return self.open_time + self.bar_ms
 
     def violation(self, now_ms: int) -> str | None:
         """Name the first rule that this bar breaks at `now_ms` (epoch ms), or None."""
-        if self.interval not in INTERVAL_MS:
-            return f"interval must be one of {', '.join(INTERVAL_MS)}"
+        if self.interval not in TIMEFRAME_MS:
+            return f"interval must be one of {', '.join(TIMEFRAME_MS)}"
         if not re.match(SYMBOL_PATTERN, self.symbol):
             return "symbol must look like BASE-QUOTE"
         seen = _AtTime(self, now_ms)

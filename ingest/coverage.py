@@ -9,38 +9,38 @@ PUBLISHED: Final = 2
 
 
 class Coverage:
-    """One byte a bar, from `first_ms` on, for a grid of `interval_ms`; times are epoch ms.
+    """One byte a bar, from `first_ms` on, for a grid of `bar_ms`; times are epoch ms.
 
     A week of minutes is 10 kB, so the state of a hundred symbols is nothing, and a gap anywhere
     is as visible as one at the end.
 
-    >>> coverage = Coverage(first_ms=0, interval_ms=60_000)
+    >>> coverage = Coverage(first_ms=0, bar_ms=60_000)
     >>> coverage.extend(last_ms=240_000)
     >>> coverage.mark(60_000, PUBLISHED)
     >>> list(coverage.runs(UNKNOWN))
     [(0, 0), (120000, 240000)]
     """
 
-    def __init__(self, first_ms: int, interval_ms: int) -> None:
-        self.interval_ms = interval_ms
-        self.first_ms = first_ms // interval_ms * interval_ms
+    def __init__(self, first_ms: int, bar_ms: int) -> None:
+        self.bar_ms = bar_ms
+        self.first_ms = first_ms // bar_ms * bar_ms
         self._states = bytearray()
 
     @property
     def last_ms(self) -> int:
-        """The newest bar's `open_time`; `first_ms - interval_ms` where there is none."""
-        return self.first_ms + (len(self._states) - 1) * self.interval_ms
+        """The newest bar's `open_time`; `first_ms - bar_ms` where there is none."""
+        return self.first_ms + (len(self._states) - 1) * self.bar_ms
 
     def extend(self, last_ms: int) -> None:
         """Reach up to the bar that opens at `last_ms`; new bars are UNKNOWN."""
-        more = (last_ms - self.last_ms) // self.interval_ms
+        more = (last_ms - self.last_ms) // self.bar_ms
         self._states.extend(bytes(max(0, more)))
 
     def forget_before(self, first_ms: int) -> None:
         """Drop the bars that open before `first_ms`."""
-        dropped = max(0, -((self.first_ms - first_ms) // self.interval_ms))
+        dropped = max(0, -((self.first_ms - first_ms) // self.bar_ms))
         del self._states[:dropped]
-        self.first_ms += dropped * self.interval_ms
+        self.first_ms += dropped * self.bar_ms
 
     def state(self, open_time: int) -> int | None:
         """The bar's state, or None for one outside."""
@@ -55,8 +55,8 @@ class Coverage:
 
     def mark_unanswered(self, first_ms: int, last_ms: int) -> None:
         """Turn UNKNOWN into ABSENT from `first_ms` to `last_ms`, both included."""
-        start = max(0, (first_ms - self.first_ms) // self.interval_ms)
-        stop = max(0, (last_ms - self.first_ms) // self.interval_ms + 1)
+        start = max(0, (first_ms - self.first_ms) // self.bar_ms)
+        stop = max(0, (last_ms - self.first_ms) // self.bar_ms + 1)
         self._states[start:stop] = self._states[start:stop].replace(b"\0", b"\1")
 
     def ask_again(self) -> None:
@@ -65,7 +65,7 @@ class Coverage:
 
     def runs(self, state: int, from_ms: int | None = None) -> Iterator[tuple[int, int]]:
         """Stretches of bars in `state`, as (first, last) `open_time`, both included, ascending."""
-        at = 0 if from_ms is None else max(0, (from_ms - self.first_ms) // self.interval_ms)
+        at = 0 if from_ms is None else max(0, (from_ms - self.first_ms) // self.bar_ms)
         wanted = bytes([state])
         while (start := self._states.find(wanted, at)) >= 0:
             at = start
@@ -88,8 +88,8 @@ class Coverage:
         return self._time(index) if index >= 0 else None
 
     def _index(self, open_time: int) -> int | None:
-        index, rest = divmod(open_time - self.first_ms, self.interval_ms)
+        index, rest = divmod(open_time - self.first_ms, self.bar_ms)
         return index if rest == 0 and 0 <= index < len(self._states) else None
 
     def _time(self, index: int) -> int:
-        return self.first_ms + index * self.interval_ms
+        return self.first_ms + index * self.bar_ms

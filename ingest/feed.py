@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, Protocol
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.coverage import ABSENT, PUBLISHED, UNKNOWN, Coverage
 from ingest.publish import Record, bar_record
@@ -109,9 +109,9 @@ class Series:
     grace_ms: int
 
     @property
-    def interval_ms(self) -> int:
+    def bar_ms(self) -> int:
         """Length of a bar in milliseconds."""
-        return INTERVAL_MS[self.interval]
+        return TIMEFRAME_MS[self.interval]
 
     def last_closed(self, now_ms: int) -> int:
         """`open_time` of the newest bar that is final at `now_ms`.
@@ -121,7 +121,7 @@ class Series:
         >>> Series("BTC-USD", "1m", 60_000, 45_000).last_closed(now_ms=165_000)
         60000
         """
-        return (now_ms - self.grace_ms) // self.interval_ms * self.interval_ms - self.interval_ms
+        return (now_ms - self.grace_ms) // self.bar_ms * self.bar_ms - self.bar_ms
 
 
 class BarFeed:
@@ -148,8 +148,8 @@ class BarFeed:
         self._source = source
         self._bars_topic = bars_topic
         self._rejected_topic = rejected_topic
-        self._overlap_ms = overlap_bars * series.interval_ms
-        self.coverage = Coverage(since_ms, series.interval_ms)
+        self._overlap_ms = overlap_bars * series.bar_ms
+        self.coverage = Coverage(since_ms, series.bar_ms)
         self._recent: dict[int, Bar] = {}
         self._rejected: set[int] = set()
         self._recheck_s = RECHECK_S
@@ -173,7 +173,7 @@ class BarFeed:
         keeps_ms = self._source.keeps_ms(self.series.interval)
         if keeps_ms is not None:
             # One bar of room: the oldest may fall out between asking and answering.
-            self.coverage.forget_before(now_ms - keeps_ms + self.series.interval_ms)
+            self.coverage.forget_before(now_ms - keeps_ms + self.series.bar_ms)
         self.coverage.extend(self.series.last_closed(now_ms))
         self._forget_old()
         if self._recheck_at_ms is not None and now_ms >= self._recheck_at_ms:
@@ -186,7 +186,7 @@ class BarFeed:
         oldest = next(unknown, None)
         if oldest is None:
             return None
-        step = self.series.interval_ms
+        step = self.series.bar_ms
         length = self._source.page_bars(self.series.interval) * step
         newest = self.coverage.last_ms
         overlap_first = max(newest - self._overlap_ms, newest - length + step)
@@ -240,15 +240,15 @@ class BarFeed:
         """Leave that page to the next poll; the newest bars are still worth a try now."""
         if request.last_ms >= self.coverage.last_ms:
             return False
-        page = self._source.page_bars(self.series.interval) * self.series.interval_ms
+        page = self._source.page_bars(self.series.interval) * self.series.bar_ms
         self._skip_to_ms = max(request.last_ms, self.coverage.last_ms - page)
-        self._skip_to_ms += self.series.interval_ms
+        self._skip_to_ms += self.series.bar_ms
         return True
 
     def newest_close_ms(self) -> int | None:
         """The close of the newest bar published."""
         newest = self.coverage.newest_published()
-        return None if newest is None else newest + self.series.interval_ms
+        return None if newest is None else newest + self.series.bar_ms
 
     def gaps(self) -> int:
         """Bars after the first published one that are not published."""
@@ -260,9 +260,9 @@ class BarFeed:
         return self.coverage.count(UNKNOWN)
 
     def _request(self, first_ms: int, last_ms: int) -> Request:
-        symbol, interval = self.series.symbol, self.series.interval
+        symbol, timeframe = self.series.symbol, self.series.interval
         return Request(
-            first_ms, last_ms, lambda: self._source.fetch(symbol, interval, first_ms, last_ms)
+            first_ms, last_ms, lambda: self._source.fetch(symbol, timeframe, first_ms, last_ms)
         )
 
     def _reject(self, bar: Bar, reason: str, digest: Digest, now_ms: int) -> None:

@@ -37,7 +37,7 @@ def bar_feeds(
         BarFeed(
             one,
             source,
-            since_ms=now_ms - backfill_bars * one.interval_ms if since_ms is None else since_ms,
+            since_ms=now_ms - backfill_bars * one.bar_ms if since_ms is None else since_ms,
             bars_topic=bars_topic,
             rejected_topic=rejected_topic,
             overlap_bars=overlap_bars,
@@ -116,7 +116,7 @@ class Live:
 def check_source(source: Source, series: Series, now_ms: int) -> str:
     """Ask for a few closed bars once, and say what came; raises what `Source.fetch` may raise."""
     last_ms = series.last_closed(now_ms)
-    first_ms = last_ms - (CHECKED_BARS - 1) * series.interval_ms
+    first_ms = last_ms - (CHECKED_BARS - 1) * series.bar_ms
     bars = source.fetch(series.symbol, series.interval, first_ms, last_ms)
     broken = [reason for bar in bars if (reason := bar.violation(now_ms)) is not None]
     newest = f" newest_close={bars[-1].close:g}" if bars else ""

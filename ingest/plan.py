@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from conf.errors import ConfigurationError
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import SYMBOL_PATTERN
 from ingest.budget import WINDOW_S, sustained_calls
 from ingest.feed import Series
@@ -19,7 +19,7 @@ def plan_series(
     source: Source,
     *,
     symbols: Sequence[str],
-    intervals: Sequence[str],
+    timeframes: Sequence[str],
     intervals_of: Mapping[str, Sequence[str]],
     every_s: int,
     grace_s: Mapping[str, float],
@@ -33,16 +33,16 @@ def plan_series(
     check_symbols(symbols, intervals_of)
     series = []
     for symbol in symbols:
-        for interval in check_intervals(symbol, intervals_of.get(symbol, intervals)):
-            step_s = INTERVAL_MS[interval] // 1000
+        for timeframe in check_intervals(symbol, intervals_of.get(symbol, timeframes)):
+            step_s = TIMEFRAME_MS[timeframe] // 1000
             period_s = max(every_s, step_s)
             if every_s <= 0 or period_s % step_s:
                 raise ConfigurationError(
                     f"ingest.every_s = {every_s} must be a multiple of {step_s} s, the length of"
-                    f" a bar of {interval}, or shorter"
+                    f" a bar of {timeframe}, or shorter"
                 )
-            grace = grace_of(source, interval, grace_s)
-            series.append(Series(symbol, interval, period_s * 1000, int(grace * 1000)))
+            grace = grace_of(source, timeframe, grace_s)
+            series.append(Series(symbol, timeframe, period_s * 1000, int(grace * 1000)))
     return series
 
 
@@ -63,29 +63,29 @@ def check_symbols(symbols: Sequence[str], intervals_of: Mapping[str, Sequence[st
         )
 
 
-def check_intervals(symbol: str, intervals: Sequence[str]) -> Sequence[str]:
+def check_intervals(symbol: str, timeframes: Sequence[str]) -> Sequence[str]:
     """Return `intervals`; raise ConfigurationError for none, or one that is unknown."""
-    if not intervals:
+    if not timeframes:
         raise ConfigurationError(f"ingest.intervals is empty for {symbol}")
-    for interval in intervals:
-        if interval not in INTERVAL_MS:
+    for timeframe in timeframes:
+        if timeframe not in TIMEFRAME_MS:
             raise ConfigurationError(
-                f"ingest.intervals: {interval!r} is unknown; there are {', '.join(INTERVAL_MS)}"
+                f"ingest.intervals: {timeframe!r} is unknown; there are {', '.join(TIMEFRAME_MS)}"
             )
-    return list(dict.fromkeys(intervals))
+    return list(dict.fromkeys(timeframes))
 
 
-def grace_of(source: Source, interval: str, grace_s: Mapping[str, float]) -> float:
+def grace_of(source: Source, timeframe: str, grace_s: Mapping[str, float]) -> float:
     """Seconds between a bar's close and the poll that asks for it.
 
     Raises ConfigurationError where the setting is shorter than an answer may be old: the bar
     would be taken as it was before its close.
     """
-    cache_s = source.cache_s(interval)
-    grace = grace_s.get(interval, cache_s + GRACE_MARGIN_S)
+    cache_s = source.cache_s(timeframe)
+    grace = grace_s.get(timeframe, cache_s + GRACE_MARGIN_S)
     if grace < cache_s:
         raise ConfigurationError(
-            f"ingest.grace_s.{interval} = {grace:g} is shorter than the {cache_s:g} s for which"
+            f"ingest.grace_s.{timeframe} = {grace:g} is shorter than the {cache_s:g} s for which"
             f" {source.name} caches its answers: a bar would be taken before it is final"
         )
     return grace

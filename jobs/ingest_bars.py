@@ -160,7 +160,7 @@ def planned(asked: Ingest, options: SourceOptions) -> tuple[Source, list[Series]
     series = plan_series(
         source,
         symbols=asked.symbols,
-        intervals=asked.intervals,
+        timeframes=asked.intervals,
         intervals_of=asked.intervals_of,
         every_s=asked.every_s,
         grace_s=dict(asked.grace_s.items()),

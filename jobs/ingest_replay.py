@@ -71,7 +71,7 @@ def replay(
 
 def recorded_series(
     files: Sequence[str],
-    intervals: Sequence[str],
+    timeframes: Sequence[str],
     first_ms: int | None,
     until_ms: int | None,
     refusals: Refusals,
@@ -79,9 +79,9 @@ def recorded_series(
     """The bars of each file, given as SYMBOL=PATH, all of one interval."""
     if not files:
         raise ConfigurationError("--source recorded needs at least one --file SYMBOL=PATH")
-    if len(intervals) != 1:
+    if len(timeframes) != 1:
         raise ConfigurationError("--source recorded takes one --interval, that of its files")
-    recordings = [recording(text, intervals[0]) for text in files]
+    recordings = [recording(text, timeframes[0]) for text in files]
     check_symbols([item.symbol for item in recordings], {})
     return [
         between(
@@ -105,13 +105,13 @@ def synthetic_series(
     market = Synthetic(SourceOptions(clock=clock, argument=seed))
     check_symbols(asked.symbols, asked.intervals_of)
     return [
-        market.stream(symbol, interval, first_ms, until_ms)
+        market.stream(symbol, timeframe, first_ms, until_ms)
         for symbol in asked.symbols
-        for interval in check_intervals(symbol, asked.intervals_of.get(symbol, asked.intervals))
+        for timeframe in check_intervals(symbol, asked.intervals_of.get(symbol, asked.intervals))
     ]
 
 
-def recording(text: str, interval: str) -> Recording:
+def recording(text: str, timeframe: str) -> Recording:
     """Read `SYMBOL=PATH`.
 
     >>> recording("BTC-USD=bars.csv.gz", "1m").symbol
@@ -120,7 +120,7 @@ def recording(text: str, interval: str) -> Recording:
     symbol, separator, path = text.partition("=")
     if not separator or not path:
         raise ConfigurationError(f"--file {text!r} must look like SYMBOL=PATH")
-    return Recording(Path(path), symbol, interval)
+    return Recording(Path(path), symbol, timeframe)
 
 
 def speed_of(text: str) -> float | None:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from conf.errors import ConfigurationError
-from conf.intervals import INTERVAL_MS
 from conf.settings import Settings, load_settings
+from conf.timeframes import TIMEFRAME_MS
 from model.decisions import Action, Decision, deciding, now, record
 from model.promotion import Verdict
 from model.registry import RegisteredModel, Registry
@@ -76,37 +76,37 @@ def promote_version(registry: Registry, promotions_dir: Path, version: str, reas
     where there is no such version.
     """
     with deciding(promotions_dir):
-        interval = registry.load(version).manifest.interval
-        known = {model.version: model.tags for model in registry.models(interval)}
+        timeframe = registry.load(version).manifest.interval
+        known = {model.version: model.tags for model in registry.models(timeframe)}
         tags = known[registry.canonical(version)]
         # a person may serve what the gate refused, but it stays marked as what it is
         unproven = tags.get("unproven") == "true" or tags.get("promoted") == "false"
-        _by_hand(registry, promotions_dir, "promote", interval, version, reason)
+        _by_hand(registry, promotions_dir, "promote", timeframe, version, reason)
         registry.promote(version, unproven=unproven)
     return registry.canonical(version)
 
 
-def roll_back(registry: Registry, promotions_dir: Path, interval: str, reason: str = "") -> str:
+def roll_back(registry: Registry, promotions_dir: Path, timeframe: str, reason: str = "") -> str:
     """Put the champion's predecessor back in service; returns it.
 
     Raises ConfigurationError where the champion of `interval` had none.
     """
-    if interval not in INTERVAL_MS:
-        raise ConfigurationError(f"interval {interval}: expected one of {', '.join(INTERVAL_MS)}")
+    if timeframe not in TIMEFRAME_MS:
+        raise ConfigurationError(f"interval {timeframe}: expected one of {', '.join(TIMEFRAME_MS)}")
     with deciding(promotions_dir):
-        former = registry.replaced_by_champion(interval)
+        former = registry.replaced_by_champion(timeframe)
         if former is None:
-            raise ConfigurationError(f"the champion of {interval} bars replaced no other")
-        why = reason or f"rollback from {registry.champion(interval)}"
-        _by_hand(registry, promotions_dir, "rollback", interval, former, why)
+            raise ConfigurationError(f"the champion of {timeframe} bars replaced no other")
+        why = reason or f"rollback from {registry.champion(timeframe)}"
+        _by_hand(registry, promotions_dir, "rollback", timeframe, former, why)
         registry.restore(former)
     return former
 
 
 def _by_hand(
-    registry: Registry, promotions_dir: Path, action: Action, interval: str, version: str, why: str
+    registry: Registry, promotions_dir: Path, action: Action, timeframe: str, version: str, why: str
 ) -> None:
     trained_until = registry.load(version).manifest.trained_until
     verdict = Verdict(True, why, trained_until, trained_until)
-    champion = registry.champion(interval)
-    record(promotions_dir, registry, Decision(now(), action, interval, version, champion, verdict))
+    champion = registry.champion(timeframe)
+    record(promotions_dir, registry, Decision(now(), action, timeframe, version, champion, verdict))

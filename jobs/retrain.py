@@ -169,18 +169,18 @@ def _seen_until(trained: TrainedModel, time_ms: int) -> TrainedModel:
     return replace(trained, manifest=trained.manifest.model_copy(update={"trained_until": until}))
 
 
-def look(settings: Settings, interval: str, now: datetime, force: bool = False) -> list[Decision]:
+def look(settings: Settings, timeframe: str, now: datetime, force: bool = False) -> list[Decision]:
     """Retrain one interval if there is a reason to; returns the decisions made."""
     warehouse = settings.warehouse.folder
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
     promotions_dir = warehouse / "promotions"
-    champion, newest = registry.champion(interval), settings.retrain.live_windows
+    champion, newest = registry.champion(timeframe), settings.retrain.live_windows
     reason = (
         "asked for"
         if force
         else reason_to_retrain(
             now,
-            _last_gate(promotions_dir, interval),
+            _last_gate(promotions_dir, timeframe),
             settings.retrain.schedule,
             None if champion is None else live_figures(warehouse, champion, newest),
             settings.intervals.coverage,
@@ -189,14 +189,14 @@ def look(settings: Settings, interval: str, now: datetime, force: bool = False) 
                 settings.retrain.min_skill,
                 settings.retrain.coverage_tolerance,
             ),
-            drifted(warehouse, interval),
+            drifted(warehouse, timeframe),
         )
     )
     if reason is None:
         return []
-    logger.info("interval=%s retrain=%s", interval, reason)
+    logger.info("interval=%s retrain=%s", timeframe, reason)
     return retrain(
-        with_archived_news(read_warehouse(warehouse / "bars", interval), warehouse),
+        with_archived_news(read_warehouse(warehouse / "bars", timeframe), warehouse),
         model_settings_from(settings),
         registry,
         promotions_dir,
@@ -208,11 +208,11 @@ def look(settings: Settings, interval: str, now: datetime, force: bool = False) 
     )
 
 
-def _last_gate(promotions_dir: Path, interval: str) -> datetime | None:
+def _last_gate(promotions_dir: Path, timeframe: str) -> datetime | None:
     times = [
         row["decided_at"]
         for row in decisions(promotions_dir)
-        if row["interval"] == interval and row["action"] == "gate"
+        if row["interval"] == timeframe and row["action"] == "gate"
     ]
     return max(times, default=None)
 
@@ -231,18 +231,18 @@ def live_figures(warehouse_dir: Path, version: str, newest: int) -> LiveFigures 
 
 
 def retrain_if_due(
-    settings: Settings, interval: str, force: bool, console: Console, once: bool
+    settings: Settings, timeframe: str, force: bool, console: Console, once: bool
 ) -> None:
     """Look at one interval; what can only be waited for is said, and raised only if `once`."""
     try:
-        for decision in look(settings, interval, datetime.now(UTC), force):
+        for decision in look(settings, timeframe, datetime.now(UTC), force):
             state = "promoted" if decision.verdict.promoted else "kept"
             text = f"{decision.challenger}: {state}; {decision.verdict.reason}"
             console.print(text, markup=False, soft_wrap=True)
     except RetryLater as error:
         if once:
             raise
-        logger.info("interval=%s retrain=later reason=%r", interval, str(error))
+        logger.info("interval=%s retrain=later reason=%r", timeframe, str(error))
 
 
 @app.command()
@@ -256,10 +256,13 @@ def main(
     try:
         settings = load_settings()
         asked = settings.ingest
-        intervals = {*asked.intervals, *(one for own in asked.intervals_of.values() for one in own)}
+        timeframes = {
+            *asked.intervals,
+            *(one for own in asked.intervals_of.values() for one in own),
+        }
         while True:
-            for interval in sorted(intervals):
-                retrain_if_due(settings, interval, force, console, once)
+            for timeframe in sorted(timeframes):
+                retrain_if_due(settings, timeframe, force, console, once)
             if once:
                 return
             force = False

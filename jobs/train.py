@@ -132,7 +132,7 @@ def hold_back(
     start, end = min(s.first_open_time for s in series), max(s.end_time for s in series)
     border = end - int((end - start) * test_share)
     embargo = embargo_bars(model_settings.lookback, model_settings.horizons)
-    return Span(start, border - embargo * series[0].interval_ms), Span(border, end)
+    return Span(start, border - embargo * series[0].bar_ms), Span(border, end)
 
 
 def save_trained(
@@ -209,7 +209,7 @@ def main(
 
 def _read(
     warehouse: Warehouse,
-    interval: str,
+    timeframe: str,
     symbols: str | None,
     until: datetime | None,
     data: Path | None,
@@ -218,10 +218,10 @@ def _read(
     until_ms = None if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1000)
     if data is None:
         names = None if symbols is None else symbols.split(",")
-        return read_warehouse(warehouse.folder / "bars", interval, names, until_ms)
+        return read_warehouse(warehouse.folder / "bars", timeframe, names, until_ms)
     if symbol is None:
         raise ConfigurationError("--data needs --symbol, such as BTC-USD")
-    series = read_file(data, symbol, interval)
+    series = read_file(data, symbol, timeframe)
     return [series if until_ms is None else series.until(until_ms)]
 
 

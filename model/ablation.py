@@ -81,7 +81,7 @@ def ablate(series: Series, model: ModelSettings, folds: FoldSettings, seed: int)
         skills={name: skill(came, one.forecasts["lstm"][:, 0]) for name, one in walked.items()},
         against_without=compare(loss["with"], loss["without"], came, horizon, seed),
         against_shuffled=compare(loss["with"], loss["shuffled"], came, horizon, seed),
-        times=series.first_open_time + (ends + 1) * series.interval_ms,
+        times=series.first_open_time + (ends + 1) * series.bar_ms,
         gain=loss["without"] - loss["with"],
     )
 

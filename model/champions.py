@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class ChampionSource(Protocol):
     """What the registry answers."""
 
-    def champion(self, interval: str) -> str | None:
+    def champion(self, timeframe: str) -> str | None:
         """The version that is champion of an interval, or None."""
         ...
 
@@ -23,11 +23,11 @@ class ChampionSource(Protocol):
         """The artifact of a version; raises ArtifactMismatch if it is not what it should be."""
         ...
 
-    def replaced_by_champion(self, interval: str) -> str | None:
+    def replaced_by_champion(self, timeframe: str) -> str | None:
         """The version that the present champion took the place of, or None."""
         ...
 
-    def newest_without_news(self, interval: str) -> str | None:
+    def newest_without_news(self, timeframe: str) -> str | None:
         """The newest version that was ever in service and reads no news, or None."""
         ...
 
@@ -73,53 +73,53 @@ class Champions:
 
     def current(self) -> dict[str, ServedModel]:
         """The models that predict the next micro-batch, by interval."""
-        for interval in self.intervals:
-            version = self.registry.champion(interval)
-            serving = self._serving.get(interval)
+        for timeframe in self.intervals:
+            version = self.registry.champion(timeframe)
+            serving = self._serving.get(timeframe)
             is_new = version is not None and (serving is None or serving.version != version)
             if version is not None and is_new and version not in self._refused:
-                self._take(interval, version)
+                self._take(timeframe, version)
         if not self._serving and not self._said_none:
             self._said_none = True
             log.warning("champion=none: bars are archived, nothing is predicted until one is there")
-        return {interval: self._served(interval) for interval in self._serving}
+        return {timeframe: self._served(timeframe) for timeframe in self._serving}
 
-    def _served(self, interval: str) -> ServedModel:
-        without, factors = self._without_news.get(interval), self.registry.interval_factors
+    def _served(self, timeframe: str) -> ServedModel:
+        without, factors = self._without_news.get(timeframe), self.registry.interval_factors
         beside = None if without is None else ServedModel(without, factors(without.version))
-        artifact = self._serving[interval]
+        artifact = self._serving[timeframe]
         return ServedModel(artifact, factors(artifact.version), beside)
 
-    def _take(self, interval: str, version: str) -> None:
+    def _take(self, timeframe: str, version: str) -> None:
         try:
-            self._serving[interval] = self._loaded(version)
+            self._serving[timeframe] = self._loaded(version)
         except ArtifactMismatch as error:
             self._refused.add(version)
-            before = self.registry.replaced_by_champion(interval)
-            if interval not in self._serving and before and before not in self._refused:
-                self._take(interval, before)
-            serving = self._serving.get(interval)
+            before = self.registry.replaced_by_champion(timeframe)
+            if timeframe not in self._serving and before and before not in self._refused:
+                self._take(timeframe, before)
+            serving = self._serving.get(timeframe)
             last_good = serving.version if serving else "none"
             log.error("refused=%s serving=%s reason=%s", version, last_good, error)
         else:
-            log.info("champion=%s interval=%s", version, interval)
-            self._take_without_news(interval)
+            log.info("champion=%s interval=%s", version, timeframe)
+            self._take_without_news(timeframe)
 
-    def _take_without_news(self, interval: str) -> None:
+    def _take_without_news(self, timeframe: str) -> None:
         """Have a model ready for when the news fall silent, where the champion needs them."""
-        self._without_news.pop(interval, None)
-        if not self._serving[interval].manifest.reads_news:
+        self._without_news.pop(timeframe, None)
+        if not self._serving[timeframe].manifest.reads_news:
             return
-        version = self.registry.newest_without_news(interval)
+        version = self.registry.newest_without_news(timeframe)
         if version is None:
-            log.warning("without_news=none interval=%s: no news, no prediction", interval)
+            log.warning("without_news=none interval=%s: no news, no prediction", timeframe)
             return
         try:
-            self._without_news[interval] = self._loaded(version)
+            self._without_news[timeframe] = self._loaded(version)
         except ArtifactMismatch as error:
             log.error("refused=%s without_news=none reason=%s", version, error)
         else:
-            log.info("without_news=%s interval=%s", version, interval)
+            log.info("without_news=%s interval=%s", version, timeframe)
 
     def _loaded(self, version: str) -> Artifact:
         artifact = self.registry.load(version)

@@ -75,14 +75,14 @@ def decide_and_record(
     """
     with deciding(promotions_dir):
         artifact = registry.load(challenger)
-        interval = artifact.manifest.interval
-        champion = registry.champion(interval)
+        timeframe = artifact.manifest.interval
+        champion = registry.champion(timeframe)
         verdict = judge(artifact, _loaded(registry, champion), series, part, gate)
         unproven = champion is None and not verdict.promoted and allow_unproven
         if unproven:
             reason = f"served on demand, unproven: {verdict.reason}"
             verdict = replace(verdict, promoted=True, reason=reason)
-        decision = Decision(now(), "gate", interval, challenger, champion, verdict)
+        decision = Decision(now(), "gate", timeframe, challenger, champion, verdict)
         record(promotions_dir, registry, decision)
         if verdict.promoted:
             registry.promote(challenger, unproven=unproven)

@@ -65,7 +65,7 @@ class ScoredArticles:
 
 
 def news_of_bars(
-    articles: ScoredArticles, symbol: str, interval_ms: int, first_open_time: int, n_bars: int
+    articles: ScoredArticles, symbol: str, bar_ms: int, first_open_time: int, n_bars: int
 ) -> Floats:
     """The columns NEWS_COLUMNS (n_bars, 5) of the bars of `symbol` from `first_open_time` on.
 
@@ -73,7 +73,7 @@ def news_of_bars(
     >>> news_of_bars(articles, "BTC-USD", 60_000, 0, 2).round(3).tolist()
     [[0.0, 0.0, 0.0, 0.0, 0.0], [2.0, 0.2, 0.05, 0.5, 0.5]]
     """
-    row = (articles.available_at - first_open_time) // interval_ms
+    row = (articles.available_at - first_open_time) // bar_ms
     coin = symbol.split("-")[0]
     mine = (row >= 0) & (row < n_bars) & ((articles.coin == coin) | (articles.coin == EVERY_COIN))
     row, score, weight = row[mine], articles.score[mine], articles.weight[mine]
@@ -95,7 +95,7 @@ def news_of_bars(
 def with_news(series: Series, articles: ScoredArticles) -> Series:
     """The series with the columns of its news behind its own."""
     news = news_of_bars(
-        articles, series.symbol, series.interval_ms, series.first_open_time, len(series.bars)
+        articles, series.symbol, series.bar_ms, series.first_open_time, len(series.bars)
     )
     return replace(series, bars=np.concatenate([series.bars, news], axis=1))
 

@@ -100,9 +100,9 @@ def _unfit(challenger: Artifact, champion: Artifact | None, series: Sequence[Ser
     manifest = challenger.manifest
     if manifest.feature_names not in FEATURE_LISTS:
         return "trained on another list of features than this code computes"
-    interval = series[0].interval
-    if manifest.interval != interval:
-        return f"trained on {manifest.interval} bars, judged on {interval} bars"
+    timeframe = series[0].interval
+    if manifest.interval != timeframe:
+        return f"trained on {manifest.interval} bars, judged on {timeframe} bars"
     if champion is None:
         return None
     for name in ("interval", "lookback", "horizons"):
@@ -126,7 +126,7 @@ def _forecasts(
         forecast.append(np.log(own.predict(one.bars, ends).predicted_close / last))
         if other is not None:
             rival.append(np.log(other.predict(one.bars, ends).predicted_close / last))
-        times.append(one.first_open_time + (ends + 1) * one.interval_ms)
+        times.append(one.first_open_time + (ends + 1) * one.bar_ms)
     return _Judged(
         np.concatenate(came),
         np.concatenate(forecast),

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from model.series import Series, on_grid
 
 _FILE_HEADER: Final = ["time", "open", "high", "low", "close", "volumefrom", "volumeto"]
 
 
-def read_file(file: Path, symbol: str, interval: str | None = None) -> Series:
+def read_file(file: Path, symbol: str, timeframe: str | None = None) -> Series:
     """Read a recorded `*.csv.gz` file: `time` in unix seconds UTC, then the six values of a bar.
 
     Without `interval` it is the most frequent step between two bars. Raises ConfigurationError
@@ -33,14 +33,14 @@ def read_file(file: Path, symbol: str, interval: str | None = None) -> Series:
         raise ConfigurationError(f"{file}: no bars")
     table = np.array(values)
     times = (table[:, 0] * 1000).astype(np.int64)
-    return on_grid(symbol, interval or _frequent_step(times, file), times.tolist(), table[:, 1:])
+    return on_grid(symbol, timeframe or _frequent_step(times, file), times.tolist(), table[:, 1:])
 
 
 def _frequent_step(times: NDArray[np.int64], file: Path) -> str:
     steps, counts = np.unique(np.diff(times), return_counts=True)
     step = int(steps[np.argmax(counts)]) if len(steps) else 0
-    for name, length in INTERVAL_MS.items():
+    for name, length in TIMEFRAME_MS.items():
         if length == step:
             return name
-    known = ", ".join(INTERVAL_MS)
+    known = ", ".join(TIMEFRAME_MS)
     raise ConfigurationError(f"{file}: bars are mostly {step} ms apart, which is none of {known}")

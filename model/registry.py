@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from conf.errors import ConfigurationError
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from model.artifact import MANIFEST_FILE, Artifact, load_artifact
 
 CHAMPION: Final = "champion"
 _UNPROVEN_SUFFIX: Final = "-unproven"
-_VERSION: Final = re.compile(rf"({'|'.join(INTERVAL_MS)})-(\d+)({_UNPROVEN_SUFFIX})?")
+_VERSION: Final = re.compile(rf"({'|'.join(TIMEFRAME_MS)})-(\d+)({_UNPROVEN_SUFFIX})?")
 _READS_NEWS: Final = "reads_news"
 _NOT_FOUND: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _SQLITE: Final = "sqlite:///"
@@ -53,12 +53,12 @@ class Registry:
         self._uri = tracking_uri
         self._artifact_dir = Path(artifact_dir)
 
-    def champion(self, interval: str) -> str | None:
+    def champion(self, timeframe: str) -> str | None:
         """The version in service at `interval`, or None. Takes some milliseconds."""
         if not self._exists():
             return None
-        found = self._find_champion(interval)
-        return None if found is None else _version_of(interval, found)
+        found = self._find_champion(timeframe)
+        return None if found is None else _version_of(timeframe, found)
 
     def load(self, version: str) -> Artifact:
         """The artifact of `version`, checked.
@@ -72,65 +72,65 @@ class Registry:
         """Where the artifact of `version` lies."""
         return self._artifact_dir / str(self._get(version).tags["artifact"])
 
-    def register(self, folder: Path, interval: str, tags: Mapping[str, str] | None = None) -> str:
+    def register(self, folder: Path, timeframe: str, tags: Mapping[str, str] | None = None) -> str:
         """Copy an artifact's folder, register it, and return its version.
 
         The copy is named by its manifest's hash and is complete before it is registered.
         """
         manifest = load_artifact(folder, folder.name).manifest
-        name = f"{interval}-{_manifest_hash(folder)}"
+        name = f"{timeframe}-{_manifest_hash(folder)}"
         target = self._artifact_dir / name
         if not (target / MANIFEST_FILE).exists():
             staging = self._artifact_dir / f".{name}.{os.getpid()}"
             shutil.copytree(folder, staging, dirs_exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             staging.rename(target)
-        self._ensure_model(interval)
+        self._ensure_model(timeframe)
         created = self._client.create_model_version(
-            _model_name(interval),
+            _model_name(timeframe),
             source=str(target.resolve()),
             tags={**(tags or {}), "artifact": name, _READS_NEWS: str(manifest.reads_news).lower()},
         )
-        return f"{interval}-{created.version}"
+        return f"{timeframe}-{created.version}"
 
     def promote(self, version: str, unproven: bool = False) -> None:
         """Make `version` the champion of its interval, and remember which one it replaced."""
         self.load(version)
-        interval, number = _parse(version)
-        current = self._find_champion(interval)
+        timeframe, number = _parse(version)
+        current = self._find_champion(timeframe)
         replaced = "" if current is None else str(current.version)
         if replaced != number:
-            self._tag(interval, number, "replaced", replaced)
-        self._tag(interval, number, "unproven", str(unproven).lower())
-        self._client.set_registered_model_alias(_model_name(interval), CHAMPION, number)
+            self._tag(timeframe, number, "replaced", replaced)
+        self._tag(timeframe, number, "unproven", str(unproven).lower())
+        self._client.set_registered_model_alias(_model_name(timeframe), CHAMPION, number)
 
     def restore(self, version: str) -> None:
         """Make `version` the champion again, as it was: what it replaced and whether unproven."""
         self.load(version)
-        interval, number = _parse(version)
-        self._client.set_registered_model_alias(_model_name(interval), CHAMPION, number)
+        timeframe, number = _parse(version)
+        self._client.set_registered_model_alias(_model_name(timeframe), CHAMPION, number)
 
-    def replaced_by_champion(self, interval: str) -> str | None:
+    def replaced_by_champion(self, timeframe: str) -> str | None:
         """The version that the present champion took the place of, or None."""
-        found = self._find_champion(interval) if self._exists() else None
+        found = self._find_champion(timeframe) if self._exists() else None
         number = "" if found is None else found.tags.get("replaced", "")
-        return self.canonical(f"{interval}-{number}") if number else None
+        return self.canonical(f"{timeframe}-{number}") if number else None
 
-    def newest_without_news(self, interval: str) -> str | None:
+    def newest_without_news(self, timeframe: str) -> str | None:
         """The newest version that was ever in service and reads no news, or None."""
-        served = (m for m in self.models(interval) if "unproven" in m.tags)
+        served = (m for m in self.models(timeframe) if "unproven" in m.tags)
         return next((m.version for m in served if m.tags.get(_READS_NEWS) != "true"), None)
 
     def canonical(self, version: str) -> str:
         """The version as predictions carry it, `-unproven` included."""
         return _version_of(_parse(version)[0], self._get(version))
 
-    def models(self, interval: str | None = None) -> list[RegisteredModel]:
+    def models(self, timeframe: str | None = None) -> list[RegisteredModel]:
         """Every version, newest first within an interval."""
         if not self._exists():
             return []
         found = []
-        for name in [interval] if interval else INTERVAL_MS:
+        for name in [timeframe] if timeframe else TIMEFRAME_MS:
             champion = self._find_champion(name)
             number = None if champion is None else champion.version
             versions = self._client.search_model_versions(f"name = '{_model_name(name)}'")
@@ -148,21 +148,21 @@ class Registry:
 
     def tag(self, version: str, name: str, value: str) -> None:
         """Note something about a version."""
-        interval, number = _parse(version)
-        self._tag(interval, number, name, value)
+        timeframe, number = _parse(version)
+        self._tag(timeframe, number, name, value)
 
     def attach(self, version: str, folder: Path, metrics: Mapping[str, float]) -> None:
         """Keep the files of `folder` and some figures as an MLflow run of `version`."""
-        interval, _ = _parse(version)
-        run_id = self._client.create_run(self._experiment(interval), run_name=version).info.run_id
+        timeframe, _ = _parse(version)
+        run_id = self._client.create_run(self._experiment(timeframe), run_name=version).info.run_id
         for name, value in metrics.items():
             self._client.log_metric(run_id, name, value)
         self._client.log_artifacts(run_id, str(folder))
         self._client.set_terminated(run_id)
         self.tag(version, "run_id", run_id)
 
-    def _experiment(self, interval: str) -> str:
-        name = _model_name(interval)
+    def _experiment(self, timeframe: str) -> str:
+        name = _model_name(timeframe)
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
@@ -196,38 +196,38 @@ class Registry:
             return Path(self._uri.removeprefix(_SQLITE)).is_file()
         return True
 
-    def _find_champion(self, interval: str) -> Any | None:
+    def _find_champion(self, timeframe: str) -> Any | None:
         with _absence_as_none():
-            return self._client.get_model_version_by_alias(_model_name(interval), CHAMPION)
+            return self._client.get_model_version_by_alias(_model_name(timeframe), CHAMPION)
         return None
 
     def _get(self, version: str) -> Any:
-        interval, number = _parse(version)
+        timeframe, number = _parse(version)
         if self._exists():
             with _absence_as_none():
-                return self._client.get_model_version(_model_name(interval), number)
+                return self._client.get_model_version(_model_name(timeframe), number)
         raise ConfigurationError(f"no model {version} in {self._uri}")
 
-    def _ensure_model(self, interval: str) -> None:
+    def _ensure_model(self, timeframe: str) -> None:
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.create_registered_model(_model_name(interval))
+            self._client.create_registered_model(_model_name(timeframe))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _tag(self, interval: str, number: str, name: str, value: str) -> None:
-        self._client.set_model_version_tag(_model_name(interval), number, name, value)
+    def _tag(self, timeframe: str, number: str, name: str, value: str) -> None:
+        self._client.set_model_version_tag(_model_name(timeframe), number, name, value)
 
 
-def _model_name(interval: str) -> str:
-    return f"candlecast-{interval}"
+def _model_name(timeframe: str) -> str:
+    return f"candlecast-{timeframe}"
 
 
-def _version_of(interval: str, entry: Any) -> str:
+def _version_of(timeframe: str, entry: Any) -> str:
     suffix = _UNPROVEN_SUFFIX if entry.tags.get("unproven") == "true" else ""
-    return f"{interval}-{entry.version}{suffix}"
+    return f"{timeframe}-{entry.version}{suffix}"
 
 
 def _manifest_hash(folder: Path) -> str:

@@ -65,7 +65,7 @@ def judged_series(artifact: Artifact, series: Series, train: Span, held_back: Sp
     arima = Arima.fit(series.until(train.end).close)
     return Judged(
         series.symbol,
-        series.first_open_time + (ends + 1) * series.interval_ms,
+        series.first_open_time + (ends + 1) * series.bar_ms,
         forecast.last_close,
         came,
         {

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Series:
-    """The bars of one symbol: row `i` of `bars` opens at `first_open_time + i * interval_ms`.
+    """The bars of one symbol: row `i` of `bars` opens at `first_open_time + i * bar_ms`.
 
     `bars` (n_bars, 6): open, high, low, close, base_volume, quote_volume; (n_bars, 11) once
     `model.news.with_news` has put the columns of the news behind them. A missing bar is a row of
@@ -31,14 +31,14 @@ class Series:
         return self.bars[:, 3]
 
     @property
-    def interval_ms(self) -> int:
+    def bar_ms(self) -> int:
         """Length of a bar in milliseconds."""
-        return INTERVAL_MS[self.interval]
+        return TIMEFRAME_MS[self.interval]
 
     @property
     def end_time(self) -> int:
         """Close time of the last bar, epoch milliseconds UTC."""
-        return self.first_open_time + len(self.bars) * self.interval_ms
+        return self.first_open_time + len(self.bars) * self.bar_ms
 
     @property
     def n_present(self) -> int:
@@ -47,11 +47,11 @@ class Series:
 
     def until(self, time_ms: int) -> "Series":
         """The bars that are closed at `time_ms`."""
-        count = max(0, (time_ms - self.first_open_time) // self.interval_ms)
+        count = max(0, (time_ms - self.first_open_time) // self.bar_ms)
         return Series(self.symbol, self.interval, self.first_open_time, self.bars[:count])
 
 
-def on_grid(symbol: str, interval: str, open_times: Iterable[int], bars: Floats) -> Series:
+def on_grid(symbol: str, timeframe: str, open_times: Iterable[int], bars: Floats) -> Series:
     """Lay bars that ascend in time out on the grid, with rows of NaN where one is missing.
 
     >>> series = on_grid("BTC-USD", "1m", [0, 120_000], np.ones((2, 6)))
@@ -59,7 +59,7 @@ def on_grid(symbol: str, interval: str, open_times: Iterable[int], bars: Floats)
     [1.0, nan, 1.0]
     """
     times = np.asarray(list(open_times), dtype=np.int64)
-    rows = (times - times[0]) // INTERVAL_MS[interval]
+    rows = (times - times[0]) // TIMEFRAME_MS[timeframe]
     grid = np.full((int(rows[-1]) + 1, 6), np.nan)
     grid[rows] = bars
-    return Series(symbol, interval, int(times[0]), grid)
+    return Series(symbol, timeframe, int(times[0]), grid)

@@ -121,7 +121,7 @@ def _fit_paths(
     were not fitted to its stretch, with the gains of the whole.
     """
     held_out = stretches(windows.end_times, settings.members)
-    embargo_ms = embargo_bars(settings.lookback, settings.horizons) * series[0].interval_ms
+    embargo_ms = embargo_bars(settings.lookback, settings.horizons) * series[0].bar_ms
     members, history = fit_members(
         _shape(windows, settings),
         sequences_of(series, part, settings.lookback, settings.horizons),

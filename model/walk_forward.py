@@ -52,7 +52,7 @@ class WalkForward:
 
 def folds(series: Series, settings: FoldSettings, embargo: int) -> list[tuple[Span, Span]]:
     """Training and test part of each fold; the test parts follow on one another."""
-    start, step = series.first_open_time, series.interval_ms
+    start, step = series.first_open_time, series.bar_ms
     rows = np.linspace(settings.first_train_share, 1, settings.count + 1) * len(series.bars)
     borders = [start + int(row) * step for row in rows]
     return [

@@ -26,7 +26,7 @@ _NEWEST_BARS: Final = """
 
 
 def read_warehouse(
-    bars_dir: Path, interval: str, symbols: list[str] | None = None, until_ms: int | None = None
+    bars_dir: Path, timeframe: str, symbols: list[str] | None = None, until_ms: int | None = None
 ) -> list[Series]:
     """Read the newest version of each archived bar, a series a symbol.
 
@@ -40,7 +40,9 @@ def read_warehouse(
         raise NotEnoughBars(f"no bars in {bars_dir}: run the stream or `--data FILE` first")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        found = connection.execute(_NEWEST_BARS, [files, interval, until_ms, until_ms]).fetchnumpy()
+        found = connection.execute(
+            _NEWEST_BARS, [files, timeframe, until_ms, until_ms]
+        ).fetchnumpy()
     names = np.asarray(found["symbol"]).astype(str)
     columns = ("open", "high", "low", "close", "base_volume", "quote_volume")
     bars: Floats = np.stack(
@@ -50,10 +52,10 @@ def read_warehouse(
     for name in sorted(set(names)) if symbols is None else symbols:
         mine = names == name
         if not mine.any():
-            raise NotEnoughBars(f"no {interval} bars of {name} in {bars_dir} yet")
-        series.append(on_grid(name, interval, found["open_time"][mine].tolist(), bars[mine]))
+            raise NotEnoughBars(f"no {timeframe} bars of {name} in {bars_dir} yet")
+        series.append(on_grid(name, timeframe, found["open_time"][mine].tolist(), bars[mine]))
     if not series:
-        raise NotEnoughBars(f"no {interval} bars in {bars_dir} yet")
+        raise NotEnoughBars(f"no {timeframe} bars in {bars_dir} yet")
     return series
 
 

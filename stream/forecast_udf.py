@@ -11,7 +11,7 @@ from pyspark.sql import Column
 from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import BinaryType, LongType, StructField, StructType
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from model.champions import ServedModel
 from model.forecast import Forecaster
 from model.news import NEWS_COLUMNS
@@ -64,9 +64,9 @@ NOT_FINITE: Final = "prediction not finite"
 _forecasters: dict[tuple[str, bool], tuple[ServedModel, Forecaster]] = {}
 
 
-def forecaster(interval: str, model: ServedModel) -> Forecaster:
+def forecaster(timeframe: str, model: ServedModel) -> Forecaster:
     """This process's session for `model`, built when the version is new here."""
-    kind = interval, model.artifact.manifest.reads_news
+    kind = timeframe, model.artifact.manifest.reads_news
     held = _forecasters.get(kind)
     if held is None or held[0] != model:
         held = (model, Forecaster(model.artifact, interval_factor=model.interval_factors))
@@ -85,12 +85,12 @@ def forecast_udf(
     `FORECAST`; null for an interval without a model.
     """
 
-    def forecast(interval: pd.Series, windows: pd.Series, bars: pd.Series) -> pd.DataFrame:
+    def forecast(timeframe: pd.Series, windows: pd.Series, bars: pd.Series) -> pd.DataFrame:
         rows: list[tuple[object, ...]] = [
             forecast_windows(name, models[name], from_bytes(packed), raw, (query_id, batch_id))
             if name in models
             else (None,) * 4
-            for name, packed, raw in zip(interval, windows, bars, strict=True)
+            for name, packed, raw in zip(timeframe, windows, bars, strict=True)
         ]
         return pd.DataFrame(rows, columns=FORECAST.names).astype(
             {"rows": "Int64", "abstained_rows": "Int64"}
@@ -101,7 +101,7 @@ def forecast_udf(
 
 
 def forecast_windows(
-    interval: str,
+    timeframe: str,
     champion: ServedModel,
     windows: pa.Table,
     raw_bars: bytes,
@@ -122,7 +122,7 @@ def forecast_windows(
     if model is None:
         return (None,) * 4
     bars = np.frombuffer(raw_bars, np.float64).reshape(-1, TOLD_VALUES if told else BAR_VALUES)
-    session = forecaster(interval, model)
+    session = forecaster(timeframe, model)
     result = session.predict(bars, windows["end"].to_numpy())
     prices = {
         "last_close": np.broadcast_to(result.last_close[:, None], result.predicted_close.shape),
@@ -134,12 +134,12 @@ def forecast_windows(
     finite = np.logical_and.reduce([np.isfinite(price).all(axis=1) for price in prices.values()])
     made = windows.filter(pa.array(finite))
     finite_prices = {name: price[finite] for name, price in prices.items()}
-    predicted = prediction_table(interval, session, made, finite_prices, micro_batch)
+    predicted = prediction_table(timeframe, session, made, finite_prices, micro_batch)
     left = windows.filter(pa.array(~finite))
     abstained = pa.table(
         {
             "symbol": left["symbol"],
-            "interval": constant(interval, len(left)),
+            "interval": constant(timeframe, len(left)),
             "as_of": left["as_of"],
             "reason": constant(NOT_FINITE, len(left)),
         }
@@ -148,7 +148,7 @@ def forecast_windows(
 
 
 def prediction_table(
-    interval: str,
+    timeframe: str,
     session: Forecaster,
     windows: pa.Table,
     prices: Mapping[str, Any],
@@ -161,11 +161,11 @@ def prediction_table(
     which = np.tile(np.arange(len(horizons), dtype=np.int8), len(windows))
     symbols = windows["symbol"].combine_chunks().dictionary_encode()
     as_of = windows["as_of"].to_numpy()
-    lengths = horizons * np.int64(INTERVAL_MS[interval])
+    lengths = horizons * np.int64(TIMEFRAME_MS[timeframe])
     return pa.table(
         {
             "symbol": repeated(symbols.dictionary, symbols.indices.to_numpy()[each]),
-            "interval": constant(interval, count),
+            "interval": constant(timeframe, count),
             "as_of": repeated(windows["as_of"], each),
             "horizon": repeated(pa.array(horizons), which),
             "target_time": pa.array((as_of[:, None] + lengths).ravel()),

@@ -92,8 +92,8 @@ class StreamMetrics(ProgressListener):
         if batch.predictions:
             self._predicted_at.set(self._clock())
         self._champion.clear()
-        for interval, version in batch.versions.items():
-            self._champion.labels(interval, version).set(1)
+        for timeframe, version in batch.versions.items():
+            self._champion.labels(timeframe, version).set(1)
 
     def onQueryIdle(self, event: Any) -> None:  # noqa: N802 - Spark's name
         """Called by Spark when there is nothing to read."""

@@ -114,8 +114,8 @@ def with_forecast(
         return batch.withColumn("forecast", F.lit(None).cast(FORECAST))
     udf = forecast_udf(models, query_id, batch_id)
     is_windows = F.col("kind").isin(WINDOWS, TOLD)
-    interval, windows = F.when(is_windows, F.col("label")), F.when(is_windows, F.col(PACKED))
-    return batch.withColumn("forecast", udf(interval, windows, "bars")).drop("bars")
+    timeframe, windows = F.when(is_windows, F.col("label")), F.when(is_windows, F.col(PACKED))
+    return batch.withColumn("forecast", udf(timeframe, windows, "bars")).drop("bars")
 
 
 def written_micro_batch(written: list[Row], models: Mapping[str, ServedModel]) -> WrittenMicroBatch:
@@ -130,7 +130,7 @@ def written_micro_batch(written: list[Row], models: Mapping[str, ServedModel]) -
         skipped={row["label"]: row["rows"] for row in written if row["name"] == "skipped"},
         articles=rows["articles"],
         told=rows["sentiment"],
-        versions={interval: model.artifact.version for interval, model in models.items()},
+        versions={timeframe: model.artifact.version for timeframe, model in models.items()},
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyspark.sql.streaming.stateful_processor import ValueState
 from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from model.features import sequence_steps
 from model.news import NEWS_COLUMNS, news_of_bars
 from stream.contents import ARTICLES, BARS, NEWS, REFUSED
@@ -97,8 +97,8 @@ def emission_rows(advance: Advance, lookback: int, news: NewsOfShard | None) -> 
 
     No window waits for news: one whose news are not known is a row of `windows`.
     """
-    interval, emission = advance.interval, advance.emission
-    length = INTERVAL_MS[interval]
+    timeframe, emission = advance.interval, advance.emission
+    length = TIMEFRAME_MS[timeframe]
     names = pa.array(advance.symbols, pa.string())
     if len(emission.ends):
         as_of = (emission.slots + 1) * length
@@ -112,12 +112,12 @@ def emission_rows(advance: Advance, lookback: int, news: NewsOfShard | None) -> 
             yield told_row(advance, windows, told, news)
         if not told.all():
             untold = windows.filter(pa.array(~told))
-            yield row(WINDOWS, untold, interval, emission.bars.tobytes())
+            yield row(WINDOWS, untold, timeframe, emission.bars.tobytes())
     for reason, (rows, slots) in emission.skipped.items():
         if len(rows):
             skipped = {
                 "symbol": names.take(pa.array(rows)),
-                "interval": constant(interval, len(rows)),
+                "interval": constant(timeframe, len(rows)),
                 "as_of": pa.array((slots + 1) * length),
                 "reason": constant(reason, len(rows)),
             }
@@ -129,20 +129,20 @@ def told_row(
 ) -> Row:
     """The row of kind `told` for those windows whose news are known."""
     assert news is not None
-    interval, emission = advance.interval, advance.emission
-    bars = with_news_of_bars(emission, advance.symbols, INTERVAL_MS[interval], news)
+    timeframe, emission = advance.interval, advance.emission
+    bars = with_news_of_bars(emission, advance.symbols, TIMEFRAME_MS[timeframe], news)
     of_last = bars[emission.ends, len(VALUES) :][told]
     chosen = windows.filter(pa.array(told))
-    open_time = pc.subtract(chosen["as_of"], INTERVAL_MS[interval])
-    chosen = chosen.append_column("interval", constant(interval, len(chosen)))
+    open_time = pc.subtract(chosen["as_of"], TIMEFRAME_MS[timeframe])
+    chosen = chosen.append_column("interval", constant(timeframe, len(chosen)))
     chosen = chosen.append_column("open_time", open_time)
     for place, name in enumerate(NEWS_COLUMNS):
         chosen = chosen.append_column(name, pa.array(of_last[:, place]))
-    return row(TOLD, chosen, interval, bars.tobytes())
+    return row(TOLD, chosen, timeframe, bars.tobytes())
 
 
 def with_news_of_bars(
-    emission: Emission, symbols: list[str], interval_ms: int, news: NewsOfShard
+    emission: Emission, symbols: list[str], bar_ms: int, news: NewsOfShard
 ) -> NDArray[np.float64]:
     """The emission's bars (n_bars, 11), with NEWS_COLUMNS behind them."""
     count = len(emission.bars)
@@ -153,14 +153,14 @@ def with_news_of_bars(
     firsts = np.flatnonzero(begins)
     lasts = np.append(firsts[1:], len(shift)) - 1
     bounds = np.append(0, emission.ends[lasts] + 1)
-    newest = int(emission.slots.max() + 1) * interval_ms
-    oldest = int((shift[firsts] + bounds[:-1]).min()) * interval_ms
+    newest = int(emission.slots.max() + 1) * bar_ms
+    oldest = int((shift[firsts] + bounds[:-1]).min()) * bar_ms
     articles = news.between(oldest, newest)
     if len(articles):
         for first, begin, end in zip(firsts, bounds[:-1], bounds[1:], strict=True):
-            open_time = int(shift[first] + begin) * interval_ms
+            open_time = int(shift[first] + begin) * bar_ms
             symbol = symbols[emission.rows[first]]
-            told[begin:end] = news_of_bars(articles, symbol, interval_ms, open_time, end - begin)
+            told[begin:end] = news_of_bars(articles, symbol, bar_ms, open_time, end - begin)
     return np.concatenate([emission.bars, told], axis=1)
 
 

@@ -7,9 +7,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from conf.errors import ConfigurationError
-from conf.intervals import INTERVAL_MS
 from conf.kafka import spark_options
 from conf.settings import Settings
+from conf.timeframes import TIMEFRAME_MS
 from model.champions import Champions
 from model.registry import Registry
 from spark.files import read_text, write_text
@@ -71,7 +71,7 @@ def start_query(
         settings.kafka.rejected_topic,
         settings.kafka.sentiment_topic,
         settings.warehouse.dir,
-        Champions(registry, tuple(INTERVAL_MS), window.lookback),
+        Champions(registry, tuple(TIMEFRAME_MS), window.lookback),
         (metrics or StreamMetrics()).written,
     )
     return (

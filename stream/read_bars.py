@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import BAR_VERSION, FIELD_TYPES, QUOTE_VOLUME_RULE, RULES, SYMBOL_PATTERN
 from spark.arrow import map_in_arrow
 from stream.contents import BARS, CONTENTS, KEPT_BYTES, REFUSED, REFUSED_SCHEMA, contents
@@ -140,7 +140,7 @@ def well_formed(rows: Sequence[tuple[Any, ...]]) -> bool:
         for name, values in columns.items()
     ) and not (
         set(columns.get("v", ())) - {BAR_VERSION}
-        or set(columns.get("interval", ())) - INTERVAL_MS.keys()
+        or set(columns.get("interval", ())) - TIMEFRAME_MS.keys()
         or not all(map(is_symbol, set(columns.get("symbol", ()))))
     )
 
@@ -163,8 +163,8 @@ def misshapen(value: bytes | None) -> str | None:
             return f"{name} is missing or not a {'string' if str in kinds else 'number'}"
         if name == "v" and held != BAR_VERSION:
             return f"v must be {BAR_VERSION}, found {held}"
-    if found["interval"] not in INTERVAL_MS:
-        return f"interval must be one of {', '.join(INTERVAL_MS)}"
+    if found["interval"] not in TIMEFRAME_MS:
+        return f"interval must be one of {', '.join(TIMEFRAME_MS)}"
     if not is_symbol(found["symbol"]):
         return "symbol must look like BASE-QUOTE"
     return None
@@ -179,11 +179,9 @@ def broken_rules(bars: pa.Table, now_ms: int) -> NDArray[np.object_]:
     """The first rule that each bar breaks, or None."""
     numbers = [name for name, kind in _COLUMNS.items() if kind != pa.string()]
     columns = {name: bars[name].to_numpy() for name in numbers}
-    interval = bars["interval"].combine_chunks().dictionary_encode()
-    lengths = np.array([INTERVAL_MS[name] for name in interval.dictionary.to_pylist()], np.int64)
-    bar = SimpleNamespace(
-        **columns, interval_ms=lengths[interval.indices.to_numpy()], now_ms=now_ms
-    )
+    timeframe = bars["interval"].combine_chunks().dictionary_encode()
+    lengths = np.array([TIMEFRAME_MS[name] for name in timeframe.dictionary.to_pylist()], np.int64)
+    bar = SimpleNamespace(**columns, bar_ms=lengths[timeframe.indices.to_numpy()], now_ms=now_ms)
     found = np.full(len(bars), None, object)
     unknown_quote = np.isnan(bar.quote_volume)
     for reason, holds in (*RULES, QUOTE_VOLUME_RULE):

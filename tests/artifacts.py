@@ -13,7 +13,7 @@ HORIZONS = (1, 5, 15)
 
 
 def save_random_artifact(
-    folder: Path, seed: int, lookback: int = 60, interval: str = "1m", reads_news: bool = False
+    folder: Path, seed: int, lookback: int = 60, timeframe: str = "1m", reads_news: bool = False
 ) -> None:
     names = NEWS_FEATURE_NAMES if reads_news else FEATURE_NAMES
     units, features, horizons, linear_steps = 8, len(names), len(HORIZONS), 3
@@ -32,7 +32,7 @@ def save_random_artifact(
     ones = np.ones(horizons, np.float32)
     network = NetworkWeights((member,), weights(linear_steps * features, horizons), ones, ones)
     manifest = Manifest(
-        interval=interval,
+        interval=timeframe,
         symbols=("BTC-USD",),
         feature_names=names,
         lookback=lookback,

@@ -38,19 +38,19 @@ class Source(Protocol):
         """Whether its calls count against `ingest.calls_per`."""
         ...
 
-    def page_bars(self, interval: str) -> int:
+    def page_bars(self, timeframe: str) -> int:
         """The most bars that one `fetch` may ask for."""
         ...
 
-    def keeps_ms(self, interval: str) -> int | None:
+    def keeps_ms(self, timeframe: str) -> int | None:
         """How far back history reaches, in milliseconds; None for all of it."""
         ...
 
-    def cache_s(self, interval: str) -> float:
+    def cache_s(self, timeframe: str) -> float:
         """How old an answer may be, in seconds: a bar is final only that long after its close."""
         ...
 
-    def fetch(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> list[Bar]:
+    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
         """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending.
 
         Bars that the source does not have are absent; bars that break a rule are returned as they

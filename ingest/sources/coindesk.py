@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from conf.errors import NotOffered, SourceUnavailable
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.http import JsonClient, refuse_status
 from ingest.sources import SourceOptions
@@ -41,25 +41,25 @@ class CoinDesk:
             count_call=options.count_call,
         )
 
-    def page_bars(self, interval: str) -> int:
+    def page_bars(self, timeframe: str) -> int:
         """The most bars that one `fetch` may ask for."""
-        return MAX_POINTS // ENDPOINTS[interval][1]
+        return MAX_POINTS // ENDPOINTS[timeframe][1]
 
-    def keeps_ms(self, interval: str) -> int | None:
+    def keeps_ms(self, timeframe: str) -> int | None:
         """Minutes are taken to reach back seven days as in min-api, hours and days for ever."""
-        return MINUTES_KEPT_MS if ENDPOINTS[interval][0].endswith("minutes") else None
+        return MINUTES_KEPT_MS if ENDPOINTS[timeframe][0].endswith("minutes") else None
 
-    def cache_s(self, interval: str) -> float:
+    def cache_s(self, timeframe: str) -> float:
         """How old an answer may be, in seconds."""
-        return ENDPOINTS[interval][2]
+        return ENDPOINTS[timeframe][2]
 
-    def fetch(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> list[Bar]:
+    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
         """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending."""
-        path, aggregate, _ = ENDPOINTS[interval]
+        path, aggregate, _ = ENDPOINTS[timeframe]
         parameters: dict[str, str | int] = {
             "market": self._market,
             "instrument": symbol,
-            "limit": (last_ms - first_ms) // INTERVAL_MS[interval] + 1,
+            "limit": (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1,
             "to_ts": last_ms // 1000,
             "aggregate": aggregate,
             "fill": "true",
@@ -68,16 +68,16 @@ class CoinDesk:
         rows = checked(self._client, path, parameters, now_ms)
         if not rows:
             raise SourceUnavailable(f"{path} is a success without a single bar of {symbol}")
-        bars = [self._bar(row, symbol, interval, now_ms) for row in rows]
+        bars = [self._bar(row, symbol, timeframe, now_ms) for row in rows]
         found = {bar.open_time: bar for bar in bars if first_ms <= bar.open_time <= last_ms}
         return [found[time] for time in sorted(found) if found[time].close != 0]
 
-    def _bar(self, row: Mapping[str, Any], symbol: str, interval: str, now_ms: int) -> Bar:
+    def _bar(self, row: Mapping[str, Any], symbol: str, timeframe: str, now_ms: int) -> Bar:
         try:
             quote = row.get("QUOTE_VOLUME")
             return Bar(
                 symbol,
-                interval,
+                timeframe,
                 int(row["TIMESTAMP"]) * 1000,
                 float(row["OPEN"]),
                 float(row["HIGH"]),

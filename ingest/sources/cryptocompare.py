@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from conf.errors import ConfigurationError, NotOffered, RateLimited, SourceUnavailable
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.http import JsonClient, refuse_status
 from ingest.sources import SourceOptions
@@ -47,23 +47,23 @@ class CryptoCompare:
             count_call=options.count_call,
         )
 
-    def page_bars(self, interval: str) -> int:
+    def page_bars(self, timeframe: str) -> int:
         """The most bars that one `fetch` may ask for."""
-        return MAX_POINTS // ENDPOINTS[interval][1]
+        return MAX_POINTS // ENDPOINTS[timeframe][1]
 
-    def keeps_ms(self, interval: str) -> int | None:
+    def keeps_ms(self, timeframe: str) -> int | None:
         """Minutes reach back seven days, hours and days to the beginning."""
-        return MINUTES_KEPT_MS if ENDPOINTS[interval][0].endswith("minute") else None
+        return MINUTES_KEPT_MS if ENDPOINTS[timeframe][0].endswith("minute") else None
 
-    def cache_s(self, interval: str) -> float:
+    def cache_s(self, timeframe: str) -> float:
         """How old an answer may be, in seconds."""
-        return ENDPOINTS[interval][2]
+        return ENDPOINTS[timeframe][2]
 
-    def fetch(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> list[Bar]:
+    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
         """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending."""
-        path, aggregate, _ = ENDPOINTS[interval]
+        path, aggregate, _ = ENDPOINTS[timeframe]
         base, _, quote = symbol.partition("-")
-        count = (last_ms - first_ms) // INTERVAL_MS[interval] + 1
+        count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
         parameters: dict[str, str | int] = {
             "fsym": base,
             "tsym": quote,
@@ -73,7 +73,7 @@ class CryptoCompare:
             "aggregate": aggregate,
         }
         rows = rows_of(checked(self._client, path, parameters, self._clock.now_ms()))
-        bars = [_bar(row, symbol, interval, self._clock.now_ms()) for row in rows]
+        bars = [_bar(row, symbol, timeframe, self._clock.now_ms()) for row in rows]
         # Zeros are how this API says that it has nothing at that time.
         found = {bar.open_time: bar for bar in bars if first_ms <= bar.open_time <= last_ms}
         return [found[time] for time in sorted(found) if found[time].close != 0]
@@ -125,11 +125,11 @@ def rows_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _bar(row: Mapping[str, Any], symbol: str, interval: str, now_ms: int) -> Bar:
+def _bar(row: Mapping[str, Any], symbol: str, timeframe: str, now_ms: int) -> Bar:
     try:
         return Bar(
             symbol,
-            interval,
+            timeframe,
             int(row["time"]) * 1000,
             float(row["open"]),
             float(row["high"]),

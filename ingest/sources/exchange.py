@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import ccxt
 
 from conf.errors import ConfigurationError, NotOffered, RateLimited, SourceUnavailable
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.sources import SourceOptions
 
@@ -52,35 +52,35 @@ class Exchange:
             self._exchange.urls["api"] = _moved(self._exchange.urls["api"], options.base_url)
         self._markets = threading.Lock()
 
-    def page_bars(self, interval: str) -> int:
+    def page_bars(self, timeframe: str) -> int:
         """The most bars that one `fetch` may ask for."""
         return PAGE_BARS
 
-    def keeps_ms(self, interval: str) -> int | None:
+    def keeps_ms(self, timeframe: str) -> int | None:
         """Taken as all of it; an exchange that keeps less answers without the older bars."""
         return None
 
-    def cache_s(self, interval: str) -> float:
+    def cache_s(self, timeframe: str) -> float:
         """How old an answer may be, in seconds."""
         return CACHE_S
 
-    def fetch(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> list[Bar]:
+    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
         """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending."""
-        count = (last_ms - first_ms) // INTERVAL_MS[interval] + 1
-        rows = self._call(symbol, interval, first_ms, count)
+        count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
+        rows = self._call(symbol, timeframe, first_ms, count)
         now_ms = self._clock.now_ms()
-        bars = [self._bar(row, symbol, interval, now_ms) for row in rows]
+        bars = [self._bar(row, symbol, timeframe, now_ms) for row in rows]
         found = {bar.open_time: bar for bar in bars if first_ms <= bar.open_time <= last_ms}
         return [found[time] for time in sorted(found)]
 
-    def _call(self, symbol: str, interval: str, first_ms: int, count: int) -> list[Sequence[Any]]:
+    def _call(self, symbol: str, timeframe: str, first_ms: int, count: int) -> list[Sequence[Any]]:
         try:
             with self._markets:
                 if not self._exchange.markets:
                     self._count_call()
                     self._exchange.load_markets()
             self._count_call()
-            rows = self._exchange.fetch_ohlcv(symbol.replace("-", "/"), interval, first_ms, count)
+            rows = self._exchange.fetch_ohlcv(symbol.replace("-", "/"), timeframe, first_ms, count)
         except ccxt.BaseError as error:
             raise mapped(error, f"{self.name} {symbol}") from error
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -88,11 +88,11 @@ class Exchange:
             raise SourceUnavailable(f"{self.name} {symbol}: unreadable: {error!r}") from error
         return list(rows)
 
-    def _bar(self, row: Sequence[Any], symbol: str, interval: str, now_ms: int) -> Bar:
+    def _bar(self, row: Sequence[Any], symbol: str, timeframe: str, now_ms: int) -> Bar:
         try:
             open_, high, low, close, base = (float(value) for value in row[1:6])
             return Bar(
-                *(symbol, interval, int(row[0]), open_, high, low, close, base, None),
+                *(symbol, timeframe, int(row[0]), open_, high, low, close, base, None),
                 *(self.name, now_ms),
             )
         except (TypeError, ValueError, LookupError) as error:

@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from conf.errors import ConfigurationError
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Recording:
 def read_bars(
     path: Path | str,
     symbol: str,
-    interval: str,
+    timeframe: str,
     *,
     now_ms: int = 2**62,
     on_refused: Refuse | None = None,
@@ -54,12 +54,12 @@ def read_bars(
     `now_ms` (epoch ms) is when a bar counts as in the future. Raises ConfigurationError where the
     file is missing, is none of the three kinds, or lacks a column.
     """
-    if interval not in INTERVAL_MS:
-        raise ConfigurationError(f"interval {interval!r} is none of {', '.join(INTERVAL_MS)}")
+    if timeframe not in TIMEFRAME_MS:
+        raise ConfigurationError(f"interval {timeframe!r} is none of {', '.join(TIMEFRAME_MS)}")
     refuse = on_refused or _log_refused
     source = f"recorded:{Path(path).name}"
     for block in _read_table(Path(path)).to_batches(max_chunksize=BLOCK_ROWS):
-        yield from _bars_of(block, symbol, interval, source, now_ms, refuse)
+        yield from _bars_of(block, symbol, timeframe, source, now_ms, refuse)
 
 
 def _read_table(path: Path) -> pa.Table:
@@ -84,9 +84,9 @@ def _read_table(path: Path) -> pa.Table:
 
 
 def _bars_of(
-    block: pa.RecordBatch, symbol: str, interval: str, source: str, now_ms: int, refuse: Refuse
+    block: pa.RecordBatch, symbol: str, timeframe: str, source: str, now_ms: int, refuse: Refuse
 ) -> Iterator[Bar]:
-    columns = _columns(block, interval, now_ms)
+    columns = _columns(block, timeframe, now_ms)
     reasons = _reasons(columns)
     rows = zip(
         columns.open_time.tolist(),
@@ -99,10 +99,12 @@ def _bars_of(
         reasons,
         strict=True,
     )
-    interval_ms = columns.interval_ms
+    bar_ms = columns.bar_ms
     for open_time, open_, high, low, close, base, quote, reason in rows:
-        closed = open_time + interval_ms
-        bar = Bar(symbol, interval, open_time, open_, high, low, close, base, quote, source, closed)
+        closed = open_time + bar_ms
+        bar = Bar(
+            symbol, timeframe, open_time, open_, high, low, close, base, quote, source, closed
+        )
         if reason is None:
             yield bar
         else:
@@ -115,19 +117,19 @@ def _none_for_nan(values: Any, count: int) -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]
 
 
-def _columns(block: pa.RecordBatch, interval: str, now_ms: int) -> SimpleNamespace:
+def _columns(block: pa.RecordBatch, timeframe: str, now_ms: int) -> SimpleNamespace:
     """A bar's fields as arrays `(n_rows,)`, under the names that the rules ask for."""
 
     def floats(name: str) -> Any:
         return block.column(name).to_numpy(zero_copy_only=False)
 
-    columns = SimpleNamespace(interval_ms=INTERVAL_MS[interval], now_ms=now_ms)
+    columns = SimpleNamespace(bar_ms=TIMEFRAME_MS[timeframe], now_ms=now_ms)
     # A row without a time gets one that no grid has, so that it is refused by name.
     columns.open_time = block.column("time").fill_null(-1).to_numpy(zero_copy_only=False) * 1000
     for name in REQUIRED[1:]:
         setattr(columns, FIELDS.get(name, name), floats(name))
     columns.quote_volume = floats(OPTIONAL) if OPTIONAL in block.schema.names else None
-    columns.fetched_at = columns.open_time + columns.interval_ms
+    columns.fetched_at = columns.open_time + columns.bar_ms
     return columns
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from conf.errors import ConfigurationError
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.sources import SourceOptions
 
-MINUTE_MS: Final = INTERVAL_MS["1m"]
+MINUTE_MS: Final = TIMEFRAME_MS["1m"]
 MAX_BARS: Final = 2_000
 MAX_MINUTES: Final = 144_000  # a hundred days at once: a tenth of a second
 # Noise at 2 ** 0 ... 2 ** 19 minutes (a year), each slower by a factor of two and larger by its
@@ -44,28 +44,28 @@ class Synthetic:
         self._clock = options.clock
         self._count_call = options.count_call
 
-    def page_bars(self, interval: str) -> int:
+    def page_bars(self, timeframe: str) -> int:
         """The most bars that one `fetch` may ask for."""
-        return min(MAX_BARS, MAX_MINUTES * MINUTE_MS // INTERVAL_MS[interval])
+        return min(MAX_BARS, MAX_MINUTES * MINUTE_MS // TIMEFRAME_MS[timeframe])
 
-    def keeps_ms(self, interval: str) -> int | None:
+    def keeps_ms(self, timeframe: str) -> int | None:
         """It reaches back to 1970."""
         return None
 
-    def cache_s(self, interval: str) -> float:
+    def cache_s(self, timeframe: str) -> float:
         """Every answer is fresh."""
         return 0.0
 
-    def fetch(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> list[Bar]:
+    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
         """The bars with `first_ms <= open_time <= last_ms`, ascending."""
         self._count_call()
-        return list(self.bars(symbol, interval, first_ms, last_ms))
+        return list(self.bars(symbol, timeframe, first_ms, last_ms))
 
-    def bars(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> Iterator[Bar]:
+    def bars(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> Iterator[Bar]:
         """Yield what `fetch` returns, with the close as `fetched_at`: the same bytes each time."""
-        step = INTERVAL_MS[interval] // MINUTE_MS
-        first = -(-first_ms // INTERVAL_MS[interval]) * step
-        count = max(0, last_ms // INTERVAL_MS[interval] * step - first + step)
+        step = TIMEFRAME_MS[timeframe] // MINUTE_MS
+        first = -(-first_ms // TIMEFRAME_MS[timeframe]) * step
+        count = max(0, last_ms // TIMEFRAME_MS[timeframe] * step - first + step)
         closes = self._closes(symbol, first - 1, count + 1)
         volumes = self._volumes(symbol, first, count)
         for at in range(0, count, step):
@@ -74,7 +74,7 @@ class Synthetic:
             open_time = (first + at) * MINUTE_MS
             yield Bar(
                 symbol,
-                interval,
+                timeframe,
                 open_time,
                 prices[0],
                 max(prices),
@@ -83,14 +83,14 @@ class Synthetic:
                 base,
                 base * prices[-1],
                 self.name,
-                open_time + INTERVAL_MS[interval],
+                open_time + TIMEFRAME_MS[timeframe],
             )
 
-    def stream(self, symbol: str, interval: str, first_ms: int, until_ms: int) -> Iterator[Bar]:
+    def stream(self, symbol: str, timeframe: str, first_ms: int, until_ms: int) -> Iterator[Bar]:
         """Yield the bars with `first_ms <= open_time < until_ms`, made page by page."""
-        length = self.page_bars(interval) * INTERVAL_MS[interval]
+        length = self.page_bars(timeframe) * TIMEFRAME_MS[timeframe]
         for start in range(first_ms, until_ms, length):
-            yield from self.bars(symbol, interval, start, min(start + length, until_ms) - 1)
+            yield from self.bars(symbol, timeframe, start, min(start + length, until_ms) - 1)
 
     def _closes(self, symbol: str, first: int, count: int) -> list[float]:
         minutes = np.arange(first, first + count, dtype=np.int64)

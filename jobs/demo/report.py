@@ -87,7 +87,7 @@ def predictable_windows(bars: Iterable[Bar], lookback: int, since_ms: int) -> se
     found: set[Window] = set()
     for series in series_of(bars):
         ends = np.flatnonzero(complete_windows(series.close, lookback))
-        as_of = series.first_open_time + (ends + 1) * series.interval_ms
+        as_of = series.first_open_time + (ends + 1) * series.bar_ms
         found |= {(series.symbol, int(t)) for t in as_of[as_of > since_ms]}
     return found
 

@@ -15,8 +15,8 @@ import pandas as pd
 import requests
 from pydantic import SecretStr
 
-from conf.intervals import INTERVAL_MS
 from conf.settings import Alerts, Secrets
+from conf.timeframes import TIMEFRAME_MS
 from store.prometheus import Samples
 from store.views import open_duckdb
 
@@ -79,7 +79,7 @@ def silent(warehouse_dir: Path, intervals: int, now_s: float) -> list[Alert]:
     return [
         Alert(f"silent {name}", f"no {name} prediction for {age:.0f} s")
         for name, age in quiet
-        if age > (intervals + 1) * INTERVAL_MS[name] / 1000
+        if age > (intervals + 1) * TIMEFRAME_MS[name] / 1000
     ]
 
 

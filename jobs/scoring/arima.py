@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from model.baselines import Arima
 from store.views import open_duckdb
 
@@ -49,21 +49,21 @@ class Closes:
     """Closing prices on the grid; `close` (n_bars,) is NaN where a bar is missing."""
 
     first_time: int
-    interval_ms: int
+    bar_ms: int
     close: Floats
 
     def index(self, time_ms: int) -> int:
         """The place of the bar that closes at `time_ms`."""
-        return (time_ms - self.first_time) // self.interval_ms
+        return (time_ms - self.first_time) // self.bar_ms
 
 
-def period_start(time_ms: int, interval: str) -> int:
+def period_start(time_ms: int, timeframe: str) -> int:
     """When the model in use at `time_ms` was fitted: the start of the day, for bars up to 1h.
 
     >>> period_start(86_400_000 + 60_000, "1m")
     86400000
     """
-    length = max(DAY_MS, MIN_BARS_A_FIT * INTERVAL_MS[interval])
+    length = max(DAY_MS, MIN_BARS_A_FIT * TIMEFRAME_MS[timeframe])
     return time_ms // length * length
 
 
@@ -73,13 +73,15 @@ def update_arima(warehouse_dir: Path) -> int:
     with open_duckdb(warehouse_dir) as connection:
         missing = connection.execute(_MISSING).df()
         found = []
-        for (symbol, interval), rows in missing.groupby(["symbol", "interval"], sort=True):
-            bars = connection.execute(_CLOSES, [symbol, interval]).fetchnumpy()
+        for (symbol, timeframe), rows in missing.groupby(["symbol", "interval"], sort=True):
+            bars = connection.execute(_CLOSES, [symbol, timeframe]).fetchnumpy()
             if len(bars["time"]):
                 closes = _on_grid(
-                    np.asarray(bars["time"]), np.asarray(bars["close"]), INTERVAL_MS[str(interval)]
+                    np.asarray(bars["time"]),
+                    np.asarray(bars["close"]),
+                    TIMEFRAME_MS[str(timeframe)],
                 )
-                found += list(_forecasts(str(symbol), str(interval), rows, closes, models))
+                found += list(_forecasts(str(symbol), str(timeframe), rows, closes, models))
     models.save()
     for day, rows in _by_day(found):
         _append(warehouse_dir / "arima" / f"batch={day}", rows)
@@ -116,22 +118,22 @@ class FittedModels:
         staging.replace(self._file)
 
 
-def _on_grid(times: NDArray[np.int64], values: Floats, interval_ms: int) -> Closes:
-    rows = (times - times[0]) // interval_ms
+def _on_grid(times: NDArray[np.int64], values: Floats, bar_ms: int) -> Closes:
+    rows = (times - times[0]) // bar_ms
     close = np.full(int(rows[-1]) + 1, math.nan)
     close[rows] = values
-    return Closes(int(times[0]), interval_ms, close)
+    return Closes(int(times[0]), bar_ms, close)
 
 
 def _forecasts(
-    symbol: str, interval: str, rows: pd.DataFrame, closes: Closes, models: FittedModels
+    symbol: str, timeframe: str, rows: pd.DataFrame, closes: Closes, models: FittedModels
 ) -> Iterator[pd.DataFrame]:
     """A frame for each period of one series whose model could be fitted."""
-    starts = rows["as_of"].map(lambda time: period_start(time, interval))
+    starts = rows["as_of"].map(lambda time: period_start(time, timeframe))
     for start, own in rows.groupby(starts):
         border = max(0, closes.index(int(start)) + 1)
         model = models.model(
-            f"{symbol} {interval}", int(start), closes.close[max(0, border - FIT_BARS) : border]
+            f"{symbol} {timeframe}", int(start), closes.close[max(0, border - FIT_BARS) : border]
         )
         ends = np.array([closes.index(time) for time in own["as_of"]])
         known = (ends >= 0) & (ends < len(closes.close))

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError, NotEnoughBars
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from model.artifact import Artifact
 from model.features import CLOSE, bar_features, complete_windows
 from model.forecast import Forecaster
@@ -80,30 +80,30 @@ def update_drift(
 ) -> list[Drift]:
     """Measure the drift of each champion and keep it in `warehouse/drift`, one file an interval."""
     found: list[Drift] = []
-    for interval in INTERVAL_MS:
-        version = registry.champion(interval)
+    for timeframe in TIMEFRAME_MS:
+        version = registry.champion(timeframe)
         if version is None:
             continue
         try:
-            bars = read_warehouse(warehouse_dir / "bars", interval)
+            bars = read_warehouse(warehouse_dir / "bars", timeframe)
         except (ConfigurationError, NotEnoughBars):
             continue
         series = with_archived_news(bars, warehouse_dir)
         measured = measure_drift(registry.load(version), series, warehouse_dir, watch, alarm)
-        _write(warehouse_dir / "drift" / f"batch={interval}", measured)
+        _write(warehouse_dir / "drift" / f"batch={timeframe}", measured)
         found += measured
         drifted = [d.name for d in measured if d.verdict == "drifted"]
         log.info("drift=%s model=%s", ",".join(drifted) or "none", version)
     return found
 
 
-def drifted(warehouse_dir: Path, interval: str) -> list[str]:
+def drifted(warehouse_dir: Path, timeframe: str) -> list[str]:
     """Why a retraining is due, one sentence each; empty where nothing has drifted."""
     with open_duckdb(warehouse_dir) as connection:
         rows = connection.execute(
             "SELECT kind, name, psi, model_version FROM drift_raw "
             "WHERE interval = ? AND verdict = 'drifted' ORDER BY psi DESC",
-            [interval],
+            [timeframe],
         ).fetchall()
     return [f"{kind} {name} of {model}: PSI {psi:.2f}" for kind, name, psi, model in rows]
 
@@ -147,7 +147,7 @@ def _feature_samples(artifact: Artifact, series: list[Series]) -> list[tuple[Flo
     for own in series:
         # Those of the news come last, and only some models read them.
         features = bar_features(own.bars, manifest.lookback)[0][:, :n_features].astype(float)
-        times = own.first_open_time + np.arange(len(features)) * own.interval_ms
+        times = own.first_open_time + np.arange(len(features)) * own.bar_ms
         known = ~np.isnan(features).any(axis=1)
         trained = (times >= manifest.trained_from) & (times < manifest.trained_until)
         if own.symbol in manifest.symbols:
@@ -165,7 +165,7 @@ def _validation_residuals(artifact: Artifact, series: list[Series]) -> Floats:
     for own in series:
         if own.symbol not in manifest.symbols:
             continue
-        times = own.first_open_time + (np.arange(len(own.close)) + 1) * own.interval_ms
+        times = own.first_open_time + (np.arange(len(own.close)) + 1) * own.bar_ms
         part = (times > manifest.validated_from) & (times <= manifest.trained_until)
         ends = np.flatnonzero(complete_windows(own.close, manifest.lookback) & part)
         ends = ends[ends + max(manifest.horizons) < len(own.close)]

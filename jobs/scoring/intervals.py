@@ -10,7 +10,7 @@ from typing import Final
 import duckdb
 import numpy as np
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from model.intervals import adapt_factor
 from model.registry import Registry
 from store.views import open_duckdb
@@ -34,8 +34,8 @@ def adapt_intervals(warehouse_dir: Path, registry: Registry, rate: float) -> dic
     """
     used: dict[str, int] = {}
     with open_duckdb(warehouse_dir) as connection:
-        for interval in INTERVAL_MS:
-            version = registry.champion(interval)
+        for timeframe in TIMEFRAME_MS:
+            version = registry.champion(timeframe)
             if version is not None:
                 used[version] = _adapt(connection, registry, version, rate)
     return used
@@ -44,8 +44,8 @@ def adapt_intervals(warehouse_dir: Path, registry: Registry, rate: float) -> dic
 def _adapt(
     connection: duckdb.DuckDBPyConnection, registry: Registry, version: str, rate: float
 ) -> int:
-    interval = version.split("-")[0]
-    tags = next(m.tags for m in registry.models(interval) if m.version == version)
+    timeframe = version.split("-")[0]
+    tags = next(m.tags for m in registry.models(timeframe) if m.version == version)
     rows = connection.execute(_OUTCOMES, [version, int(tags.get(SCORED_UNTIL, 0))]).fetchnumpy()
     if not len(rows["horizon"]):
         return 0

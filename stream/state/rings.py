@@ -1,6 +1,6 @@
 """The stream's window state: a ring of bars for each series, all series of a shard in one value.
 
-A series is one symbol at one interval. Bars stand in slots, `open_time // interval_ms`, so that a
+A series is one symbol at one interval. Bars stand in slots, `open_time // bar_ms`, so that a
 missing bar is an empty slot and order of arrival does not matter:
 
     slot      100   101   102   103   104

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conf.errors import DataLoss
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from stream.state.rings import Emission, NewBars, Rings, Slots
 
 STATE_VERSION: Final = 4
@@ -53,9 +53,9 @@ class Shard:
     shards: int
     rings: dict[str, Rings] = field(default_factory=dict)
 
-    def of(self, interval: str) -> Rings:
+    def of(self, timeframe: str) -> Rings:
         """The rings of an interval, made when it is new here."""
-        return self.rings.setdefault(interval, Rings(self.lookback, self.late_bars))
+        return self.rings.setdefault(timeframe, Rings(self.lookback, self.late_bars))
 
     @property
     def nbytes(self) -> int:
@@ -69,11 +69,11 @@ class Shard:
         """
         heard_at = pc.max(bars["arrived_at"]).as_py()
         advanced = []
-        for interval in pc.unique(bars["interval"]).to_pylist():
-            of_interval = bars.filter(pc.equal(bars["interval"], interval))
-            rings = self.of(interval)
-            emission = rings.update(new_bars(of_interval, INTERVAL_MS[interval], heard_at))
-            advanced.append(Advance(interval, list(rings.symbols), emission))
+        for timeframe in pc.unique(bars["interval"]).to_pylist():
+            of_interval = bars.filter(pc.equal(bars["interval"], timeframe))
+            rings = self.of(timeframe)
+            emission = rings.update(new_bars(of_interval, TIMEFRAME_MS[timeframe], heard_at))
+            advanced.append(Advance(timeframe, list(rings.symbols), emission))
         self.forget_silent(heard_at, silent_ms)
         return advanced
 
@@ -83,14 +83,15 @@ class Shard:
         What is dropped could not have completed a window any more. Returns how many they were.
         """
         return sum(
-            rings.forget(now_ms - max(silent_ms, rings.ring_length * INTERVAL_MS[interval]))
-            for interval, rings in self.rings.items()
+            rings.forget(now_ms - max(silent_ms, rings.ring_length * TIMEFRAME_MS[timeframe]))
+            for timeframe, rings in self.rings.items()
         )
 
     def to_bytes(self) -> bytes:
         """A version byte, the settings, the series' names, their times and rings."""
         names = json.dumps(
-            {interval: rings.symbols for interval, rings in self.rings.items()}, ensure_ascii=False
+            {timeframe: rings.symbols for timeframe, rings in self.rings.items()},
+            ensure_ascii=False,
         ).encode()
         header = _HEADER.pack(STATE_VERSION, self.lookback, self.late_bars, self.shards, len(names))
         arrays: list[np.ndarray[Any, Any]] = []
@@ -116,8 +117,8 @@ class Shard:
             )
         shard = cls(lookback, late_bars, shards)
         at = _HEADER.size + names_length
-        for interval, symbols in json.loads(state[_HEADER.size : at]).items():
-            shard.rings[interval], at = _rings(state, at, symbols, lookback, late_bars)
+        for timeframe, symbols in json.loads(state[_HEADER.size : at]).items():
+            shard.rings[timeframe], at = _rings(state, at, symbols, lookback, late_bars)
         return shard
 
 
@@ -136,11 +137,11 @@ def _rings(
     return Rings(lookback, late_bars, symbols, newest, first, heard_at, Slots(*slots)), at
 
 
-def new_bars(bars: pa.Table, interval_ms: int, heard_at: int) -> NewBars:
+def new_bars(bars: pa.Table, bar_ms: int, heard_at: int) -> NewBars:
     """Put messages of one interval in order; of several for a slot the newest counts."""
     names = bars["symbol"].combine_chunks().dictionary_encode()
     symbol = names.indices.to_numpy().astype(np.int64)
-    slots = bars["open_time"].to_numpy() // interval_ms
+    slots = bars["open_time"].to_numpy() // bar_ms
     fetched_at = bars["fetched_at"].to_numpy()
     order = np.lexsort((bars["offset"].to_numpy(), fetched_at, slots, symbol))
     last = np.append((np.diff(symbol[order]) != 0) | (np.diff(slots[order]) != 0), True)

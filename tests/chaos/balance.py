@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.clock import SystemClock
 from ingest.sources import SourceOptions
@@ -24,7 +24,7 @@ BAR_COLUMNS: Final = [
     *("symbol", "interval", "open_time", "open", "high", "low", "close"),
     *("base_volume", "quote_volume", "source", "fetched_at"),
 ]
-MINUTE_MS: Final = INTERVAL_MS["1m"]
+MINUTE_MS: Final = TIMEFRAME_MS["1m"]
 TABLES: Final = ("bars", "predictions", "skipped")
 TOLERANCE: Final = 1e-5
 Rows = Counter[tuple[Any, ...]]

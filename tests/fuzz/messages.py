@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Final
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 
 YEAR_2100_MS: Final = 4_102_444_800_000
 NEWEST_GOOD_MS: Final = 1_735_689_600_000  # 2025: closed, whenever this runs
@@ -59,10 +59,10 @@ def messages(count: int, seed: int) -> Iterator[bytes | None]:
 def good_fields(random: Random, steps: Steps, symbols: Sequence[str] = PLAIN) -> Fields:
     """The newest bar of one of the series so far, each value as JSON."""
     symbol = random.choice(symbols)
-    interval = random.choices(list(INTERVAL_MS), (20, 1, 1, 1, 1))[0]
-    length = INTERVAL_MS[interval]
-    open_time = FIRST_MS // length * length + steps.get((symbol, interval), 0) * length
-    return bar_fields(symbol, interval, open_time, random.uniform(0.5, 50_000))
+    timeframe = random.choices(list(TIMEFRAME_MS), (20, 1, 1, 1, 1))[0]
+    length = TIMEFRAME_MS[timeframe]
+    open_time = FIRST_MS // length * length + steps.get((symbol, timeframe), 0) * length
+    return bar_fields(symbol, timeframe, open_time, random.uniform(0.5, 50_000))
 
 
 def next_bar(random: Random, steps: Steps, symbols: Sequence[str]) -> Fields:
@@ -73,13 +73,13 @@ def next_bar(random: Random, steps: Steps, symbols: Sequence[str]) -> Fields:
     return fields
 
 
-def bar_fields(symbol: str, interval: str, open_time: int, low: float) -> Fields:
+def bar_fields(symbol: str, timeframe: str, open_time: int, low: float) -> Fields:
     """A bar that keeps every rule, its lowest price `low`."""
     high = min(low * 1.01, HUGE)
     return {
         "v": "1",
         "symbol": json.dumps(symbol, ensure_ascii=False),
-        "interval": json.dumps(interval),
+        "interval": json.dumps(timeframe),
         "open_time": str(open_time),
         "open": repr(low),
         "high": repr(high),
@@ -88,7 +88,7 @@ def bar_fields(symbol: str, interval: str, open_time: int, low: float) -> Fields
         "base_volume": "1.5",
         "quote_volume": "null" if open_time % 7 == 0 else "16.0",
         "source": '"fuzz"',
-        "fetched_at": str(open_time + INTERVAL_MS[interval]),
+        "fetched_at": str(open_time + TIMEFRAME_MS[timeframe]),
     }
 
 
@@ -119,10 +119,10 @@ def absurd_price(random: Random, steps: Steps) -> bytes:
 
 def any_time(random: Random, steps: Steps) -> bytes:
     """A bar from 1970 to 2100, on the grid or beside it."""
-    interval = random.choice(list(INTERVAL_MS))
-    length = INTERVAL_MS[interval]
+    timeframe = random.choice(list(TIMEFRAME_MS))
+    length = TIMEFRAME_MS[timeframe]
     time = random.randrange(YEAR_2100_MS) // length * length + random.choice((0, 0, 0, 1))
-    fields = bar_fields(random.choice(TIMELESS), interval, time, 10.0)
+    fields = bar_fields(random.choice(TIMELESS), timeframe, time, 10.0)
     return encoded(text(fields | {"fetched_at": str(random.choice((time, 0, NEWEST_GOOD_MS)))}))
 
 

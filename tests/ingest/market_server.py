@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.clock import Clock, monotonic_s
 from ingest.sources import SourceOptions
@@ -127,9 +127,9 @@ class MarketServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def bars(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> list[Bar]:
+    def bars(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
         """What the good API knows between two open times, both included."""
-        bars = self.market.fetch(symbol, interval, first_ms, last_ms)
+        bars = self.market.fetch(symbol, timeframe, first_ms, last_ms)
         return [
             self._as_served(bar) for bar in bars if (symbol, bar.open_time) not in self.withheld
         ]
@@ -321,10 +321,10 @@ def _stretch(
     """`count` bars up to `to_s`, the forming one with what it has so far, old minutes as zeros."""
     now_ms = market.clock.now_ms()
     aggregate = int(query.get("aggregate", "1"))
-    interval = {v: k for k, v in INTERVAL_MS.items()}[INTERVAL_MS[unit] * aggregate]
-    step = INTERVAL_MS[interval]
+    timeframe = {v: k for k, v in TIMEFRAME_MS.items()}[TIMEFRAME_MS[unit] * aggregate]
+    step = TIMEFRAME_MS[timeframe]
     last = min(int(to_s) * 1000 if to_s else now_ms, now_ms) // step * step
-    bars = market.bars(symbol, interval, last - (count - 1) * step, last)
+    bars = market.bars(symbol, timeframe, last - (count - 1) * step, last)
     return [_as_seen(bar, now_ms, now_ms - WEEK_MS if unit == "1m" else 0) for bar in bars]
 
 

@@ -57,7 +57,7 @@ class Run:
         series = plan_series(
             source,
             symbols=self.symbols,
-            intervals=self.intervals,
+            timeframes=self.intervals,
             intervals_of=self.intervals_of,
             every_s=self.every_s,
             grace_s={},
@@ -67,7 +67,7 @@ class Run:
             BarFeed(
                 one,
                 source,
-                since_ms=now_ms - self.backfill_bars * one.interval_ms,
+                since_ms=now_ms - self.backfill_bars * one.bar_ms,
                 bars_topic=self.topic,
                 rejected_topic=f"{self.topic}.rejected",
                 overlap_bars=self.overlap_bars,
@@ -104,9 +104,9 @@ class Run:
         return found
 
 
-def truth(server: MarketServer, symbol: str, interval: str, first_ms: int, last_ms: int) -> dict:
+def truth(server: MarketServer, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> dict:
     """The good API's bars, as a reader keeps them: values by key."""
-    return latest(server.bars(symbol, interval, first_ms, last_ms))
+    return latest(server.bars(symbol, timeframe, first_ms, last_ms))
 
 
 def latest(bars: Sequence[Bar]) -> dict[tuple[str, str, int], tuple[float | None, ...]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.budget import RateBudget
 from ingest.coverage import ABSENT, PUBLISHED, UNKNOWN, Coverage
@@ -75,18 +75,18 @@ class Shelf:
     def __init__(self, minutes: set[int], page: int) -> None:
         self.minutes, self.page = minutes, page
 
-    def page_bars(self, interval: str) -> int:
+    def page_bars(self, timeframe: str) -> int:
         return self.page
 
-    def keeps_ms(self, interval: str) -> int | None:
+    def keeps_ms(self, timeframe: str) -> int | None:
         return None
 
-    def cache_s(self, interval: str) -> float:
+    def cache_s(self, timeframe: str) -> float:
         return 0.0
 
-    def fetch(self, symbol: str, interval: str, first_ms: int, last_ms: int) -> list[Bar]:
+    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
         return [
-            Bar(symbol, interval, minute * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, 0.0, None, "shelf", 0)
+            Bar(symbol, timeframe, minute * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, 0.0, None, "shelf", 0)
             for minute in sorted(self.minutes)
             if first_ms <= minute * MINUTE_MS <= last_ms
         ]
@@ -154,19 +154,19 @@ def test_a_retry_after_that_says_nothing_is_none(text: str) -> None:
     first=st.integers(0, 10_000),
     count=st.integers(1, 200),
     cut=st.integers(0, 200),
-    interval=st.sampled_from(["1m", "5m", "15m"]),
+    timeframe=st.sampled_from(["1m", "5m", "15m"]),
 )
 def test_any_page_shows_the_same_synthetic_market(
-    first: int, count: int, cut: int, interval: str
+    first: int, count: int, cut: int, timeframe: str
 ) -> None:
     market = Synthetic(SourceOptions(clock=SimulatedClock(0), argument="7"))
-    step = INTERVAL_MS[interval]
+    step = TIMEFRAME_MS[timeframe]
     start, middle, end = first * step, (first + cut) * step, (first + count) * step
-    whole = market.fetch("S1-USD", interval, start, end - step)
+    whole = market.fetch("S1-USD", timeframe, start, end - step)
     parts = [
         bar
         for low, high in ((start, min(middle, end) - step), (max(middle, start), end - step))
-        for bar in market.fetch("S1-USD", interval, low, high)
+        for bar in market.fetch("S1-USD", timeframe, low, high)
     ]
     assert whole == parts
     assert len(whole) == count

@@ -51,22 +51,22 @@ def test_what_makes_no_sense_is_refused_by_name(settings: dict[str, Any], named:
 def test_each_symbol_may_have_intervals_of_its_own() -> None:
     series = plan(
         symbols=["BTC-USD", "ETH-USD"],
-        intervals=["1m", "5m", "15m", "1h", "1d"],
+        timeframes=["1m", "5m", "15m", "1h", "1d"],
         intervals_of={"ETH-USD": ["1d"]},
     )
     assert [f"{one.symbol} {one.interval}" for one in series] == [
-        *[f"BTC-USD {interval}" for interval in ("1m", "5m", "15m", "1h", "1d")],
+        *[f"BTC-USD {timeframe}" for timeframe in ("1m", "5m", "15m", "1h", "1d")],
         "ETH-USD 1d",
     ]
 
 
 def test_a_series_is_polled_once_a_bar_where_its_bars_are_longer_than_the_period() -> None:
-    series = plan(intervals=["1m", "1h"], every_s=300)
+    series = plan(timeframes=["1m", "1h"], every_s=300)
     assert [one.period_ms for one in series] == [300_000, 3_600_000]
 
 
 def test_the_grace_is_the_cache_age_of_the_endpoint_unless_it_is_set() -> None:
-    assert [one.grace_ms for one in plan(intervals=["1m", "1h"])] == [42_000, 612_000]
+    assert [one.grace_ms for one in plan(timeframes=["1m", "1h"])] == [42_000, 612_000]
     assert [one.grace_ms for one in plan(grace_s={"1m": 50})] == [50_000]
     assert [one.grace_ms for one in plan("synthetic")] == [2_000]
 
@@ -130,4 +130,4 @@ def test_a_time_that_is_none_is_refused() -> None:
 def test_the_shipped_settings_make_sense() -> None:
     shipped = Ingest()
     assert Path("conf/candlecast.toml").is_file()
-    assert plan(symbols=shipped.symbols, intervals=shipped.intervals)
+    assert plan(symbols=shipped.symbols, timeframes=shipped.intervals)

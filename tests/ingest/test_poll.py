@@ -85,9 +85,9 @@ def test_ten_days_away_are_filled_as_far_as_the_api_reaches_back(
 def test_ten_days_away_are_filled_whole_where_the_api_keeps_everything(
     new_run: NewRun, clock: SimulatedClock
 ) -> None:
-    new_run(intervals=("1h",)).until(START_MS)
+    new_run(timeframes=("1h",)).until(START_MS)
     clock.sleep(10 * 86_400)
-    run = new_run(intervals=("1h",), backfill_bars=500)
+    run = new_run(timeframes=("1h",), backfill_bars=500)
     run.until(clock.now_ms())
     found = sorted(times(run))
     assert found == list(range(found[0], found[-1] + 1, 60 * MINUTE_MS))

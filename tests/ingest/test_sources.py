@@ -91,13 +91,13 @@ def fixture_body(name: str) -> Any:
 @pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
 @pytest.mark.parametrize("interval", ["1m", "5m", "15m"])
 def test_bars_of_a_stretch_come_whole_and_as_the_market_made_them(
-    name: str, interval: str, server: MarketServer, clock: SimulatedClock
+    name: str, timeframe: str, server: MarketServer, clock: SimulatedClock
 ) -> None:
-    step = {"1m": 1, "5m": 5, "15m": 15}[interval] * MINUTE_MS
+    step = {"1m": 1, "5m": 5, "15m": 15}[timeframe] * MINUTE_MS
     first, last = START_MS - 40 * step, START_MS - step
-    bars = source(name, server, clock).fetch("BTC-USD", interval, first, last)
+    bars = source(name, server, clock).fetch("BTC-USD", timeframe, first, last)
     assert [b.open_time for b in bars] == list(range(first, last + 1, step))
-    good = server.bars("BTC-USD", interval, first, last)
+    good = server.bars("BTC-USD", timeframe, first, last)
     assert [(b.open, b.high, b.low, b.close, b.base_volume) for b in bars] == [
         (b.open, b.high, b.low, b.close, b.base_volume) for b in good
     ]
@@ -106,10 +106,12 @@ def test_bars_of_a_stretch_come_whole_and_as_the_market_made_them(
 @pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
 @pytest.mark.parametrize("interval", ["1h", "1d"])
 def test_hours_and_days_have_endpoints_of_their_own(
-    name: str, interval: str, server: MarketServer, clock: SimulatedClock
+    name: str, timeframe: str, server: MarketServer, clock: SimulatedClock
 ) -> None:
-    step = {"1h": HOUR_MS, "1d": 24 * HOUR_MS}[interval]
-    bars = source(name, server, clock).fetch("BTC-USD", interval, START_MS - 3 * step, START_MS - 1)
+    step = {"1h": HOUR_MS, "1d": 24 * HOUR_MS}[timeframe]
+    bars = source(name, server, clock).fetch(
+        "BTC-USD", timeframe, START_MS - 3 * step, START_MS - 1
+    )
     assert [b.open_time for b in bars] == [
         START_MS - 3 * step,
         START_MS - 2 * step,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from conf.errors import ConfigurationError
-from conf.intervals import INTERVAL_MS
+from conf.timeframes import TIMEFRAME_MS
 from tests.ingest.market_server import LASTING, PASSING, MarketServer, SimulatedClock, faulty
 from tests.ingest.runs import DAY_MS, IMPATIENT_S, START_MS, Run, latest, truth
 
@@ -34,10 +34,10 @@ def test_ten_days_of_faults_and_restarts_bring_exactly_the_bars_of_the_good_api(
     new_run(**options).until(clock.now_ms())
 
     good: dict = {}
-    for symbol, intervals in INTERVALS.items():
-        for interval in intervals:
-            first_ms = START_MS - BACKFILL_BARS * INTERVAL_MS[interval]
-            good |= truth(server, symbol, interval, first_ms, clock.now_ms())
+    for symbol, timeframes in INTERVALS.items():
+        for timeframe in timeframes:
+            first_ms = START_MS - BACKFILL_BARS * TIMEFRAME_MS[timeframe]
+            good |= truth(server, symbol, timeframe, first_ms, clock.now_ms())
     found = latest(new_run(**options).published())
     asked = {key for key in good if START_MS <= key[2] < end_ms - 3_600_000}
     assert set(server.faults) == set(PASSING + LASTING)

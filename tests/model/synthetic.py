@@ -27,15 +27,15 @@ def random_bars(count: int, seed: int, momentum: float = 0.0) -> NDArray[np.floa
 
 
 def random_series(
-    count: int, seed: int, momentum: float = 0.0, symbol: str = "BTC-USD", interval: str = "1m"
+    count: int, seed: int, momentum: float = 0.0, symbol: str = "BTC-USD", timeframe: str = "1m"
 ) -> Series:
-    return Series(symbol, interval, START, random_bars(count, seed, momentum))
+    return Series(symbol, timeframe, START, random_bars(count, seed, momentum))
 
 
 def write_file(file: Path, series: Series) -> None:
     """Write a series as a recorded file."""
     lines = ["time,open,high,low,close,volumefrom,volumeto"]
     for row, values in enumerate(series.bars.tolist()):
-        time_s = series.first_open_time // 1000 + row * series.interval_ms // 1000
+        time_s = series.first_open_time // 1000 + row * series.bar_ms // 1000
         lines.append(",".join(str(value) for value in (time_s, *values)))
     file.write_bytes(gzip.compress("\n".join(lines).encode()))

@@ -52,7 +52,7 @@ def reports_of_the_next_bar(delay_ms: int, count: int = 700) -> Series:
 
     Known `delay_ms` after that date they are old news; known at their date they would be a leak.
     """
-    series = random_series(count, seed=5, interval="1h")
+    series = random_series(count, seed=5, timeframe="1h")
     moved = np.diff(np.log(series.close))
     dated = series.first_open_time + np.arange(1, count) * HOUR - 600_000
     scores = np.clip(moved / moved.std() / 3, -1, 1)

@@ -99,9 +99,9 @@ def test_a_member_is_trained_on_no_bar_of_the_stretch_that_it_is_validated_on() 
     series = random_series(1000, seed=23)
     times = windows_of([series], Span(0, series.end_time), lookback, horizons).end_times
     for stretch in stretches(times, 4):
-        embargo_ms = embargo_bars(lookback, horizons) * series.interval_ms
-        held_out = times[inside(times, stretch)] // series.interval_ms
-        trained_on = times[apart(times, stretch, embargo_ms)] // series.interval_ms
+        embargo_ms = embargo_bars(lookback, horizons) * series.bar_ms
+        held_out = times[inside(times, stretch)] // series.bar_ms
+        trained_on = times[apart(times, stretch, embargo_ms)] // series.bar_ms
         distance = np.abs(trained_on[:, None] - held_out)
         assert distance.min() >= lookback + max(horizons)
         assert len(trained_on) > len(times) / 2

@@ -61,8 +61,8 @@ def test_the_sql_equals_the_evaluation_on_the_same_rows(warehouse: Path, horizon
     came, said = np.log(actual / last), np.log(predicted / last)
     moved = (came != 0) & (said != 0)
     hits = int(np.sum(np.sign(came[moved]) == np.sign(said[moved])))
-    interval = wilson_interval(hits, int(moved.sum()))
-    assert (found["direction_low"], found["direction_high"]) == pytest.approx(interval, rel=1e-9)
+    timeframe = wilson_interval(hits, int(moved.sum()))
+    assert (found["direction_low"], found["direction_high"]) == pytest.approx(timeframe, rel=1e-9)
     inside = (rows["lower"] <= actual) & (actual <= rows["upper"])
     assert found["interval_coverage"] == pytest.approx(inside.mean(), rel=1e-9)
 

@@ -44,10 +44,10 @@ def own_stream(
 
 
 def register(
-    registry: Registry, folder: Path, seed: int, lookback: int = 60, interval: str = "1m"
+    registry: Registry, folder: Path, seed: int, lookback: int = 60, timeframe: str = "1m"
 ) -> str:
-    save_random_artifact(folder / f"seed{seed}", seed, lookback, interval)
-    return registry.register(folder / f"seed{seed}", interval)
+    save_random_artifact(folder / f"seed{seed}", seed, lookback, timeframe)
+    return registry.register(folder / f"seed{seed}", timeframe)
 
 
 def test_champions_come_and_go_while_the_stream_runs(
@@ -80,7 +80,7 @@ def test_each_interval_of_a_symbol_is_served_by_its_own_champion(
     own_stream: RunningStream, registry: Registry, tmp_path: Path, btc: list[Bar]
 ) -> None:
     registry.promote(register(registry, tmp_path, seed=1))
-    registry.promote(register(registry, tmp_path, seed=2, interval="1h"))
+    registry.promote(register(registry, tmp_path, seed=2, timeframe="1h"))
     first_hour = btc[0].open_time // 3_600_000 * 3_600_000
     hours = [
         replace(bar, interval="1h", open_time=first_hour + i * 3_600_000)
