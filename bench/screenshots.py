@@ -5,7 +5,6 @@ Run it while `make demo` runs with its page (`CANDLECAST_PAGE_URL` names another
 
 import logging
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,9 +13,11 @@ from playwright.sync_api import Browser
 from playwright.sync_api import Error as BrowserError
 
 from bench.browser import open_browser
-from conf.errors import CandlecastError, MissingPrerequisite
+from conf.errors import MissingPrerequisite
+from conf.events import event
 from conf.settings import load_settings
 from jobs.terminal.logs import configure_logging
+from jobs.terminal.program import run_program
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,8 @@ def take(browser: Browser, url: str, shot: Shot, folder: Path) -> Path:
     return file
 
 
-def main() -> int:
-    """Take every picture; the exit code is 0 if all were taken."""
+def main() -> None:
+    """Take every picture. Raises MissingPrerequisite where no page answers."""
     configure_logging()
     settings = load_settings().dashboard
     url = os.environ.get("CANDLECAST_PAGE_URL", f"http://{settings.host}:{settings.port}")
@@ -70,16 +71,13 @@ def main() -> int:
         with open_browser() as browser:
             for shot in SHOTS:
                 file = take(browser, url, shot, IMAGES)
-                log.info("picture=%s bytes=%d", file, file.stat().st_size)
+                event(log, "picture", file=file, bytes=file.stat().st_size)
     except BrowserError as error:
         first = str(error).splitlines()[0]
-        log.error("no picture of %s: %s; is the page running? `make demo` starts it", url, first)
-        return MissingPrerequisite.exit_code
-    except CandlecastError as error:
-        log.error("%s", error)
-        return error.exit_code
-    return 0
+        raise MissingPrerequisite(
+            f"no picture of {url}: {first}; is the page running? `make demo` starts it"
+        ) from error
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

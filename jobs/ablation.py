@@ -15,9 +15,10 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from conf.errors import CandlecastError, NotEnoughBars
+from conf.errors import NotEnoughBars
 from conf.settings import load_settings
 from ingest.sources.recorded_news import read_headlines
+from jobs.terminal.program import run_program
 from jobs.train import model_settings_from
 from model.ablation import Ablation, Comparison, ablate, news_against_none
 from model.news import with_news
@@ -31,7 +32,7 @@ from store.articles import scored
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 NEWS: Final = Path("data/news/cryptonews_headlines_2021-10_2022-07.csv.gz")
 BARS: Final = Path("data/news/btcusd_bitstamp_coinbase_1d_2021-04_2022-07.csv.gz")
@@ -68,21 +69,17 @@ def main(
 ) -> None:
     """Say what the news bring, with interval and p-value; into reports/ablation.json."""
     console = Console()
-    try:
-        settings = load_settings()
-        model = replace(model_settings_from(settings), lookback=lookback, horizons=(1,))
-        folds = FoldSettings(settings.evaluation.folds, settings.evaluation.first_train_share)
-        series = recorded(news, bars, symbol, int(settings.sentiment.delay_s * 1000))
-        proof = prove(model, seeds)
-        print_proof(console, proof)
-        found = repeated(series, model, folds, runs)
-        print_found(console, found)
-        folder = Path(settings.warehouse.reports_dir)
-        write(folder, proof, found)
-        console.print(f"written: {folder / 'ablation.json'}, ablation.png", markup=False)
-    except CandlecastError as error:
-        console.print(f"ablation: {error}", style="red", markup=False)
-        raise typer.Exit(error.exit_code) from error
+    settings = load_settings()
+    model = replace(model_settings_from(settings), lookback=lookback, horizons=(1,))
+    folds = FoldSettings(settings.evaluation.folds, settings.evaluation.first_train_share)
+    series = recorded(news, bars, symbol, int(settings.sentiment.delay_s * 1000))
+    proof = prove(model, seeds)
+    print_proof(console, proof)
+    found = repeated(series, model, folds, runs)
+    print_found(console, found)
+    folder = Path(settings.warehouse.reports_dir)
+    write(folder, proof, found)
+    console.print(f"written: {folder / 'ablation.json'}, ablation.png", markup=False)
 
 
 def recorded(news: Path, bars: Path, symbol: str, delay_ms: int) -> Series:
@@ -212,4 +209,4 @@ def _plain(one: Ablation) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app()
+    run_program(app)

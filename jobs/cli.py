@@ -11,10 +11,9 @@ from importlib import import_module
 from typing import Any, Final
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
-from conf.errors import CandlecastError
+from jobs.terminal.program import run_program
 
 COMMANDS: Final = {
     "run": ("jobs.run:run", "Keep ingest, stream, scoring and retraining alive."),
@@ -71,13 +70,7 @@ def app() -> None:
     # Spark hands times to Python in the machine's zone; ours are UTC everywhere.
     os.environ["TZ"] = "UTC"
     time.tzset()
-    try:
-        group()
-    except CandlecastError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"candlecast: {error}", style="red", markup=False
-        )
-        sys.exit(error.exit_code)
+    run_program(group)
 
 
 if __name__ == "__main__":

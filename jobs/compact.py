@@ -11,7 +11,6 @@ identity. A run that dies is made good by the next: folders that were left over 
 
 import argparse
 import logging
-import sys
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -19,9 +18,10 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from conf.errors import CandlecastError
+from conf.events import event
 from conf.settings import load_settings
 from jobs.terminal.logs import configure_logging
+from jobs.terminal.program import run_program
 from spark.session import build_session
 from store.folders import Folders
 
@@ -154,27 +154,23 @@ def day_of(name: str) -> date | None:
     return date.fromisoformat(name.removeprefix(DAY_PREFIX).rsplit("-", 1)[0])
 
 
-def main() -> int:
+def main() -> None:
     """Compact the warehouse of the settings once; meant for a daily timer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.parse_args()
     configure_logging()
-    try:
-        settings = load_settings()
-        now = datetime.now(UTC)
-        keep_days = settings.compaction.keep_days
-        closed_before = (now - timedelta(hours=settings.compaction.closed_after_h)).date()
-        keep_from = now.date() - timedelta(days=keep_days) if keep_days else None
-        spark = build_session(settings, whole_stages=True)
-        for done in compact(spark, settings.warehouse.dir, closed_before, keep_from):
-            counts = (done.rows, done.folders)
-            log.info("table=%s day=%s rows=%d folders=%d", done.table, done.day, *counts)
-        spark.stop()
-    except CandlecastError as error:
-        log.error("%s", error)
-        return error.exit_code
-    return 0
+    settings = load_settings()
+    now = datetime.now(UTC)
+    keep_days = settings.compaction.keep_days
+    closed_before = (now - timedelta(hours=settings.compaction.closed_after_h)).date()
+    keep_from = now.date() - timedelta(days=keep_days) if keep_days else None
+    spark = build_session(settings, whole_stages=True)
+    for done in compact(spark, settings.warehouse.dir, closed_before, keep_from):
+        event(
+            log, "compacted", table=done.table, day=done.day, rows=done.rows, folders=done.folders
+        )
+    spark.stop()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from conf.errors import CandlecastError, ConfigurationError
 from conf.settings import load_settings
+from jobs.terminal.program import run_program
 from jobs.train import model_settings_from
 from model.leak import LeakCheck, check_for_leak, shuffled_bars
 from model.read_series import read_file
@@ -24,7 +25,7 @@ from model.scorecard import Row, score_series
 from model.training import ModelSettings
 from model.walk_forward import FoldSettings
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 @app.command()
@@ -35,31 +36,27 @@ def main(
 ) -> None:
     """Evaluate every series of a folder by walk-forward."""
     console = Console()
-    try:
-        settings = load_settings()
-        section = settings.evaluation
-        files = [file for file in series_files(data) if only in file.name]
-        model = model_settings_from(settings)
-        folds = FoldSettings(section.folds, section.first_train_share)
-        rows = evaluate_files(
-            files,
-            model,
-            folds,
-            settings.intervals.adapt_rate,
-            section.coverage_share,
-            console,
-        )
-        target = report or Path(settings.warehouse.reports_dir) / "evaluate.json"
-        write_rows(target, rows)
-        print_rows(console, rows)
-        console.print(f"written: {target}", markup=False)
-        leak = shortest_shuffled(files, model, folds)
-        print_leak(console, leak)
-        if leak.leaks:
-            raise typer.Exit(1)
-    except CandlecastError as error:
-        console.print(f"evaluate: {error}", style="red", markup=False)
-        raise typer.Exit(error.exit_code) from error
+    settings = load_settings()
+    section = settings.evaluation
+    files = [file for file in series_files(data) if only in file.name]
+    model = model_settings_from(settings)
+    folds = FoldSettings(section.folds, section.first_train_share)
+    rows = evaluate_files(
+        files,
+        model,
+        folds,
+        settings.intervals.adapt_rate,
+        section.coverage_share,
+        console,
+    )
+    target = report or Path(settings.warehouse.reports_dir) / "evaluate.json"
+    write_rows(target, rows)
+    print_rows(console, rows)
+    console.print(f"written: {target}", markup=False)
+    leak = shortest_shuffled(files, model, folds)
+    print_leak(console, leak)
+    if leak.leaks:
+        raise typer.Exit(1)
 
 
 def evaluate_files(
@@ -159,4 +156,4 @@ def _line(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    run_program(app)

@@ -6,16 +6,15 @@ Run from a checkout as `spark-submit jobs/predict_stream.py`; everything comes f
 import argparse
 import contextlib
 import logging
-import sys
 import threading
 
 from pyspark.errors import StreamingQueryException
 
-from conf.errors import CandlecastError
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings, load_settings
 from ingest.publish import ensure_topics
 from jobs.terminal.logs import configure_logging
+from jobs.terminal.program import run_program
 from model.registry import Registry
 from spark.errors import explain
 from spark.session import build_session
@@ -60,19 +59,12 @@ def open_registry_early(registry: RegistrySettings) -> None:
     threading.Thread(target=ask, name="open-registry", daemon=True).start()
 
 
-def main() -> int:
+def main() -> None:
     """Run until stopped; the exit code says what a supervisor should do."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     configure_logging()
-    try:
-        run(load_settings())
-    except CandlecastError as error:
-        log.error("%s", error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        log.info("stopped")
-    return 0
+    run(load_settings())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -17,10 +17,11 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from conf.errors import ArtifactMismatch, CandlecastError, RetryLater
+from conf.errors import ArtifactMismatch, RetryLater
 from conf.settings import Settings, load_settings
 from jobs.scoring.drift import drifted
 from jobs.terminal.logs import configure_logging
+from jobs.terminal.program import run_program
 from jobs.train import compete, hold_back, model_settings_from, report
 from model.artifact import KERAS_FILE
 from model.dataset import Span
@@ -36,7 +37,7 @@ from store.archived_news import with_archived_news
 from store.series import read_warehouse
 from store.views import open_duckdb
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 logger = logging.getLogger(__name__)
 
 SCHEDULE_DAYS = {"daily": 1, "weekly": 7, "monthly": 30}
@@ -253,24 +254,20 @@ def main(
     """Retrain on a schedule, or when live figures fall below their bounds."""
     configure_logging()
     console = Console()
-    try:
-        settings = load_settings()
-        asked = settings.ingest
-        timeframes = {
-            *asked.intervals,
-            *(one for own in asked.intervals_of.values() for one in own),
-        }
-        while True:
-            for timeframe in sorted(timeframes):
-                retrain_if_due(settings, timeframe, force, console, once)
-            if once:
-                return
-            force = False
-            time.sleep(settings.retrain.check_every_s)
-    except CandlecastError as error:
-        console.print(f"retrain: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(error.exit_code) from error
+    settings = load_settings()
+    asked = settings.ingest
+    timeframes = {
+        *asked.intervals,
+        *(one for own in asked.intervals_of.values() for one in own),
+    }
+    while True:
+        for timeframe in sorted(timeframes):
+            retrain_if_due(settings, timeframe, force, console, once)
+        if once:
+            return
+        force = False
+        time.sleep(settings.retrain.check_every_s)
 
 
 if __name__ == "__main__":
-    app()
+    run_program(app)

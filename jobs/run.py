@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
-from conf.errors import CandlecastError, ConfigurationError, DataLoss, Stop
+from conf.errors import ConfigurationError, DataLoss, Stop
 from conf.settings import load_settings
 from jobs.machine.processes import Program, spark_submit
 from jobs.terminal.logs import configure_logging
@@ -99,9 +99,6 @@ def run(
             for one in kept:
                 one.look(time.monotonic())
             stopping.wait(LOOK_EVERY_S)
-    except CandlecastError as error:
-        log.error("%s", error)
-        raise
     finally:
         for one in reversed(kept):
             log.info("stop=%s", one.program.name)

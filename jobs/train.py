@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from conf.errors import CandlecastError, ConfigurationError
+from conf.errors import ConfigurationError
 from conf.settings import Settings, Warehouse, load_settings
+from jobs.terminal.program import run_program
 from model.artifact import KERAS_FILE, ONNX_FILE, save_artifact
 from model.dataset import Span, embargo_bars
 from model.decisions import Decision, decide_and_record
@@ -36,7 +37,7 @@ from model.validate import held_out_metrics
 from store.archived_news import with_archived_news
 from store.series import read_warehouse
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 @dataclass(frozen=True)
@@ -178,33 +179,29 @@ def main(
 ) -> None:
     """Train a model and register it."""
     console = Console()
-    try:
-        settings = load_settings()
-        series = _read(settings.warehouse, interval, symbols, until, data, symbol)
-        if data is None:
-            series = with_archived_news(series, settings.warehouse.folder)
-        registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
-        with_news = settings.sentiment.enabled and has_news(series[0])
-        for read_news in (False, True) if with_news else (False,):
-            with TrainingProgress(console, settings.training.max_epochs) as on_epoch:
-                result = train(
-                    series,
-                    model_settings_from(settings),
-                    registry,
-                    settings.warehouse.folder / "promotions",
-                    settings.training.test_share,
-                    GateSettings(settings.promotion.level, settings.promotion.min_windows),
-                    allow_unproven,
-                    on_epoch,
-                    read_news,
-                )
-            print_result(console, result)
-            reports_dir = Path(settings.warehouse.reports_dir)
-            page = report(result, series, registry, reports_dir, settings.intervals.adapt_rate)
-            console.print(f"report: {page}", markup=False, soft_wrap=True)
-    except CandlecastError as error:
-        console.print(f"train: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(error.exit_code) from error
+    settings = load_settings()
+    series = _read(settings.warehouse, interval, symbols, until, data, symbol)
+    if data is None:
+        series = with_archived_news(series, settings.warehouse.folder)
+    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+    with_news = settings.sentiment.enabled and has_news(series[0])
+    for read_news in (False, True) if with_news else (False,):
+        with TrainingProgress(console, settings.training.max_epochs) as on_epoch:
+            result = train(
+                series,
+                model_settings_from(settings),
+                registry,
+                settings.warehouse.folder / "promotions",
+                settings.training.test_share,
+                GateSettings(settings.promotion.level, settings.promotion.min_windows),
+                allow_unproven,
+                on_epoch,
+                read_news,
+            )
+        print_result(console, result)
+        reports_dir = Path(settings.warehouse.reports_dir)
+        page = report(result, series, registry, reports_dir, settings.intervals.adapt_rate)
+        console.print(f"report: {page}", markup=False, soft_wrap=True)
 
 
 def _read(
@@ -275,4 +272,4 @@ def print_result(console: Console, result: TrainResult) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    run_program(app)

@@ -15,8 +15,9 @@ from typing import Final
 
 import pyspark
 
-from conf.errors import CandlecastError, MissingPrerequisite
+from conf.errors import MissingPrerequisite
 from jobs.machine.java import java_command
+from jobs.terminal.program import run_program
 
 JARS_DIR: Final = Path(".jars")
 LOCK_FILE: Final = Path("conf/jars.lock")
@@ -124,7 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CandlecastError as error:
-        sys.exit(f"candlecast: {error}")
+    run_program(main)

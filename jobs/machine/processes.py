@@ -1,7 +1,6 @@
 """Programs that another program starts, watches and ends: by their id, and no others."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,12 +11,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from conf.errors import CandlecastError
+from jobs.terminal.program import LAST_LINE
 
 STOP_TIMEOUT_S: Final = 20
 POLL_S: Final = 0.1
 PROJECT_DIR: Final = Path(__file__).parent.parent.parent
-# As `jobs.terminal.logs` writes it; Spark's lines have no Z behind the time.
-OWN_ERROR: Final = re.compile(r"\S+Z ERROR ")
 OWN_LINES: Final = 500
 
 
@@ -79,7 +77,7 @@ class Program:
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
-        own = [line for line in lines[-OWN_LINES:] if OWN_ERROR.match(line)]
+        own = [line for line in lines[-OWN_LINES:] if line.startswith(LAST_LINE)]
         return (own or lines or [""])[-1]
 
     def start(self) -> Self:

@@ -61,14 +61,14 @@ def test_a_program_that_needs_a_person_ends_the_run_with_its_message(
 
 
 def test_what_java_prints_behind_the_message_does_not_hide_it(tmp_path: Path) -> None:
-    ours = "2026-01-01T00:00:00.000Z ERROR __main__ the disk is full"
+    ours = "candlecast: the disk is full"
     says = f"{ours}\n2026-01-01T00:00:01 ERROR FileFormatWriter: Aborting job\n\tat org.example.Q"
     with pytest.raises(Stop, match=r"example needs you: .*the disk is full$"):
         ended(tmp_path, 65, says).look(1.0)
 
 
 def test_an_error_of_an_earlier_run_does_not_stand_in_for_this_ones(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("2026-01-01T00:00:00.000Z ERROR __main__ the disk is full\n")
+    (tmp_path / "log").write_text("candlecast: the disk is full\n")
     with pytest.raises(Stop, match="example needs you: why it ended"):
         ended(tmp_path, 78).look(1.0)
 
