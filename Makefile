@@ -21,7 +21,6 @@ install: .venv/.installed .jars/.installed ## the virtual environment and the ja
 
 .jars/.installed: conf/jars.lock jobs/machine/jars.py .venv/.installed
 	@$(BIN)/python -m jobs.machine.jars
-	@$(BIN)/python -m jobs.machine.class_archive
 	@touch $@
 
 demo: install    ## live predictions from recorded bars: broker, training, stream, table

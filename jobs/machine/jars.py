@@ -99,8 +99,6 @@ def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
     (spark_home.parent / "candlecast_spark.pth").write_text(line)
     links = {spark_home / "jars" / jar.name: jar for jar in jars_dir.glob("*.jar")}
     links |= {spark_home / "conf" / name: conf_dir / name for name in SPARK_SETTINGS}
-    # Under this name `conf/spark-defaults.conf` puts them first on the class path.
-    links[jars_dir.parent / "classpath"] = spark_home / "jars"
     for link, target in links.items():
         link.parent.mkdir(exist_ok=True)
         link.unlink(missing_ok=True)
