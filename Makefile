@@ -55,7 +55,7 @@ bench/.envs/contenders/.installed: bench/contenders/requirements.lock .venv/.ins
 	@bench/.envs/contenders/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-bench-table: install ## the README's table of the last `make bench`
+bench-table: install ## the table of docs/performance.md from the last `make bench`
 	@$(BIN)/python -m bench.table
 
 bench-ingest: install ## bars per second into the topic, against a bare producer

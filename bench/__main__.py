@@ -3,8 +3,8 @@
 One broker, the same bars, the same network for all. Every round runs every contender once, each
 round beginning with another one. Then come the live rounds. Written after every step, so that a
 run that breaks off leaves what it has; only a whole run of at least five rounds goes to
-`bench/results.json`, the README's source. `--merge` puts parts that were measured again there, and
-says that they come from another run.
+`bench/results.json`, the source of docs/performance.md. `--merge` puts parts that were measured
+again there, and says that they come from another run.
 """
 
 import argparse
