@@ -4,18 +4,14 @@ Run from a checkout as `spark-submit jobs/predict_stream.py`; everything comes f
 """
 
 import argparse
-import contextlib
 import logging
-import threading
 
 from pyspark.errors import StreamingQueryException
 
-from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings, load_settings
 from ingest.publish import ensure_topics
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
-from model.registry import Registry
 from spark.errors import explain
 from spark.session import build_session
 from spark.warm_workers import WarmWorkers, idle_task
@@ -27,7 +23,6 @@ log = logging.getLogger(__name__)
 
 def run(settings: Settings) -> None:
     """Create missing topics, start the query, and return only when it ends."""
-    open_registry_early(settings.registry)
     kafka = settings.kafka
     topics = [kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic]
     if settings.sentiment.enabled:
@@ -44,19 +39,6 @@ def run(settings: Settings) -> None:
         query.awaitTermination()
     except StreamingQueryException as error:
         raise explain(str(error), checkpoint_dir(settings)) from error
-
-
-def open_registry_early(registry: RegistrySettings) -> None:
-    """Import and open MLflow from a thread of its own: a second or two, while Java starts.
-
-    Whatever is wrong with the registry, the first micro-batch finds for itself and says.
-    """
-
-    def ask() -> None:
-        with contextlib.suppress(Exception):
-            Registry(registry.tracking_uri, registry.artifact_dir).champion("1m")
-
-    threading.Thread(target=ask, name="open-registry", daemon=True).start()
 
 
 def main() -> None:
