@@ -6,7 +6,6 @@ classpath of its own (`.jars/kafka`).
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -21,12 +20,6 @@ from jobs.terminal.program import run_program
 
 JARS_DIR: Final = Path(".jars")
 LOCK_FILE: Final = Path("conf/jars.lock")
-# Spark puts zips of its Python code on the path, and one of its jars, before the installed package:
-# Python would compile their source at each start, and list their files again in each worker.
-PYTHON_PATH: Final = """\
-import os, sys; \
-sys.path[:] = [p for p in sys.path if not os.path.realpath(p).startswith({inside!a})]
-"""
 SPARK_SETTINGS: Final = ("spark-defaults.conf", "spark-env.sh", "log4j2.properties")
 MODULES: Final = {
     "kafka": (
@@ -92,11 +85,10 @@ def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
     File by file: a folder `pyspark/conf` with an `__init__.py` would hide the module of that name.
     """
     spark_home = spark_jars_dir().parent
-    # As installed, it asks whatever `python3` is on the path, and fails where that has no Spark.
+    # As installed, it asks whatever `python3` is on the path, and `.venv/bin/spark-submit` would need
+    # an activated environment.
     find_home = Path(sys.executable).parent / "find-spark-home"
     find_home.write_text(f'export SPARK_HOME="{spark_home}"\n')
-    line = PYTHON_PATH.format(inside=f"{spark_home.resolve()}{os.sep}")
-    (spark_home.parent / "candlecast_spark.pth").write_text(line)
     links = {spark_home / "jars" / jar.name: jar for jar in jars_dir.glob("*.jar")}
     links |= {spark_home / "conf" / name: conf_dir / name for name in SPARK_SETTINGS}
     for link, target in links.items():
