@@ -1,30 +1,25 @@
 """The process from which Spark forks its Python workers, with what they use imported once.
 
-Spark ends a worker that was idle for a minute, and one that starts by itself spends seconds on
-imports: with a bar a minute, each prediction would wait for them. A fork of this process is ready
-at once. Set as `spark.python.daemon.module`. It starts before Spark puts the files of `--py-files`
-on the path: where the code is sent so, `spark.executorEnv.PYTHONPATH` has to name it as well.
+Set as `spark.python.daemon.module`. Spark ends a worker that was idle for a minute, and one that
+starts by itself spends two to three seconds on imports; a fork of this process is ready at once.
+It starts before Spark puts the files of `--py-files` on the path: where the code is sent so,
+`spark.executorEnv.PYTHONPATH` has to name it as well.
 
-A worker ends when its connection does, and this process when its input does. Both look once a
-second whether their parent still lives as well, so that a `kill -9` in any place leaves nothing.
+A worker ends when its connection to Java does, and this process when its input does.
 """
 
 import gc
-import os
-import signal
-import threading
-import time
+from contextlib import suppress
 from importlib import import_module
 from typing import Final
 
-# What Spark's worker imports once it is forked, the first two with its first call of the state.
-import pyspark.sql.streaming.proto.StateMessage_pb2
-import pyspark.testing.utils
-import pyspark.worker  # noqa: F401
 from pyspark.daemon import manager
 
-# What a micro-batch runs on a worker.
+# What a micro-batch runs on a worker. Spark's worker imports the first three itself after the fork.
 PRELOADED: Final = (
+    "pyspark.worker",
+    "pyspark.sql.streaming.proto.StateMessage_pb2",
+    "pyspark.testing.utils",
     "stream.forecast_udf",
     "stream.operator_rows",
     "stream.read_bars",
@@ -32,39 +27,10 @@ PRELOADED: Final = (
     "stream.to_kafka",
     "stream.to_parquet",
 )
-LOOK_EVERY_S: Final = 1.0
-
-
-def end_with_parent() -> None:
-    """End this process within about a second of its parent, and each fork of it likewise.
-
-    By a timer here, since a thread does not get along with forks; by a thread in a fork, since a
-    timer would interrupt what works there.
-    """
-    parent = os.getppid()
-
-    def look(*_: object) -> None:
-        if os.getppid() != parent:
-            os._exit(1)
-
-    signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, LOOK_EVERY_S, LOOK_EVERY_S)
-    forked_by = os.getpid()
-    os.register_at_fork(after_in_child=lambda: _watch(forked_by))
-
-
-def _watch(parent: int) -> None:
-    def wait() -> None:
-        while os.getppid() == parent:
-            time.sleep(LOOK_EVERY_S)
-        os._exit(1)
-
-    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
-
 
 if __name__ == "__main__":
     for name in PRELOADED:
-        import_module(name)
-    gc.freeze()  # what is shared with the forks shall not be touched by their collectors
-    end_with_parent()
+        with suppress(ImportError):  # the worker that needs it says so
+            import_module(name)
+    gc.freeze()  # or the collectors of the forks would touch, and so copy, what they share
     manager()

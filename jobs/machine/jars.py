@@ -85,8 +85,8 @@ def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
     File by file: a folder `pyspark/conf` with an `__init__.py` would hide the module of that name.
     """
     spark_home = spark_jars_dir().parent
-    # As installed, it asks whatever `python3` is on the path, and `.venv/bin/spark-submit` would need
-    # an activated environment.
+    # As installed, it asks whatever `python3` is on the path, and `.venv/bin/spark-submit` would
+    # need an activated environment.
     find_home = Path(sys.executable).parent / "find-spark-home"
     find_home.write_text(f'export SPARK_HOME="{spark_home}"\n')
     links = {spark_home / "jars" / jar.name: jar for jar in jars_dir.glob("*.jar")}

@@ -30,7 +30,11 @@ class Without:
         return getattr(self.finder, name)
 
 sys.meta_path[:] = map(Without, sys.meta_path)
-import spark.worker_daemon
+from importlib import import_module
+from spark.worker_daemon import PRELOADED
+
+for name in PRELOADED:
+    import_module(name)
 '''
 
 
