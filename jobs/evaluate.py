@@ -19,7 +19,9 @@ from conf.errors import CandlecastError, ConfigurationError
 from conf.settings import load_settings
 from jobs.terminal.program import run_program
 from jobs.train import model_settings_from
+from model.baselines import ARIMA, BASELINES
 from model.leak import LeakCheck, check_for_leak, shuffled_bars
+from model.outcomes import LSTM, PERSISTENCE
 from model.read_series import read_file
 from model.scorecard import Row, score_series
 from model.training import ModelSettings
@@ -148,10 +150,11 @@ _HEAD: Final = (
 def _line(row: Row) -> str:
     low, high = row.directional_accuracy_95
     direction = f"{100 * row.directional_accuracy:.1f} {100 * low:.0f}-{100 * high:.0f}"
+    skills = " ".join(f"{100 * row.skill[name]:6.2f}" for name in (LSTM, *BASELINES))
     return (
-        f"{row.series:46} {row.windows:7} {100 * row.skill_lstm:6.2f} {100 * row.skill_arima:6.2f} "
-        f"{100 * row.skill_ridge:6.2f} {direction:>12} {row.dm_p_persistence:8.2g} "
-        f"{row.dm_p_arima:8.2g} {row.r2_lstm:8.5f} {100 * row.coverage_90:5.1f} {row.seconds:4.0f}"
+        f"{row.series:46} {row.windows:7} {skills} "
+        f"{direction:>12} {row.dm_p[PERSISTENCE]:8.2g} {row.dm_p[ARIMA]:8.2g} "
+        f"{row.r2[LSTM]:8.5f} {100 * row.coverage_90:5.1f} {row.seconds:4.0f}"
     )
 
 

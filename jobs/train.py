@@ -27,10 +27,11 @@ from model.decisions import Decision, decide_and_record
 from model.evaluate import Metrics
 from model.lstm import EpochDone, FitSettings
 from model.news import has_news, without_news
+from model.outcomes import LSTM
 from model.promotion import GateSettings
 from model.read_series import read_file
 from model.registry import Registry
-from model.report import judged_series, write_report
+from model.report import held_back_outcomes, write_report
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
@@ -44,14 +45,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 class TrainResult:
     """A registered model, how it did on the bars held back, and what the gate said.
 
-    `metrics` maps each horizon to the model's and to persistence's.
+    `metrics` are those of "lstm" and "persistence" at each horizon.
     """
 
     version: str
     decision: Decision
     part: Span
     held_back: Span
-    metrics: dict[int, tuple[Metrics, Metrics]]
+    metrics: dict[int, dict[str, Metrics]]
     model: TrainedModel
 
     @property
@@ -117,8 +118,7 @@ def report(
 ) -> Path:
     """Write the model's page and keep its figures with the registered version; returns the page."""
     artifact = registry.load(result.version)
-    judged = [judged_series(artifact, one, result.part, result.held_back) for one in series]
-    shown = [one for one in judged if len(one.last_close)]
+    shown = held_back_outcomes(artifact, series, result.part, result.held_back)
     folder = reports_dir / result.version
     page = write_report(folder, artifact, result.model.history, shown, result.reason, adapt_rate)
     known = {k: v for k, v in artifact.manifest.metrics.items() if v is not None}
@@ -137,10 +137,10 @@ def hold_back(
 
 
 def save_trained(
-    folder: Path, trained: TrainedModel, metrics: dict[int, tuple[Metrics, Metrics]]
+    folder: Path, trained: TrainedModel, metrics: dict[int, dict[str, Metrics]]
 ) -> None:
     """Write an artifact with its metrics on the bars held back in the manifest."""
-    flat = {f"{k}_{h}": v for h, (own, _) in metrics.items() for k, v in own.as_dict().items()}
+    flat = {f"{k}_{h}": v for h, of in metrics.items() for k, v in of[LSTM].as_dict().items()}
     known = {name: None if math.isnan(value) else value for name, value in flat.items()}
     manifest = trained.manifest.model_copy(update={"metrics": known})
     save_artifact(folder, manifest, {ONNX_FILE: trained.onnx, KERAS_FILE: trained.keras()})
@@ -252,12 +252,12 @@ def print_result(console: Console, result: TrainResult) -> None:
     table = Table(title=f"{result.version} on the bars held back", box=box.SIMPLE_HEAD)
     for column in ("horizon", "", "windows", "MSE", "MAE", "R2", "skill", "direction"):
         table.add_column(column, justify="right", no_wrap=True)
-    for horizon, (own, persistence) in result.metrics.items():
-        for name, m in (("LSTM", own), ("persistence", persistence)):
+    for horizon, of in result.metrics.items():
+        for name, m in of.items():
             unknown = math.isnan(m.directional_accuracy)
             table.add_row(
                 str(horizon),
-                name,
+                "LSTM" if name == LSTM else name,
                 str(m.n_windows),
                 f"{m.mse:.5g}",
                 f"{m.mae:.4g}",

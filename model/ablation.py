@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.evaluate import skill
 from model.features import BAR_COLUMNS
 from model.news import without_news
+from model.outcomes import LSTM
 from model.series import Series
 from model.significance import diebold_mariano
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings, WalkForward, walk_forward
+from model.walk_forward import FoldSettings, walk_forward
 
 Floats = NDArray[np.float64]
 _RESAMPLES: Final = 2_000
@@ -71,17 +71,17 @@ def ablate(series: Series, model: ModelSettings, folds: FoldSettings, seed: int)
         "shuffled": shuffled_news(series, seed),
     }
     walked = {name: walk_forward(arm, model, folds, rivals=()) for name, arm in arms.items()}
-    reference = walked["with"]
-    ends, came = reference.ends, reference.came[:, 0]
-    loss = {name: _loss(one) for name, one in walked.items()}
     horizon = model.horizons[0]
+    first = {name: one.at(horizon) for name, one in walked.items()}
+    actual, times = first["with"].actual, first["with"].time
+    loss = {name: one.loss(LSTM) for name, one in first.items()}
     return Ablation(
-        n_windows=len(ends),
-        n_windows_with_news=int(np.count_nonzero(series.bars[ends, _COUNT])),
-        skills={name: skill(came, one.forecasts["lstm"][:, 0]) for name, one in walked.items()},
-        against_without=compare(loss["with"], loss["without"], came, horizon, seed),
-        against_shuffled=compare(loss["with"], loss["shuffled"], came, horizon, seed),
-        times=series.first_open_time + (ends + 1) * series.bar_ms,
+        n_windows=len(times),
+        n_windows_with_news=int(np.count_nonzero(series.bars[series.rows_closing(times), _COUNT])),
+        skills={name: one.skill(LSTM) for name, one in first.items()},
+        against_without=compare(loss["with"], loss["without"], actual, horizon, seed),
+        against_shuffled=compare(loss["with"], loss["shuffled"], actual, horizon, seed),
+        times=times,
         gain=loss["without"] - loss["with"],
     )
 
@@ -90,25 +90,27 @@ def news_against_none(
     series: Series, model: ModelSettings, folds: FoldSettings, seed: int
 ) -> Comparison:
     """The two arms of `ablate` that say whether the news help at all, at two thirds of its cost."""
-    told, untold = (
-        walk_forward(arm, model, folds, rivals=()) for arm in (series, without_news(series))
+    horizon = model.horizons[0]
+    with_news, without = (
+        walk_forward(arm, model, folds, rivals=()).at(horizon)
+        for arm in (series, without_news(series))
     )
-    return compare(_loss(told), _loss(untold), told.came[:, 0], model.horizons[0], seed)
+    return compare(with_news.loss(LSTM), without.loss(LSTM), with_news.actual, horizon, seed)
 
 
-def compare(loss: Floats, other: Floats, came: Floats, horizon: int, seed: int) -> Comparison:
-    """Compare squared errors (n_windows,) of two forecasters of the log returns `came`.
+def compare(loss: Floats, other: Floats, actual: Floats, horizon: int, seed: int) -> Comparison:
+    """Compare squared errors (n_windows,) of two forecasters of the log returns `actual`.
 
-    >>> came, noise = np.random.default_rng(1).normal(size=(2, 400))
-    >>> found = compare((came - 0.5 * came) ** 2, came**2, came, 1, seed=1)
+    >>> actual, noise = np.random.default_rng(1).normal(size=(2, 400))
+    >>> found = compare((0.5 * actual) ** 2, actual**2, actual, 1, seed=1)
     >>> round(found.difference, 2), found.low > 0.7, found.p_better < 0.01
     (0.75, True, True)
     """
     test = diebold_mariano(loss, other, horizon)
-    differences = _bootstrap(other - loss, came**2, seed)
+    differences = _bootstrap(other - loss, actual**2, seed)
     low, high = np.quantile(differences, (0.025, 0.975))
     return Comparison(
-        float(np.sum(other - loss) / np.sum(came**2)),
+        float(np.sum(other - loss) / np.sum(actual**2)),
         float(low),
         float(high),
         test.p_value,
@@ -120,16 +122,11 @@ def shuffled_news(series: Series, seed: int) -> Series:
     """The series with the news of its bars in random order, from the first bar with news to the
     last: all that news may say about time is gone, their distribution stays."""
     bars = series.bars.copy()
-    (told,) = np.nonzero(bars[:, _COUNT])
-    if len(told):
-        part = bars[told[0] : told[-1] + 1, BAR_COLUMNS:]
+    (with_news,) = np.nonzero(bars[:, _COUNT])
+    if len(with_news):
+        part = bars[with_news[0] : with_news[-1] + 1, BAR_COLUMNS:]
         part[:] = np.random.default_rng(seed).permutation(part)
     return replace(series, bars=bars)
-
-
-def _loss(walked: WalkForward) -> Floats:
-    loss: Floats = (walked.came[:, 0] - walked.forecasts["lstm"][:, 0]) ** 2
-    return loss
 
 
 def _bootstrap(gain: Floats, squared_returns: Floats, seed: int) -> Floats:
@@ -138,5 +135,4 @@ def _bootstrap(gain: Floats, squared_returns: Floats, seed: int) -> Floats:
     length = max(1, round(count ** (1 / 3)))
     starts = np.random.default_rng(seed).integers(0, count, (_RESAMPLES, -(-count // length)))
     rows = ((starts[..., None] + np.arange(length)) % count).reshape(_RESAMPLES, -1)[:, :count]
-    differences: Floats = gain[rows].sum(axis=1) / squared_returns[rows].sum(axis=1)
-    return differences
+    return np.asarray(gain[rows].sum(axis=1) / squared_returns[rows].sum(axis=1))

@@ -1,4 +1,4 @@
-"""What every model has to beat: persistence, ARIMA, and a ridge regression on five lags."""
+"""What every model has to beat besides persistence: ARIMA, and a ridge regression on five lags."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,9 +10,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from model.dataset import Span, window_ends
 from model.features import Indices
+from model.series import Series
 
 Floats = NDArray[np.float64]
+ARIMA: Final = "arima"
+RIDGE: Final = "ridge"
+BASELINES: Final = (ARIMA, RIDGE)
 RIDGE_LAGS: Final = 5
 # The order search fits dozens of models: on more returns than these it takes minutes and finds the
 # same order.
@@ -26,15 +31,6 @@ class Baseline(Protocol):
     def log_returns(self, close: Floats, ends: Indices, horizons: Sequence[int]) -> Floats:
         """Forecasts (n_windows, n_horizons) from the bars up to each of `ends`."""
         ...
-
-
-@dataclass(frozen=True)
-class Persistence:
-    """The price stays as it is."""
-
-    def log_returns(self, close: Floats, ends: Indices, horizons: Sequence[int]) -> Floats:
-        """No change, at any horizon."""
-        return np.zeros((len(ends), len(horizons)))
 
 
 @dataclass(frozen=True)
@@ -55,8 +51,7 @@ class Ridge:
 
     def log_returns(self, close: Floats, ends: Indices, horizons: Sequence[int]) -> Floats:
         """Forecasts from the last five returns of each window."""
-        forecast: Floats = _lagged(close, ends) @ self.kernel
-        return forecast
+        return _lagged(close, ends) @ self.kernel
 
 
 @dataclass(frozen=True)
@@ -107,6 +102,20 @@ class Arima:
             past = np.column_stack([ahead, past])[:, : len(self.ar)]
             noise = np.column_stack([np.zeros(len(ends)), noise])[:, : len(self.ma)]
         return np.stack([at[h] for h in horizons], axis=1)
+
+
+def fit_baselines(
+    names: Sequence[str], series: Series, train: Span, lookback: int, horizons: Sequence[int]
+) -> dict[str, Baseline]:
+    """Those of "arima" and "ridge" that are named, fitted on the bars of `train`."""
+    fitted: dict[str, Baseline] = {}
+    for name in names:
+        if name == ARIMA:
+            fitted[name] = Arima.fit(series.until(train.end).close)
+        else:
+            ends = window_ends(series, train, lookback, horizons)
+            fitted[name] = Ridge.fit(series.close, ends, horizons)
+    return fitted
 
 
 def _lagged(close: Floats, ends: Indices) -> Floats:

@@ -150,7 +150,7 @@ def windows_of(
                 early_targets(series.until(part.end).bars, ends, scale),
                 scale,
                 series.close[ends],
-                series.first_open_time + (ends + 1) * series.bar_ms,
+                series.close_times(ends),
                 np.full(len(ends), index),
             )
         )
@@ -191,7 +191,7 @@ def sequences_of(
         inputs.append(np.nan_to_num(features[rows])[chosen])
         targets.append(target[aimed][chosen])
         weights.append((weight[aimed] * known)[chosen])
-        times.append((series.first_open_time + (aimed + 1) * series.bar_ms)[chosen])
+        times.append(series.close_times(aimed)[chosen])
     if not inputs:
         no_inputs = np.empty((0, 2 * steps - 1, 0), np.float32)
         no_targets = np.empty((0, steps, len(horizons) + len(LSTM_EARLY)), np.float32)

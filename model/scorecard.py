@@ -6,37 +6,34 @@ from typing import Any
 
 import numpy as np
 
-from model.evaluate import directional_accuracy, score, skill
+from model.baselines import ARIMA, BASELINES
 from model.intervals import adapt_online
+from model.outcomes import LSTM, PERSISTENCE, Outcomes
 from model.series import Series
-from model.significance import diebold_mariano, wilson_interval
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings, WalkForward, walk_forward
+from model.walk_forward import FoldSettings, walk_forward
 
 
 @dataclass(frozen=True)
 class Row:
     """One series of the table, at the first horizon; skills against persistence on returns.
 
-    Weighted by `sum_squared_returns`, persistence's squared error, skills of several series pool.
+    `skill`, `mse`, `mae` and `r2` by forecaster; `dm_p` by whom the LSTM is compared with;
+    direction and coverage are the LSTM's. Weighted by `sum_squared_returns`, persistence's squared
+    error, skills of several series pool.
     """
 
     series: str
     interval: str
     rows: int
     windows: int
-    skill_lstm: float
-    skill_arima: float
-    skill_ridge: float
-    mse_persistence: float
-    mse_lstm: float
-    mse_arima: float
-    mae_lstm: float
-    r2_lstm: float
+    skill: dict[str, float]
+    mse: dict[str, float]
+    mae: dict[str, float]
+    r2: dict[str, float]
     directional_accuracy: float
     directional_accuracy_95: tuple[float, float]
-    dm_p_persistence: float
-    dm_p_arima: float
+    dm_p: dict[str, float]
     coverage_90: float
     skill_lstm_by_horizon: dict[int, float]
     sum_squared_returns: float
@@ -57,52 +54,39 @@ def score_series(
     """
     begun = time.monotonic()
     walked = walk_forward(series, model, fold_settings)
+    first = walked.at(model.horizons[0])
     return Row(
         series=name,
         interval=series.interval,
         rows=series.n_present,
-        windows=len(walked.ends),
-        **_figures(walked, model.horizons[0]),
-        coverage_90=_late_coverage(walked, series, model, adapt_rate, coverage_share),
-        skill_lstm_by_horizon={
-            h: skill(walked.came[:, i], walked.forecasts["lstm"][:, i])
-            for i, h in enumerate(model.horizons)
-        },
-        sum_squared_returns=float(np.sum(walked.came[:, 0] ** 2)),
+        windows=len(first),
+        **_figures(first),
+        coverage_90=_late_coverage(first, series, model, adapt_rate, coverage_share),
+        skill_lstm_by_horizon={h: walked.at(h).skill(LSTM) for h in model.horizons},
+        sum_squared_returns=float(np.sum(first.actual**2)),
         seconds=round(time.monotonic() - begun, 1),
     )
 
 
-def _figures(walked: WalkForward, horizon: int) -> dict[str, Any]:
-    came, last = walked.came[:, 0], walked.last_close
-    forecasts = {name: f[:, 0] for name, f in walked.forecasts.items()}
-    actual = last * np.exp(came)
-    prices = {name: score(last, last * np.exp(f), actual) for name, f in forecasts.items()}
-    own = forecasts["lstm"]
-    loss = (came - own) ** 2
-    moved = int(np.count_nonzero((came != 0) & (own != 0)))
-    accuracy = directional_accuracy(came, own)
-    hits = 0 if moved == 0 else round(accuracy * moved)
+def _figures(first: Outcomes) -> dict[str, Any]:
+    metrics = {name: first.metrics(name) for name in (LSTM, *BASELINES, PERSISTENCE)}
+    share, low, high = first.direction(LSTM)
     return {
-        "skill_lstm": prices["lstm"].skill,
-        "skill_arima": prices["arima"].skill,
-        "skill_ridge": prices["ridge"].skill,
-        "mse_persistence": score(last, last, actual).mse,
-        "mse_lstm": prices["lstm"].mse,
-        "mse_arima": prices["arima"].mse,
-        "mae_lstm": prices["lstm"].mae,
-        "r2_lstm": prices["lstm"].r2,
-        "directional_accuracy": accuracy,
-        "directional_accuracy_95": wilson_interval(hits, moved),
-        "dm_p_persistence": diebold_mariano(loss, came**2, horizon).p_value,
-        "dm_p_arima": diebold_mariano(loss, (came - forecasts["arima"]) ** 2, horizon).p_value,
+        **{
+            figure: {name: getattr(one, figure) for name, one in metrics.items()}
+            for figure in ("skill", "mse", "mae", "r2")
+        },
+        "directional_accuracy": share,
+        "directional_accuracy_95": (low, high),
+        "dm_p": {other: first.against(LSTM, other).p_value for other in (PERSISTENCE, ARIMA)},
     }
 
 
 def _late_coverage(
-    walked: WalkForward, series: Series, model: ModelSettings, rate: float, share: float
+    first: Outcomes, series: Series, model: ModelSettings, rate: float, share: float
 ) -> float:
     """Share of first-horizon prices inside their interval over the end of the series."""
-    covered = adapt_online(walked.scores[:, 0], model.horizons[0], model.coverage, rate)
-    late = walked.ends >= len(series.bars) * (1 - share)
+    residuals = np.abs(first.residuals(LSTM))
+    covered = adapt_online(residuals, model.horizons[0], model.coverage, rate)
+    late = series.rows_closing(first.time) >= len(series.bars) * (1 - share)
     return float(np.mean(covered[late])) if late.any() else float("nan")

@@ -40,6 +40,14 @@ class Series:
         """Close time of the last bar, epoch milliseconds UTC."""
         return self.first_open_time + len(self.bars) * self.bar_ms
 
+    def close_times(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """When the bars of these rows close, epoch milliseconds UTC."""
+        return self.first_open_time + (np.asarray(rows, np.int64) + 1) * self.bar_ms
+
+    def rows_closing(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of the bars that close at these times; the inverse of `close_times`."""
+        return (times - self.first_open_time) // self.bar_ms - 1
+
     @property
     def n_present(self) -> int:
         """How many bars are there, gaps not counted."""

@@ -8,21 +8,18 @@
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.baselines import Arima, Ridge
-from model.dataset import Span, embargo_bars, window_ends
+from model.baselines import BASELINES, fit_baselines
+from model.dataset import Span, embargo_bars
 from model.forecast import Forecaster
+from model.outcomes import LSTM, Outcomes, joined
 from model.series import Series
 from model.training import ModelSettings, fit_model
-
-Floats = NDArray[np.float64]
-RIVALS: Final = ("arima", "ridge")
+from model.validate import forecast_outcomes
 
 
 @dataclass(frozen=True)
@@ -31,23 +28,6 @@ class FoldSettings:
 
     count: int
     first_train_share: float
-
-
-@dataclass(frozen=True)
-class WalkForward:
-    """Out-of-sample forecasts of one series, pooled over the folds, in order of time.
-
-    `ends` (n_windows,) are rows of the series; `came` and each of `forecasts` are log returns
-    (n_windows, n_horizons); `scores` the absolute errors of the LSTM over the interval's half-width
-    before it adapts; `last_close` (n_windows,).
-    """
-
-    ends: NDArray[np.int64]
-    last_close: Floats
-    came: Floats
-    forecasts: dict[str, Floats]
-    scores: Floats
-    fold: NDArray[np.int64]
 
 
 def folds(series: Series, settings: FoldSettings, embargo: int) -> list[tuple[Span, Span]]:
@@ -65,68 +45,14 @@ def walk_forward(
     series: Series,
     model: ModelSettings,
     fold_settings: FoldSettings,
-    on_fold: Callable[[int], None] | None = None,
-    rivals: Sequence[str] = RIVALS,
-) -> WalkForward:
-    """Forecast every test window of every fold with the LSTM, and with its rivals."""
+    rivals: Sequence[str] = BASELINES,
+) -> Outcomes:
+    """Forecast every test window of every fold with "lstm" and with its rivals; in order of time
+    at each horizon."""
     embargo = embargo_bars(model.lookback, model.horizons)
     found = []
-    for index, (train, test) in enumerate(folds(series, fold_settings, embargo)):
-        found.append(_one_fold(series, model, train, test, index, rivals))
-        if on_fold is not None:
-            on_fold(index)
-    return _pooled(found)
-
-
-def _pooled(parts: list[WalkForward]) -> WalkForward:
-    return WalkForward(
-        ends=np.concatenate([p.ends for p in parts]),
-        last_close=np.concatenate([p.last_close for p in parts]),
-        came=np.concatenate([p.came for p in parts]),
-        forecasts={
-            name: np.concatenate([p.forecasts[name] for p in parts]) for name in parts[0].forecasts
-        },
-        scores=np.concatenate([p.scores for p in parts]),
-        fold=np.concatenate([p.fold for p in parts]),
-    )
-
-
-def _one_fold(
-    series: Series,
-    model: ModelSettings,
-    train: Span,
-    test: Span,
-    index: int,
-    rivals: Sequence[str],
-) -> WalkForward:
-    forecaster = Forecaster(fit_model([series], train, model).artifact("fold"))
-    ends = window_ends(series, test, model.lookback, model.horizons)
-    forecast = forecaster.predict(series.bars, ends)
-    came = np.log(
-        series.close[ends[:, None] + np.array(model.horizons)] / forecast.last_close[:, None]
-    )
-    own = np.log(forecast.predicted_close / forecast.last_close[:, None])
-    half = np.log(forecast.upper / forecast.predicted_close)
-    return WalkForward(
-        ends=ends,
-        last_close=forecast.last_close,
-        came=came,
-        forecasts={
-            "lstm": own,
-            **{
-                name: _fit_rival(name, series, model, train).log_returns(
-                    series.close, ends, model.horizons
-                )
-                for name in rivals
-            },
-        },
-        scores=np.abs(came - own) / half,
-        fold=np.full(len(ends), index),
-    )
-
-
-def _fit_rival(name: str, series: Series, model: ModelSettings, train: Span) -> Arima | Ridge:
-    if name == "arima":
-        return Arima.fit(series.until(train.end).close)
-    ends = window_ends(series, train, model.lookback, model.horizons)
-    return Ridge.fit(series.close, ends, model.horizons)
+    for train, test in folds(series, fold_settings, embargo):
+        lstm = Forecaster(fit_model([series], train, model).artifact("fold"))
+        others = fit_baselines(rivals, series, train, model.lookback, model.horizons)
+        found.append(forecast_outcomes(series, test, {LSTM: lstm}, others))
+    return joined(found)

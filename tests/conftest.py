@@ -3,8 +3,9 @@
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pyspark.sql import SparkSession
@@ -15,8 +16,13 @@ from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
 from model.registry import Registry
+from model.series import Series
 from spark.session import build_session
 from tests.artifacts import save_random_artifact
+from tests.model.synthetic import START, random_series
+
+if TYPE_CHECKING:  # with it comes TensorFlow, which few tests need
+    from model.training import ModelSettings, TrainedModel
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +69,38 @@ def btc(data_dir: Path) -> list[Bar]:
     """Gap-free recorded minutes."""
     file = data_dir / "btcusdt_binance_1m_10086rows_2024-12.csv.gz"
     return list(read_bars(file, "BTC-USDT", "1m"))[:200]
+
+
+@pytest.fixture(scope="session")
+def small() -> "ModelSettings":
+    """A model that trains in seconds."""
+    from model.lstm import FitSettings
+    from model.training import ModelSettings
+
+    return ModelSettings(
+        lookback=16,
+        horizons=(1, 3),
+        units=4,
+        members=2,
+        validation_share=0.25,
+        coverage=0.9,
+        fit=FitSettings(learning_rate=0.01, max_epochs=3, patience=2, batch_size=16, seed=7),
+    )
+
+
+@pytest.fixture(scope="session")
+def momentum_series() -> Sequence[Series]:
+    """Two symbols whose returns follow one another: there is something to learn."""
+    return (
+        random_series(1500, seed=11, momentum=0.4, symbol="BTC-USD"),
+        random_series(1500, seed=12, momentum=0.4, symbol="ETH-USD"),
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(momentum_series: Sequence[Series], small: "ModelSettings") -> "TrainedModel":
+    """A small model of the momentum series, its last fifth left out."""
+    from model.dataset import Span
+    from model.training import fit_model
+
+    return fit_model(momentum_series, Span(0, START + 1200 * 60_000), small)

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from conf.errors import ConfigurationError, NotEnoughBars
 from conf.timeframes import TIMEFRAME_MS
 from model.artifact import Artifact
-from model.features import CLOSE, bar_features, complete_windows
+from model.dataset import Span
+from model.features import bar_features
 from model.forecast import Forecaster
+from model.outcomes import LSTM
 from model.registry import Registry
 from model.series import Series
+from model.validate import forecast_outcomes
 from store.archived_news import with_archived_news
 from store.series import read_warehouse
 from store.views import open_duckdb
@@ -161,21 +164,14 @@ def _validation_residuals(artifact: Artifact, series: list[Series]) -> Floats:
     """Errors over half-widths, (n_windows, n_horizons), where the intervals were calibrated."""
     manifest = artifact.manifest
     forecaster = Forecaster(artifact)
+    part = Span(manifest.validated_from + 1, manifest.trained_until)
     found = []
     for own in series:
         if own.symbol not in manifest.symbols:
             continue
-        times = own.first_open_time + (np.arange(len(own.close)) + 1) * own.bar_ms
-        part = (times > manifest.validated_from) & (times <= manifest.trained_until)
-        ends = np.flatnonzero(complete_windows(own.close, manifest.lookback) & part)
-        ends = ends[ends + max(manifest.horizons) < len(own.close)]
-        if len(ends):
-            result = forecaster.predict(own.bars, ends)
-            actual = own.bars[ends[:, None] + np.asarray(manifest.horizons), CLOSE]
-            half = np.log(result.upper / result.lower) / 2
-            found.append(np.log(actual / result.predicted_close) / half)
-    residuals: Floats = np.concatenate(found or [np.empty((0, len(manifest.horizons)))])
-    return residuals[~np.isnan(residuals).any(axis=1)]
+        outcomes = forecast_outcomes(own, part, {LSTM: forecaster})
+        found.append(outcomes.residuals(LSTM).reshape(-1, len(manifest.horizons)))
+    return np.concatenate(found or [np.empty((0, len(manifest.horizons)))])
 
 
 def _scored_residuals(warehouse_dir: Path, version: str) -> dict[int, Floats]:

@@ -50,7 +50,7 @@ def first(
 def test_a_first_model_with_skill_becomes_champion(first: TrainResult, registry: Registry) -> None:
     assert first.promoted
     assert registry.champion("1m") == "1m-1"
-    assert registry.load("1m-1").manifest.metrics["skill_1"] == first.metrics[1][0].skill
+    assert registry.load("1m-1").manifest.metrics["skill_1"] == first.metrics[1]["lstm"].skill
 
 
 def test_a_model_is_judged_on_bars_that_it_did_not_see(
@@ -197,7 +197,7 @@ def test_evaluation_writes_a_row_a_series_and_names_what_it_left_out(
     (row,) = json.loads((tmp_path / "evaluate.json").read_text())
     assert row["series"] == "long"
     assert row["rows"] == 1000
-    assert row["skill_lstm"] > 0.05
+    assert row["skill"]["lstm"] > 0.05
     assert 0.8 < row["coverage_90"] <= 1
     assert "left out: short" in shown.get()
 

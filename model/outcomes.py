@@ -1,0 +1,137 @@
+"""Forecasts held against what came: the one frame that gate, report, evaluation and scores read.
+
+A row is a forecast of one window at one horizon whose target time has passed. Who made it is data:
+`forecasts` maps names to log returns. "persistence", no change, is always among them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluate import Metrics, directional_accuracy, score, skill
+from model.significance import DieboldMariano, diebold_mariano, wilson_interval
+
+Floats = NDArray[np.float64]
+
+LSTM: Final = "lstm"
+PERSISTENCE: Final = "persistence"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Forecasts and what came, every array (n_rows,), rows of one symbol and horizon in order of
+    time.
+
+    `symbol`; `time` the close of the window's last bar, epoch ms UTC; `horizon` in bars;
+    `last_close` a price; `actual` and each of `forecasts` the log return from there to the horizon;
+    `scale` the half-width of the prediction interval as a log return, NaN where there is none.
+    """
+
+    symbol: NDArray[np.str_]
+    time: NDArray[np.int64]
+    horizon: NDArray[np.int64]
+    last_close: Floats
+    actual: Floats
+    forecasts: Mapping[str, Floats]
+    scale: Floats
+
+    @classmethod
+    def of_windows(
+        cls,
+        symbol: str,
+        times: NDArray[np.int64],
+        horizons: Sequence[int],
+        closes: Floats,
+        forecasts: Mapping[str, Floats],
+        scale: Floats,
+    ) -> Self:
+        """Of the windows that end at `times` (n_windows,).
+
+        `closes` (n_windows, 1 + n_horizons): the last close, and those at the horizons; each of
+        `forecasts` and `scale` (n_windows, n_horizons).
+
+        >>> closes, change = np.array([[100.0, 101.0], [101.0, 99.0]]), np.array([[0.01], [-0.01]])
+        >>> Outcomes.of_windows("BTC", np.array([0, 1]), (1,), closes, {"up": change}, change)
+        ... # doctest: +ELLIPSIS
+        Outcomes(symbol=array(['BTC', 'BTC'], dtype='<U3'), time=array([0, 1]), ...
+        """
+        count = len(horizons)
+        actual = np.log(closes[:, 1:] / closes[:, :1])
+        return cls(
+            np.full(actual.size, symbol),
+            np.repeat(times, count),
+            np.tile(np.asarray(horizons, np.int64), len(times)),
+            np.repeat(closes[:, 0], count),
+            actual.ravel(),
+            {name: forecast.ravel() for name, forecast in forecasts.items()},
+            scale.ravel(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def chosen(self, rows: NDArray[np.bool_]) -> "Outcomes":
+        """Some of the rows."""
+        arrays = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        kept = {name: values[rows] for name, values in self.forecasts.items()}
+        return replace(self, forecasts=kept, **arrays)
+
+    def at(self, horizon: int) -> "Outcomes":
+        """The rows of one horizon."""
+        return self.chosen(self.horizon == horizon)
+
+    def forecast(self, name: str) -> Floats:
+        """The log returns (n_rows,) that `name` forecast."""
+        return np.zeros(len(self)) if name == PERSISTENCE else self.forecasts[name]
+
+    def loss(self, name: str) -> Floats:
+        """Squared errors (n_rows,)."""
+        return (self.actual - self.forecast(name)) ** 2
+
+    def loss_by_time(self, name: str) -> Floats:
+        """Squared errors (n_times,) in order of time, means over the symbols of each: errors of
+        several symbols at one time are not independent, and count as one."""
+        _, place, count = np.unique(self.time, return_inverse=True, return_counts=True)
+        return np.bincount(place, self.loss(name), minlength=len(count)) / count
+
+    def residuals(self, name: str) -> Floats:
+        """Errors (n_rows,) over the half-width of the interval: beyond 1 the price is outside."""
+        return (self.actual - self.forecast(name)) / self.scale
+
+    def skill(self, name: str) -> float:
+        """1 - MSE / MSE of persistence."""
+        return skill(self.actual, self.forecast(name))
+
+    def metrics(self, name: str) -> Metrics:
+        """The metrics of prices and returns together."""
+        last = self.last_close
+        return score(last, last * np.exp(self.forecast(name)), last * np.exp(self.actual))
+
+    def direction(self, name: str) -> tuple[float, float, float]:
+        """The share of moves whose sign was forecast, and its 95 % interval.
+
+        Moves that did not happen or were not forecast are left out; NaN, 0, 1 where none is left.
+        """
+        forecast = self.forecast(name)
+        moved = int(np.count_nonzero((self.actual != 0) & (forecast != 0)))
+        share = directional_accuracy(self.actual, forecast)
+        return share, *wilson_interval(round(share * moved) if moved else 0, moved)
+
+    def against(self, name: str, other: str) -> DieboldMariano:
+        """Whether `name` errs less than `other`, over rows of one horizon."""
+        horizon = int(self.horizon.max(initial=1))
+        return diebold_mariano(self.loss_by_time(name), self.loss_by_time(other), horizon)
+
+
+_ARRAYS: Final = ("symbol", "time", "horizon", "last_close", "actual", "scale")
+
+
+def joined(parts: Sequence[Outcomes]) -> Outcomes:
+    """The rows of several parts behind one another; each has the same forecasters."""
+    arrays = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _ARRAYS}
+    names = parts[0].forecasts
+    kept = {name: np.concatenate([p.forecasts[name] for p in parts]) for name in names}
+    return Outcomes(forecasts=kept, **arrays)
