@@ -5,16 +5,18 @@ Run from a checkout as `spark-submit jobs/predict_stream.py`; everything comes f
 
 import argparse
 import logging
+import threading
 
 from pyspark.errors import StreamingQueryException
 
+from conf.events import event
 from conf.settings import Settings, load_settings
 from ingest.publish import ensure_topics
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
 from spark.errors import explain
 from spark.session import build_session
-from spark.warm_workers import WarmWorkers, idle_task
+from spark.warm_workers import idle_task, keep_warm
 from stream.metrics import StreamMetrics
 from stream.query import checkpoint_dir, start_query
 
@@ -31,14 +33,17 @@ def run(settings: Settings) -> None:
     metrics = StreamMetrics()
     metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)
     session = build_session(settings)
-    session.streams.addListener(metrics)
-    session.streams.addListener(WarmWorkers(idle_task(session, settings.window.shards)))
+    ending = threading.Event()
+    keep_warm(idle_task(session, settings.window.shards), ending)
     query = start_query(session, settings, metrics)
-    log.info("query=%s topic=%s", query.id, kafka.bars_topic)
+    event(log, "query", id=query.id, topic=kafka.bars_topic)
+    metrics.follow(query)
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
         raise explain(str(error), checkpoint_dir(settings)) from error
+    finally:
+        ending.set()
 
 
 def main() -> None:

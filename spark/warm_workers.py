@@ -8,18 +8,18 @@ a minute, each prediction would wait for both.
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 from pyspark.sql import Row, SparkSession
 
+from conf.events import event
 from spark.arrow import map_in_arrow
-from spark.listener import ProgressListener
 
 log = logging.getLogger(__name__)
 
 # Spark looks every ten seconds for workers that were idle for sixty.
-QUIET_S: Final = 20.0
+EVERY_S: Final = 20.0
 
 
 def idle_task(session: SparkSession, tasks: int) -> Callable[[], list[Row]]:
@@ -32,33 +32,20 @@ def idle_task(session: SparkSession, tasks: int) -> Callable[[], list[Row]]:
     return map_in_arrow(numbers, same, pa.schema([("id", pa.int64())])).collect
 
 
-class WarmWorkers(ProgressListener):
-    """Runs `task` from a thread of its own: at once, while the query starts, and after `quiet_s`
-    without progress, again and again."""
+def keep_warm(
+    task: Callable[[], object], ending: threading.Event, every_s: float = EVERY_S
+) -> threading.Thread:
+    """Run `task` from a thread of its own, at once and every `every_s`, until `ending` is set."""
 
-    def __init__(self, task: Callable[[], object], quiet_s: float = QUIET_S) -> None:
-        self._task = task
-        self._quiet_s = quiet_s
-        self._worked = threading.Event()
-        self._ended = False
-        self.thread = threading.Thread(target=self._run, name="warm-workers", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        while not self._ended:
+    def run() -> None:
+        while not ending.is_set():
             try:
-                self._task()
+                task()
             except Exception as error:
                 # The stream does without: at worst its next micro-batch waits for new workers.
-                log.info("warm_workers=failed reason=%s", type(error).__name__)
-            while self._worked.wait(self._quiet_s) and not self._ended:
-                self._worked.clear()
+                event(log, "warm_workers_failed", reason=type(error).__name__)
+            ending.wait(every_s)
 
-    def onQueryProgress(self, event: Any) -> None:  # noqa: N802 - Spark's name
-        """Called by Spark after each micro-batch."""
-        self._worked.set()
-
-    def onQueryTerminated(self, event: Any) -> None:  # noqa: N802 - Spark's name
-        """Called by Spark when the query has ended."""
-        self._ended = True
-        self._worked.set()
+    thread = threading.Thread(target=run, name="warm-workers", daemon=True)
+    thread.start()
+    return thread
