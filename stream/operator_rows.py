@@ -20,7 +20,7 @@ from stream.state.rings import Emission
 from stream.state.settings import ShardSettings, StateVariables
 from stream.state.shard import VALUES, Advance
 from stream.state.shard_news import SCHEMA, NewsOfShard
-from stream.state.shard_store import ShardLog
+from stream.state.shard_store import Copy, ShardStore
 
 WINDOWS: Final = "windows"
 TOLD: Final = "told"
@@ -49,6 +49,9 @@ BAR_COLUMNS: Final = ["symbol", "interval", "open_time", *VALUES, "source", "fet
 
 Row = tuple[str, str | None, int, bytes, bytes | None]
 
+# What this worker keeps from one micro-batch to the next: Spark makes an operator for each task.
+_copies: Final[dict[int, Copy]] = {}
+
 
 def rows_of_shard(
     shard: int,
@@ -73,7 +76,7 @@ def rows_of_shard(
     if BARS in sent:
         bars = pa.concat_tables(sent[BARS])
         found.append(row(BARS, bars.select(BAR_COLUMNS)))
-        for advance in ShardLog(variables, settings).advance(shard, bars):
+        for advance in ShardStore(variables, settings, _copies).advance(shard, bars):
             found += emission_rows(advance, settings.lookback, news)
     return pd.DataFrame(found, columns=OUTPUT.names)
 

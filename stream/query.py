@@ -6,7 +6,7 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from conf.errors import ConfigurationError
+from conf.errors import ConfigurationError, DataLoss
 from conf.kafka import spark_options
 from conf.settings import Settings
 from conf.timeframes import TIMEFRAME_MS
@@ -18,6 +18,7 @@ from stream.micro_batch import MicroBatchWriter
 from stream.operator import with_windows
 from stream.read_bars import balanced_shard_keys, read_messages
 from stream.read_news import read_news
+from stream.state.shard import STATE_VERSION
 
 # A consumer asks for more while Spark works off what it has, and a broker that has nothing new
 # answers after half a second by default: so long each task would wait for its next answer.
@@ -25,6 +26,7 @@ FETCH_WAIT_MS: Final = 5
 # Spark asks where a partition begins and ends, two requests, whenever it has used up what the
 # consumer handed out: 500 records by default, and so as many as come in one answer of the broker.
 POLL_RECORDS: Final = 10_000
+_VERSION_WITHOUT_NOTE: Final = 4
 
 
 def read_topic(spark: SparkSession, settings: Settings, topic: str, limit: int) -> DataFrame:
@@ -94,16 +96,24 @@ def require_same_state(spark: SparkSession, settings: Settings) -> None:
 
     With another number of shards a series would be looked for where its bars are not, and would
     silently start from nothing; Spark knows no query with one topic more or less. Raises
-    ConfigurationError.
+    ConfigurationError where settings differ, and DataLoss where another version of this program
+    made the checkpoint.
     """
     directory = settings.warehouse.checkpoint_dir
     wanted = {**settings.window.model_dump(), "news": settings.sentiment.enabled}
     note = f"{directory}/window.json"
     text = read_text(spark, note)
     if text is None:
-        write_text(spark, note, json.dumps(wanted))
+        write_text(spark, note, json.dumps({"version": STATE_VERSION, **wanted}))
         return
-    noted = {"news": False, **json.loads(text)}
+    noted = {"version": _VERSION_WITHOUT_NOTE, "news": False, **json.loads(text)}
+    version = noted.pop("version")
+    if version != STATE_VERSION:
+        raise DataLoss(
+            f"the checkpoint in {directory} holds window state of version {version}, this program "
+            f"reads version {STATE_VERSION}: move it away and start again (bars are then read from "
+            "the topic's beginning, and the views count each row once)"
+        )
     if noted != wanted:
         raise ConfigurationError(
             f"the checkpoint in {directory} was made with [window] {json.dumps(noted)}; the "

@@ -1,10 +1,11 @@
 """What a shard of the window state is made with, and the variables of Spark's store for it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from pyspark.sql.streaming import StatefulProcessorHandle
 from pyspark.sql.streaming.stateful_processor import MapState, ValueState
-from pyspark.sql.types import BinaryType, StructField, StructType
+from pyspark.sql.types import ArrayType, BinaryType, LongType, StructField, StructType
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,20 @@ class ShardSettings:
     silent_ms: int
 
 
+# `stream.state.shard_store` says what they hold.
+_HEAD: Final = StructType(
+    [StructField("bytes", LongType()), StructField("changes", ArrayType(BinaryType()))]
+)
+_SHARD: Final = StructType([StructField("shard", BinaryType())])
+_NAME: Final = StructType([StructField("name", BinaryType())])
+_CHANGE: Final = StructType([StructField("value", BinaryType())])
+_NEWS: Final = StructType([StructField("news", BinaryType())])
+
+
 @dataclass(frozen=True)
 class StateVariables:
-    """What Spark's state store keeps of a shard, of one field of bytes each; `news` where they
-    count. It says in whose key's name each call reads and writes."""
+    """What Spark's state store keeps of a shard; `news` where they count. Spark says of which
+    shard each call reads and writes."""
 
     head: ValueState
     snapshot: ValueState
@@ -31,12 +42,8 @@ class StateVariables:
     def of(cls, handle: StatefulProcessorHandle, reads_news: bool) -> "StateVariables":
         """The variables of the task that `handle` is of."""
         return cls(
-            handle.getValueState("head", _bytes("value")),
-            handle.getValueState("shard", _bytes("shard")),
-            handle.getMapState("changes", _bytes("name"), _bytes("value")),
-            handle.getValueState("news", _bytes("news")) if reads_news else None,
+            handle.getValueState("head", _HEAD),
+            handle.getValueState("shard", _SHARD),
+            handle.getMapState("changes", _NAME, _CHANGE),
+            handle.getValueState("news", _NEWS) if reads_news else None,
         )
-
-
-def _bytes(name: str) -> StructType:
-    return StructType([StructField(name, BinaryType())])

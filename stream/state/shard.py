@@ -13,7 +13,7 @@ from conf.errors import DataLoss
 from conf.timeframes import TIMEFRAME_MS
 from stream.state.rings import Emission, NewBars, Rings, Slots
 
-STATE_VERSION: Final = 4
+STATE_VERSION: Final = 5
 VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
 # What `Shard.take` reads of a bar.
 CHANGE_COLUMNS: Final = [

@@ -1,5 +1,6 @@
 """What can't be recovered from ends the stream and says what to do; doing it works."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,18 @@ def test_another_number_of_shards_is_refused_at_start(
     stream.settings = stream.settings.model_copy(update={"window": Window(shards=3)})
     with pytest.raises(ConfigurationError, match="restore them"):
         stream.publish(btc[120:])
+
+
+def test_a_checkpoint_of_another_version_is_refused_at_start_with_what_to_do(
+    stream: RunningStream,
+) -> None:
+    checkpoint = Path(stream.settings.warehouse.checkpoint_dir)
+    checkpoint.mkdir()
+    of_version_4 = {**stream.settings.window.model_dump(), "news": False}
+    (checkpoint / "window.json").write_text(json.dumps(of_version_4))
+    with pytest.raises(DataLoss, match=r"version 4.* move it away and start again") as refused:
+        stream.work_off()
+    assert refused.value.exit_code == 65
 
 
 def test_a_warehouse_that_cannot_be_written_stops_the_stream_and_loses_nothing(

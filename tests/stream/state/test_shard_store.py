@@ -1,5 +1,6 @@
 """What a worker holds in memory of a shard is what it would read from the store."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.state import shard_store as shard_log
+from stream.state import shard_store
 from stream.state.settings import ShardSettings, StateVariables
 from stream.state.shard import CHANGE_COLUMNS, VALUES
-from stream.state.shard_store import ShardLog
+from stream.state.shard_store import Copy, ShardStore
 
 HOUR_MS = 3_600_000
 SETTINGS = ShardSettings(lookback=3, late_bars=3, shards=4, silent_ms=1000 * HOUR_MS)
@@ -64,11 +65,6 @@ class Task:
         return Map()
 
 
-@pytest.fixture(autouse=True)
-def _no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard_log, "_copies", {})
-
-
 def bars(*arrived: tuple[str, int]) -> pa.Table:
     """A bar each of a symbol and slot."""
     symbols, slots = zip(*arrived, strict=True)
@@ -79,11 +75,13 @@ def bars(*arrived: tuple[str, int]) -> pa.Table:
     return pa.table({name: columns[name] for name in CHANGE_COLUMNS})
 
 
-def advance(store: Store, micro_batch: pa.Table, committed: bool = True) -> list[tuple[str, int]]:
-    """The windows that one attempt emits."""
+def advance(
+    store: Store, copies: dict[int, Copy], micro_batch: pa.Table, committed: bool = True
+) -> list[tuple[str, int]]:
+    """The windows that one attempt emits, on a worker that holds `copies`."""
     task = store.task()
     variables = StateVariables.of(task, reads_news=False)  # type: ignore[arg-type]
-    (advanced,) = ShardLog(variables, SETTINGS).advance(KEY, micro_batch)
+    (advanced,) = ShardStore(variables, SETTINGS, copies).advance(KEY, micro_batch)
     if committed:
         task.commit()
     emission = advanced.emission
@@ -104,48 +102,48 @@ def test_a_worker_that_reads_the_store_emits_what_one_with_a_copy_emits(
     batches: list[list[tuple[str, int]]], changes_a_snapshot: int, data: st.DataObject
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard_log, "CHANGES_A_SNAPSHOT", changes_a_snapshot)
+        patch.setattr(shard_store, "CHANGES_A_SNAPSHOT", changes_a_snapshot)
         stores = [Store(), Store(), Store()]
-        copies: list[Any] = [{}, {}, {}]
+        copies: list[dict[int, Copy]] = [{}, {}, {}]
         for batch in batches:
             emitted = []
             # One worker keeps its copy, one never has any, one has an old one at times.
             for number, keeps in enumerate((True, False, data.draw(st.booleans()))):
-                patch.setattr(shard_log, "_copies", dict(copies[number]))
-                emitted.append(advance(stores[number], bars(*batch)))
+                held = deepcopy(copies[number])
+                emitted.append(advance(stores[number], held, bars(*batch)))
                 if keeps:
-                    copies[number] = shard_log._copies
+                    copies[number] = held
             assert emitted[0] == emitted[1] == emitted[2]
 
 
 def test_an_attempt_that_was_not_committed_leaves_no_trace() -> None:
-    store = Store()
-    advance(store, bars(("A-USD", 10), ("A-USD", 11), ("A-USD", 12)))
-    assert advance(store, bars(("A-USD", 13)), committed=False) == [("A-USD", 13)]
-    assert advance(store, bars(("A-USD", 13))) == [("A-USD", 13)]
-    assert advance(store, bars(("A-USD", 13))) == []
+    store, copies = Store(), dict[int, Copy]()
+    advance(store, copies, bars(("A-USD", 10), ("A-USD", 11), ("A-USD", 12)))
+    assert advance(store, copies, bars(("A-USD", 13)), committed=False) == [("A-USD", 13)]
+    assert advance(store, copies, bars(("A-USD", 13))) == [("A-USD", 13)]
+    assert advance(store, copies, bars(("A-USD", 13))) == []
 
 
 def test_a_repeated_attempt_writes_the_same_bytes() -> None:
     stores = [Store(), Store()]
     for store, lost in zip(stores, (False, True), strict=True):
-        shard_log._copies.clear()
-        advance(store, bars(("A-USD", 10), ("A-USD", 11)))
+        copies: dict[int, Copy] = {}
+        advance(store, copies, bars(("A-USD", 10), ("A-USD", 11)))
         if lost:
-            advance(store, bars(("A-USD", 12)), committed=False)
-        advance(store, bars(("A-USD", 12)))
+            advance(store, copies, bars(("A-USD", 12)), committed=False)
+        advance(store, copies, bars(("A-USD", 12)))
     assert stores[0].committed == stores[1].committed
 
 
 def test_the_whole_shard_is_written_only_when_the_changes_have_outgrown_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shard_log, "CHANGES_A_SNAPSHOT", MANY_BYTES)
-    store = Store()
+    monkeypatch.setattr(shard_store, "CHANGES_A_SNAPSHOT", MANY_BYTES)
+    store, copies = Store(), dict[int, Copy]()
     for slot in range(10, 15):
-        advance(store, bars(("A-USD", slot)))
+        advance(store, copies, bars(("A-USD", slot)))
     assert store.snapshots == 1
-    monkeypatch.setattr(shard_log, "CHANGES_A_SNAPSHOT", FEW_BYTES)
-    advance(store, bars(("A-USD", 15)))
+    monkeypatch.setattr(shard_store, "CHANGES_A_SNAPSHOT", FEW_BYTES)
+    advance(store, copies, bars(("A-USD", 15)))
     assert store.snapshots == 2
     assert store.committed["changes"] == {}
