@@ -13,10 +13,11 @@ from conf.timeframes import TIMEFRAME_MS
 from model.champions import Champions
 from model.registry import Registry
 from spark.files import read_text, write_text
+from spark.partitions import balanced_keys
 from stream.metrics import StreamMetrics
 from stream.micro_batch import MicroBatchWriter
 from stream.operator import with_windows
-from stream.read_bars import balanced_shard_keys, read_messages
+from stream.read_bars import read_messages
 from stream.read_news import read_news
 from stream.state.shard import STATE_VERSION
 
@@ -50,7 +51,7 @@ def read_topic(spark: SparkSession, settings: Settings, topic: str, limit: int) 
 
 def read_all(spark: SparkSession, settings: Settings) -> DataFrame:
     """Bars, and where they count the news, packed for the shards: `CONTENTS`."""
-    keys = balanced_shard_keys(spark, settings.window.shards)
+    keys = balanced_keys(spark, settings.window.shards)
     kafka, most = settings.kafka, settings.stream.max_bars_per_micro_batch
     bars = read_messages(read_topic(spark, settings, kafka.bars_topic, most), keys)
     if not settings.sentiment.enabled:

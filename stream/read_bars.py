@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.timeframes import TIMEFRAME_MS
@@ -191,20 +191,3 @@ def broken_rules(bars: pa.Table, now_ms: int) -> NDArray[np.object_]:
         if broken.any():
             found[broken & (found == None)] = reason  # noqa: E711 - element by element
     return found
-
-
-def balanced_shard_keys(spark: SparkSession, shards: int) -> list[int]:
-    """A key for each shard, such that Spark gives each a shuffle partition of its own.
-
-    Spark places a key by its hash; of the keys 0 to 3, two would share one of four partitions and
-    leave another, and the core that works on it, with nothing to do.
-    """
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None
-    hashing = jvm.org.apache.spark.unsafe.hash.Murmur3_x86_32(42)
-    keys: dict[int, int] = {}
-    for key in itertools.count():
-        keys.setdefault(hashing.hashInt(key) % shards, key)
-        if len(keys) == shards:
-            return [keys[partition] for partition in range(shards)]
-    raise AssertionError

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar
 from stream.contents import KEPT_BYTES
 from stream.packed import from_bytes
-from stream.read_bars import NOT_JSON, balanced_shard_keys, read_messages
+from stream.read_bars import NOT_JSON, read_messages
 
 GOOD = Bar(
     symbol="BTC-USD",
@@ -143,10 +142,3 @@ def test_a_message_longer_than_what_is_kept_is_rejected_though_it_begins_as_a_ba
 def test_only_the_beginning_of_a_huge_rejected_message_is_kept(spark: SparkSession) -> None:
     (row,) = read_rows(spark, [b"x" * 200_000])
     assert len(row["payload"]) == KEPT_BYTES
-
-
-@pytest.mark.parametrize("shards", [1, 2, 4, 7])
-def test_spark_gives_each_shard_a_partition_of_its_own(spark: SparkSession, shards: int) -> None:
-    keys = spark.createDataFrame([(key,) for key in balanced_shard_keys(spark, shards)], "key int")
-    places = keys.repartition(shards, "key").select(F.spark_partition_id()).collect()
-    assert sorted(place[0] for place in places) == list(range(shards))
