@@ -1,14 +1,13 @@
-"""From Kafka messages to checked bars; what breaks a rule keeps its reason and its place.
+"""From Kafka messages to checked bars; a rejected message keeps its reason and its place.
 
-Python parses the JSON, block by block of Arrow, and looks at whole columns from there on: a good
-block costs a few steps for each field, not for each bar. Only a message that is no bar is looked
-at by itself, for the reason. Whether the values make sense, `ingest.bar.RULES` says.
+Python parses the JSON, and looks at whole columns of an Arrow batch from there on: a good batch
+costs a few steps for each field, not for each bar. Only a message that is no bar is looked at by
+itself, for the reason. Whether the values make sense, `ingest.bar.RULES` says.
 """
 
-import itertools
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any, Final
@@ -39,20 +38,24 @@ NOT_JSON: Final = "not valid JSON"
 _in_order = itemgetter(*FIELDS)
 
 
+# Why messages are no bars, by their rows.
+Reasons = Mapping[int, str]
+
+
 def read_messages(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
-    """Checked bars and refused messages of Kafka's `messages`, packed by shard: `CONTENTS`.
+    """Checked bars and rejected messages of Kafka's `messages`, packed by shard: `CONTENTS`.
 
     A shard is one of `shard_keys`. A bar's columns: its fields, the message's offset, and when it
-    came (`arrived_at`, epoch ms; a producer's clock that goes ahead counts as ours).
+    arrived (`arrived_at`, epoch ms; a producer's clock that goes ahead counts as ours).
     """
 
     def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if len(batch):
-                yield contents(_by_shard(batch, shard_keys))
+                yield contents(packed_by_shard(batch, shard_keys, time.time_ns() // 1_000_000))
 
     columns = messages.select(
-        # One byte more than is kept tells a message that is longer.
+        # One byte more than is kept, so that a longer message shows.
         F.substring("value", 1, KEPT_BYTES + 1).alias("value"),
         "topic",
         "partition",
@@ -62,8 +65,11 @@ def read_messages(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
     return map_in_arrow(columns, packed, CONTENTS)
 
 
-def _by_shard(batch: pa.RecordBatch, shard_keys: Sequence[int]) -> Iterator[tuple[int, bytes, str]]:
-    bars, reasons = checked(batch, time.time_ns() // 1_000_000)
+def packed_by_shard(
+    messages: pa.RecordBatch, shard_keys: Sequence[int], now_ms: int
+) -> Iterator[tuple[int, bytes, str]]:
+    """Rows of `CONTENTS`: the bars of each shard, and in one shard all rejected messages."""
+    bars, reasons = checked(messages, now_ms)
     names = bars["symbol"].combine_chunks().dictionary_encode()
     # Python's own hash of a text is another in each process.
     shard_of = [crc32(name.encode()) % len(shard_keys) for name in names.dictionary.to_pylist()]
@@ -71,36 +77,44 @@ def _by_shard(batch: pa.RecordBatch, shard_keys: Sequence[int]) -> Iterator[tupl
     for number in np.unique(shard):
         of_shard = bars.filter(pa.array(shard == number))
         yield shard_keys[number], to_bytes(of_shard), BARS
-    bad = np.flatnonzero(reasons != None)  # noqa: E711 - element by element
-    if len(bad):
-        home = shard_keys[batch["partition"][0].as_py() % len(shard_keys)]
-        yield home, to_bytes(refused(batch.take(pa.array(bad)), reasons[bad])), REFUSED
+    if reasons:
+        home = shard_keys[messages["partition"][0].as_py() % len(shard_keys)]
+        yield home, to_bytes(rejected(messages, reasons)), REFUSED
 
 
-def refused(messages: pa.RecordBatch, reasons: NDArray[np.object_]) -> pa.Table:
-    """`REFUSED_SCHEMA` for messages and the reason of each."""
-    kept = {name: messages[name] for name in ("topic", "partition", "offset")}
-    payload = pc.binary_slice(messages["value"], 0, KEPT_BYTES)
-    return pa.table({"reason": pa.array(reasons, pa.string()), **kept, "payload": payload}).cast(
-        REFUSED_SCHEMA
-    )
+def rejected(messages: pa.RecordBatch, reasons: Reasons) -> pa.Table:
+    """`REFUSED_SCHEMA` for the messages that have a reason."""
+    rows = sorted(reasons)
+    found = messages.take(pa.array(rows))
+    payload = pc.binary_slice(found["value"], 0, KEPT_BYTES)
+    place = {name: found[name] for name in ("topic", "partition", "offset")}
+    columns = {"reason": [reasons[row] for row in rows], **place, "payload": payload}
+    return pa.table(columns).cast(REFUSED_SCHEMA)
 
 
-def checked(messages: pa.RecordBatch, now_ms: int) -> tuple[pa.Table, NDArray[np.object_]]:
-    """The good bars of `messages`, and of each message why it is none, or None.
+def checked(messages: pa.RecordBatch, now_ms: int) -> tuple[pa.Table, Reasons]:
+    """The good bars of `messages`, and the reasons of the others.
 
     now_ms: epoch ms, against which the rules hold a bar's times.
     """
     rows, reasons = parsed(messages["value"].to_pylist())
-    shaped = np.flatnonzero(reasons == None)  # noqa: E711 - element by element
+    places = _without(len(messages), reasons)
     _, *columns = zip(*rows, strict=True) if rows else [()] * len(FIELDS)
     bars = pa.table(dict(zip(_COLUMNS, map(_column, _COLUMNS.values(), columns), strict=True)))
-    reasons[shaped] = found = broken_rules(bars, now_ms)
-    good = found == None  # noqa: E711 - element by element
-    place = messages.take(pa.array(shaped))
-    bars = bars.append_column("offset", place["offset"])
-    arrived_at = pc.min_element_wise(place["arrived_at"], now_ms)
-    return bars.append_column("arrived_at", arrived_at).filter(pa.array(good)), reasons
+    message = messages.take(pa.array(places))
+    bars = bars.append_column("offset", message["offset"])
+    arrived_at = pc.min_element_wise(message["arrived_at"], now_ms)
+    bars = bars.append_column("arrived_at", arrived_at)
+    against_rules = rejected_by_rules(bars, now_ms)
+    if against_rules:
+        reasons |= {int(places[row]): reason for row, reason in against_rules.items()}
+        bars = bars.take(pa.array(_without(len(bars), against_rules)))
+    return bars, reasons
+
+
+def _without(count: int, rows: Iterable[int]) -> NDArray[np.int64]:
+    """The rows from 0 to `count` that are not among `rows`."""
+    return np.delete(np.arange(count), np.fromiter(rows, np.int64))
 
 
 def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
@@ -110,25 +124,24 @@ def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
     return pa.array(values, kind)
 
 
-def parsed(values: Sequence[bytes | None]) -> tuple[list[tuple[Any, ...]], NDArray[np.object_]]:
-    """The values of `FIELDS` of each well-formed message, and of each message why it is none."""
-    reasons = np.full(len(values), None, object)
+def parsed(values: Sequence[bytes | None]) -> tuple[list[tuple[Any, ...]], dict[int, str]]:
+    """The values of `FIELDS` of each message that may be a bar, and why the others may not."""
+    reasons: dict[int, str] = {}
     rows: list[tuple[Any, ...]] = []
     for at, value in enumerate(values):
-        if value is None or len(value) > KEPT_BYTES:
-            reasons[at] = misshapen(value)
-            continue
         try:
+            if value is None or len(value) > KEPT_BYTES:
+                raise TypeError
             rows.append(_in_order(orjson.loads(value)))
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            reasons[at] = misshapen(value)
-    if not well_formed(rows):
-        # Among these rows are some of another shape: each by itself, then.
-        of_rows = np.flatnonzero(reasons == None)  # noqa: E711 - element by element
-        reasons[of_rows] = [misshapen(values[at]) for at in of_rows.tolist()]
-        kept = reasons[of_rows] == None  # noqa: E711 - element by element
-        rows = list(itertools.compress(rows, kept))
-    return rows, reasons
+            reasons[at] = why_not_read(value) or NOT_JSON
+    if well_formed(rows):
+        return rows, reasons
+    # Some of these rows have another shape: each by itself, then.
+    places = _without(len(values), reasons).tolist()
+    found = [why_not_read(values[at]) for at in places]
+    reasons |= {at: reason for at, reason in zip(places, found, strict=True) if reason}
+    return [row for row, reason in zip(rows, found, strict=True) if not reason], reasons
 
 
 def well_formed(rows: Sequence[tuple[Any, ...]]) -> bool:
@@ -145,7 +158,7 @@ def well_formed(rows: Sequence[tuple[Any, ...]]) -> bool:
     )
 
 
-def misshapen(value: bytes | None) -> str | None:
+def why_not_read(value: bytes | None) -> str | None:
     """What keeps a message from being read as a bar, or None."""
     if value is None:
         return "the message is empty"
@@ -175,19 +188,19 @@ def is_symbol(text: str) -> bool:
     return re.match(SYMBOL_PATTERN, text) is not None
 
 
-def broken_rules(bars: pa.Table, now_ms: int) -> NDArray[np.object_]:
-    """The first rule that each bar breaks, or None."""
+def rejected_by_rules(bars: pa.Table, now_ms: int) -> Reasons:
+    """The first rule that a bar does not keep, by row."""
     numbers = [name for name, kind in _COLUMNS.items() if kind != pa.string()]
     columns = {name: bars[name].to_numpy() for name in numbers}
     timeframe = bars["interval"].combine_chunks().dictionary_encode()
     lengths = np.array([TIMEFRAME_MS[name] for name in timeframe.dictionary.to_pylist()], np.int64)
     bar = SimpleNamespace(**columns, bar_ms=lengths[timeframe.indices.to_numpy()], now_ms=now_ms)
-    found = np.full(len(bars), None, object)
+    found: dict[int, str] = {}
     unknown_quote = np.isnan(bar.quote_volume)
     for reason, holds in (*RULES, QUOTE_VOLUME_RULE):
-        broken = ~holds(bar)
+        kept = holds(bar)
         if reason == QUOTE_VOLUME_RULE[0]:
-            broken &= ~unknown_quote
-        if broken.any():
-            found[broken & (found == None)] = reason  # noqa: E711 - element by element
+            kept |= unknown_quote
+        for row in np.flatnonzero(~kept).tolist():
+            found.setdefault(row, reason)
     return found

@@ -1,19 +1,19 @@
 """The stream's reading of messages: the same rules as the producer's, on whole columns."""
 
 import json
-import time
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
 
+import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, SparkSession
 
 from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar
-from stream.contents import KEPT_BYTES
+from stream.contents import BARS as BARS_CONTENT
+from stream.contents import KEPT_BYTES, REFUSED
 from stream.packed import from_bytes
-from stream.read_bars import NOT_JSON, read_messages
+from stream.read_bars import NOT_JSON, checked, packed_by_shard, rejected
+
+NOW_MS = 1_764_000_000_000
+COLUMNS = ["value", "topic", "partition", "offset", "arrived_at"]
 
 GOOD = Bar(
     symbol="BTC-USD",
@@ -28,7 +28,7 @@ GOOD = Bar(
     source="example",
     fetched_at=1_514_219_945_000,
 )
-FUTURE = (time.time_ns() // 60_000_000_000 + 60) * 60_000
+FUTURE = (NOW_MS // 60_000 + 60) * 60_000
 
 BARS = [
     GOOD,
@@ -63,52 +63,44 @@ BARS = [
 ]
 
 
-def as_from_kafka(spark: SparkSession, values: Sequence[bytes | None]) -> DataFrame:
-    rows = [
-        (i, None if value is None else bytearray(value), "bars", 0, datetime(2024, 12, 1))
-        for i, value in enumerate(values)
-    ]
-    return spark.createDataFrame(
-        rows, "offset long, value binary, topic string, partition int, timestamp timestamp"
-    )
+def messages(*values: bytes | None) -> pa.RecordBatch:
+    """Kafka's messages of one partition, as they reach a worker."""
+    count = len(values)
+    columns = [values, ["bars"] * count, [0] * count, range(count), [NOW_MS] * count]
+    return pa.record_batch([pa.array(c) for c in columns], COLUMNS)
 
 
-def read_rows(spark: SparkSession, values: Sequence[bytes | None]) -> list[dict[str, Any]]:
-    packed = read_messages(as_from_kafka(spark, values), shard_keys=[0, 1, 2, 3]).collect()
-    return [row for blob in packed for row in from_bytes(bytes(blob["packed"])).to_pylist()]
+def reasons(*values: bytes | None) -> list[str | None]:
+    """Of each message why it is no bar, or None."""
+    bars, found = checked(messages(*values), NOW_MS)
+    assert sorted([*bars["offset"].to_pylist(), *found]) == list(range(len(values)))
+    return [found.get(row) for row in range(len(values))]
 
 
-def reasons(spark: SparkSession, *messages: bytes | None) -> list[str | None]:
-    read = read_rows(spark, messages)
-    # A good bar has a symbol and no reason.
-    return [row.get("reason") for row in sorted(read, key=lambda row: row["offset"])]
-
-
-def test_stream_and_producer_agree_on_every_rule(spark: SparkSession) -> None:
-    now_ms = time.time_ns() // 1_000_000
-    found = reasons(spark, *[bar.to_json() for bar in BARS])
-    assert found == [bar.violation(now_ms) for bar in BARS]
+def test_stream_and_producer_agree_on_every_rule() -> None:
+    found = reasons(*[bar.to_json() for bar in BARS])
+    assert found == [bar.violation(NOW_MS) for bar in BARS]
     every_rule = {reason for reason, _ in (*RULES, QUOTE_VOLUME_RULE)}
     assert every_rule - set(found) == set()
 
 
 @pytest.mark.parametrize("field", sorted(set(json.loads(GOOD.to_json()))))
-def test_a_missing_field_is_named(spark: SparkSession, field: str) -> None:
+def test_a_missing_field_is_named(field: str) -> None:
     fields = json.loads(GOOD.to_json())
     del fields[field]
-    (reason,) = reasons(spark, json.dumps(fields).encode())
+    (reason,) = reasons(json.dumps(fields).encode())
     assert reason is not None
     assert reason.startswith(f"{field} is missing")
 
 
-def test_what_is_no_json_object_is_rejected(spark: SparkSession) -> None:
-    messages = [b"hello", b"[1, 2]", b"42", b"", b"\xff\xfe", b"{}", b'{"v": 1', b"null", None]
-    assert all(reasons(spark, *messages))
+def test_what_is_no_json_object_is_rejected() -> None:
+    no_objects = [b"hello", b"[1, 2]", b"42", b"", b"\xff\xfe", b"{}", b'{"v": 1', b"null", None]
+    assert [reason is not None for reason in reasons(*no_objects)] == [True] * 9
 
 
-def test_values_of_another_type_are_rejected(spark: SparkSession) -> None:
+def test_values_of_another_type_are_rejected() -> None:
     text = GOOD.to_json().decode()
-    messages = [
+    others = [
         text.replace('"open":10.0', '"open":"10.0"'),
         text.replace('"open":10.0', '"open":NaN'),
         text.replace('"open":10.0', '"open":1e999'),
@@ -120,25 +112,43 @@ def test_values_of_another_type_are_rejected(spark: SparkSession) -> None:
         text + " and more",
         text + text,
     ]
-    found = reasons(spark, *[message.encode() for message in messages])
-    assert [i for i, reason in enumerate(found) if reason is None] == []
+    found = reasons(*[message.encode() for message in others])
+    assert [reason is not None for reason in found] == [True] * 10
 
 
-def test_one_bad_message_among_good_ones_is_told_apart(spark: SparkSession) -> None:
+def test_one_bad_message_among_good_ones_is_told_apart() -> None:
     good = [replace(GOOD, symbol=f"S{i}-USD").to_json() for i in range(50)]
-    messages = [*good[:20], good[0].replace(b'"v":1', b'"v":2'), *good[20:], b"no", good[1][:-1]]
-    found = reasons(spark, *messages)
+    mixed = [*good[:20], good[0].replace(b'"v":1', b'"v":2'), *good[20:], b"no", good[1][:-1]]
+    found = reasons(*mixed)
     bad = {at: reason for at, reason in enumerate(found) if reason}
     assert bad == {20: "v must be 1, found 2", 51: NOT_JSON, 52: NOT_JSON}
 
 
-def test_a_message_longer_than_what_is_kept_is_rejected_though_it_begins_as_a_bar(
-    spark: SparkSession,
-) -> None:
-    (reason,) = reasons(spark, GOOD.to_json() + b" " * KEPT_BYTES)
+def test_a_message_longer_than_what_is_kept_is_rejected_though_it_begins_as_a_bar() -> None:
+    (reason,) = reasons(GOOD.to_json() + b" " * KEPT_BYTES)
     assert reason == f"the message is longer than {KEPT_BYTES} bytes"
 
 
-def test_only_the_beginning_of_a_huge_rejected_message_is_kept(spark: SparkSession) -> None:
-    (row,) = read_rows(spark, [b"x" * 200_000])
+def test_only_the_beginning_of_a_huge_rejected_message_is_kept() -> None:
+    huge = messages(b"x" * 200_000)
+    (row,) = rejected(huge, {0: NOT_JSON}).to_pylist()
     assert len(row["payload"]) == KEPT_BYTES
+
+
+def test_a_symbol_has_one_shard_and_all_rejected_messages_another() -> None:
+    values = [replace(GOOD, symbol=f"S{i % 3}-USD").to_json() for i in range(9)]
+    rows = list(packed_by_shard(messages(*values, b"no"), [7, 5], NOW_MS))
+    bars = [(shard, from_bytes(packed)["symbol"].unique()) for shard, packed, kind in rows[:-1]]
+    assert sorted(name for _, names in bars for name in names.to_pylist()) == [
+        "S0-USD",
+        "S1-USD",
+        "S2-USD",
+    ]
+    assert [kind for *_, kind in rows] == [BARS_CONTENT] * len(bars) + [REFUSED]
+    assert from_bytes(rows[-1][1]).to_pylist()[0] == {
+        "reason": NOT_JSON,
+        "topic": "bars",
+        "partition": 0,
+        "offset": 9,
+        "payload": b"no",
+    }
