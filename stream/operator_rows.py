@@ -16,7 +16,7 @@ from model.features import sequence_steps
 from model.news import NEWS_COLUMNS, news_of_bars
 from stream.contents import ARTICLES, BARS, NEWS, REFUSED
 from stream.packed import PACKED, constant, from_bytes, to_bytes
-from stream.state.rings import Emission
+from stream.state.rings import Emission, runs
 from stream.state.settings import ShardSettings, StateVariables
 from stream.state.shard import VALUES, Advance
 from stream.state.shard_news import SCHEMA, NewsOfShard
@@ -153,8 +153,7 @@ def with_news_of_bars(
     # Bars of one series follow on one another; where series or stretch changes, so does this.
     shift = emission.slots - emission.ends
     begins = (np.diff(emission.rows, prepend=-1) != 0) | (np.diff(shift, prepend=shift[0]) != 0)
-    firsts = np.flatnonzero(begins)
-    lasts = np.append(firsts[1:], len(shift)) - 1
+    firsts, lasts = runs(begins)
     bounds = np.append(0, emission.ends[lasts] + 1)
     newest = int(emission.slots.max() + 1) * bar_ms
     oldest = int((shift[firsts] + bounds[:-1]).min()) * bar_ms

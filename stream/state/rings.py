@@ -128,6 +128,16 @@ def stretches(part: NDArray[Any], count: int) -> NDArray[Any]:
     return np.moveaxis(windows, -1, 1)
 
 
+def runs(changes: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """The first and the last row of each run; `changes` (n,) says where a row begins another run.
+
+    >>> runs(np.array([True, False, True, True, False]))
+    (array([0, 2, 3]), array([1, 2, 4]))
+    """
+    firsts = np.flatnonzero(changes)
+    return firsts, np.append(firsts[1:], len(changes))[: len(firsts)] - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Lanes:
     """Where the lanes lie in the slots of one pass: (n_lanes,) arrays, and `of_bar` (n_bars,).
@@ -152,9 +162,8 @@ class Lanes:
         """
         new_series = np.diff(rows, prepend=-1) != 0
         begins = new_series | (np.diff(slots, prepend=slots[:1]) > ring_length)
-        firsts = np.flatnonzero(begins)
-        row, first = rows[firsts], slots[firsts]
-        last = slots[np.append(firsts[1:], len(slots))[: len(firsts)] - 1]
+        firsts, lasts = runs(begins)
+        row, first, last = rows[firsts], slots[firsts], slots[lasts]
         kept = new_series[firsts] & (first - newest[row] <= ring_length)
         before = np.where(kept, newest[row], first - 1)
         start = before - ring_length + 1
@@ -246,7 +255,7 @@ class Rings:
 
     def _keep(self, lanes: Lanes, held: Slots) -> None:
         """Make the end of each series' last lane its ring."""
-        last = np.append(np.diff(lanes.row) != 0, True)[: len(lanes.row)]
+        _, last = runs(np.diff(lanes.row, prepend=-1) != 0)
         ends = (lanes.offset + lanes.length)[last]
         rings = held.stretches(self.ring_length)
         self.slots[lanes.row[last]] = rings[ends - self.ring_length]
@@ -257,12 +266,12 @@ class Rings:
     ) -> Emission:
         """Cut what the windows that end at the places `ends` need out of their lanes."""
         lane = np.searchsorted(lanes.offset, ends, side="right") - 1
-        firsts = np.flatnonzero(np.diff(lane, prepend=-1))
+        firsts, lasts = runs(np.diff(lane, prepend=-1) != 0)
         begin = ends[firsts] - self.lookback
-        size = ends[np.append(firsts[1:], len(ends)) - 1] + 1 - begin if len(ends) else begin
+        size = ends[lasts] + 1 - begin
         moved = begin - (np.cumsum(size) - size)  # how far each cut moves towards the beginning
         places = np.arange(size.sum()) + np.repeat(moved, size)
-        counts = np.diff(np.append(firsts, len(ends)))
+        counts = lasts - firsts + 1
         return Emission(
             np.concatenate([held.prices[places], held.volumes[places]], axis=1),
             ends - np.repeat(moved, counts),

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from conf.errors import DataLoss
 from conf.timeframes import TIMEFRAME_MS
-from stream.state.rings import Emission, NewBars, Rings, Slots
+from stream.state.rings import Emission, NewBars, Rings, Slots, runs
 
 STATE_VERSION: Final = 5
 VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
@@ -144,8 +144,9 @@ def new_bars(bars: pa.Table, bar_ms: int, heard_at: int) -> NewBars:
     slots = bars["open_time"].to_numpy() // bar_ms
     fetched_at = bars["fetched_at"].to_numpy()
     order = np.lexsort((bars["offset"].to_numpy(), fetched_at, slots, symbol))
-    last = np.append((np.diff(symbol[order]) != 0) | (np.diff(slots[order]) != 0), True)
-    keep = order[last]
+    new_symbol = np.diff(symbol[order], prepend=-1) != 0
+    _, lasts = runs(new_symbol | (np.diff(slots[order], prepend=-1) != 0))
+    keep = order[lasts]
     values = np.stack([bars[name].to_numpy()[keep] for name in VALUES], axis=1)
     return NewBars(
         names.dictionary.to_pylist(), symbol[keep], slots[keep], values, fetched_at[keep], heard_at
