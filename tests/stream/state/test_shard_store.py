@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.state import shard_store
@@ -97,6 +97,7 @@ ARRIVALS = st.lists(
 )
 
 
+@settings(deadline=None)  # a worker that starts anew may be slow on a busy machine
 @given(ARRIVALS, st.sampled_from((FEW_BYTES, MANY_BYTES)), st.data())
 def test_a_worker_that_reads_the_store_emits_what_one_with_a_copy_emits(
     batches: list[list[tuple[str, int]]], changes_a_snapshot: int, data: st.DataObject
