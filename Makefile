@@ -30,7 +30,7 @@ dashboard: install ## the page on http://127.0.0.1:8501
 	@$(BIN)/candlecast dashboard $(ARGS)
 
 screenshots: install ## pictures of the running page, for the README
-	@$(BIN)/python -m bench.screenshots
+	@$(BIN)/python -m tests.dashboard.screenshots
 
 test: install lint ## lint, types and every test
 	@$(BIN)/python -m pytest $(ARGS)
@@ -42,10 +42,10 @@ fmt: install     ## format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 evaluate: install ## walk-forward scores against persistence, ARIMA and ridge
-	@$(BIN)/python -m jobs.evaluate $(ARGS)
+	@$(BIN)/candlecast evaluate $(ARGS)
 
 ablation: install ## whether the news help, with the proof that it would be seen
-	@$(BIN)/python -m jobs.ablation $(ARGS)
+	@$(BIN)/candlecast ablation $(ARGS)
 
 bench: bench/.envs/contenders/.installed ## speed against what people would use instead (half an hour, a quiet machine)
 	@$(BIN)/python -m bench $(ARGS)

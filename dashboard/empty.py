@@ -32,7 +32,7 @@ def no_model() -> None:
     """Nothing was ever registered."""
     st.info(
         "No model yet. Bars are archived until there are enough of them; then "
-        "`python -m jobs.train` trains one, and the stream takes it up by itself.",
+        "`candlecast train` trains one, and the stream takes it up by itself.",
         icon=":material/school:",
     )
 

@@ -1,6 +1,6 @@
 """Do the news help? `make ablation`: an honest answer for a recorded series, with its proof.
 
-`python -m jobs.ablation` walks forward through daily bars with their news, without them, and with
+`candlecast ablation` walks forward through daily bars with their news, without them, and with
 them shuffled in time. Before that it shows that it would see an effect, on made-up series with one
 planted, and that it sees none on series without. `--news FILE --bars FILE` takes other recordings.
 """

@@ -15,18 +15,25 @@ from typer.core import TyperGroup
 
 from jobs.terminal.program import run_program
 
+# By name, where it lives and what the list of commands says of it. The stream alone is no command:
+# it is started by `spark-submit jobs/predict_stream.py`, which chooses Spark's master.
 COMMANDS: Final = {
-    "run": ("jobs.run:run", "Keep ingest, stream, scoring and retraining alive."),
     "demo": ("jobs.demo:demo", "Live predictions from recorded bars, all in one terminal."),
+    "run": ("jobs.run:run", "Keep ingest, stream, scoring and retraining alive."),
     "ingest": ("jobs.ingest_bars:ingest", "Publish closed bars to Kafka."),
+    "train": ("jobs.train:main", "Train on the warehouse, and let the best model serve."),
+    "retrain": ("jobs.retrain:main", "Retrain on a schedule, or when live scores fall."),
     "score": ("jobs.score:score", "Score predictions against persistence and ARIMA."),
     "models": ("jobs.models:models", "List the models and why they serve or do not."),
     "promote": ("jobs.models:promote", "Make a version the champion, by hand."),
     "rollback": ("jobs.models:rollback", "Give the alias back to the champion before."),
+    "evaluate": ("jobs.evaluate:main", "Walk forward through price files, against baselines."),
+    "ablation": ("jobs.ablation:main", "Measure whether news make forecasts better."),
     "dashboard": ("jobs.page:dashboard", "Show it all on a web page."),
     "api": ("jobs.page:api", "Serve predictions, scores and health over HTTP."),
     "export": ("jobs.export:export", "Write a table as CSV, Parquet or JSON."),
     "sql": ("jobs.sql:sql", "Query the warehouse with Spark SQL."),
+    "compact": ("jobs.compact:main", "Turn each closed day into one file."),
 }
 
 

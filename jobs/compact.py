@@ -9,12 +9,12 @@ at any moment. In between a row stands twice on disk and once in the views, whic
 identity. A run that dies is made good by the next: folders that were left over are merged again.
 """
 
-import argparse
 import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+import typer
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
@@ -155,9 +155,7 @@ def day_of(name: str) -> date | None:
 
 
 def main() -> None:
-    """Compact the warehouse of the settings once; meant for a daily timer."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.parse_args()
+    """Turn each closed day of the warehouse into one file; meant for a daily timer."""
     configure_logging()
     settings = load_settings()
     now = datetime.now(UTC)
@@ -173,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(lambda: typer.run(main))

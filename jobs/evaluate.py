@@ -1,6 +1,6 @@
-"""Walk-forward evaluation of every recorded series: `make evaluate`.
+"""Walk-forward evaluation of every recorded series.
 
-`python -m jobs.evaluate --data DIR` takes every `*.csv.gz` of a folder. Each series is evaluated by
+`candlecast evaluate --data DIR` takes every `*.csv.gz` of a folder. Each series is evaluated by
 itself, in five expanding folds; a table goes to the screen and `reports/evaluate.json`.
 """
 

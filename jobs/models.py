@@ -53,7 +53,7 @@ def _promotions_dir(settings: Settings) -> Path:
 def print_models(console: Console, registered: list[RegisteredModel]) -> None:
     """Every model, the champions marked, with what was decided about it and why."""
     if not registered:
-        console.print("no models yet: `python -m jobs.train` makes one")
+        console.print("no models yet: `candlecast train` makes one")
         return
     table = Table()
     for column in ("version", "registered (UTC)", "state", "reason"):

@@ -6,7 +6,6 @@ doubles up to five minutes; one that says "a person has to act" ends the run wit
 
 import logging
 import signal
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from typing import Annotated, Final
 import typer
 
 from conf.errors import ConfigurationError, DataLoss, Stop
+from conf.events import event
 from conf.settings import load_settings
-from jobs.machine.processes import Program, spark_submit
+from jobs.machine.processes import Program, candlecast, spark_submit
 from jobs.terminal.logs import configure_logging
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Kept:
         if code is not None:
             self._ended(code, now)
         if self.start_at <= now and self.program.exit_code is None:
-            log.info("start=%s", self.program.name)
+            event(log, "start", program=self.program.name)
             self.started_at = now
             self.program.start()
 
@@ -59,7 +59,14 @@ class Kept:
             raise Stop(f"{self.program.name} needs you: {self.program.last_words()}")
         if now - self.started_at > HEALTHY_AFTER_S:
             self.pause_s = FIRST_PAUSE_S
-        log.warning("ended=%s exit_code=%d again_in_s=%.0f", self.program.name, code, self.pause_s)
+        event(
+            log,
+            "ended",
+            level=logging.WARNING,
+            program=self.program.name,
+            exit_code=code,
+            again_in_s=self.pause_s,
+        )
         self.start_at = now + self.pause_s
         self.pause_s = min(LONGEST_PAUSE_S, 2 * self.pause_s)
         self.program.forget()
@@ -67,19 +74,18 @@ class Kept:
 
 def programs(names: list[str], logs: Path) -> list[Program]:
     """The programs by name; raises ConfigurationError for one that there is not."""
-    cli = [sys.executable, "-m", "jobs.cli"]
-    known = {
-        "ingest": lambda: Program("ingest", [*cli, "ingest"], {}, logs / "ingest.log"),
-        "stream": lambda: spark_submit("jobs/predict_stream.py", {}, logs / "stream.log"),
-        "score": lambda: Program("score", [*cli, "score", "--every", "60"], {}, logs / "score.log"),
-        "retrain": lambda: Program(
-            "retrain", [sys.executable, "-m", "jobs.retrain"], {}, logs / "retrain.log"
-        ),
-    }
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigurationError(f"--only {unknown[0]}: there are {', '.join(known)}")
-    return [known[name]() for name in names]
+    arguments = {"ingest": (), "score": ("--every", "60"), "retrain": ()}
+    found = []
+    for name in names:
+        log_file = logs / f"{name}.log"
+        if name == "stream":
+            found.append(spark_submit("jobs/predict_stream.py", {}, log_file))
+        elif name in arguments:
+            found.append(candlecast(name, arguments[name], {}, log_file))
+        else:
+            known = ", ".join(["stream", *arguments])
+            raise ConfigurationError(f"--only {name}: there are {known}")
+    return found
 
 
 def run(
@@ -101,5 +107,5 @@ def run(
             stopping.wait(LOOK_EVERY_S)
     finally:
         for one in reversed(kept):
-            log.info("stop=%s", one.program.name)
+            event(log, "stop", program=one.program.name)
             one.program.stop()

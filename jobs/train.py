@@ -1,6 +1,6 @@
 """The batch training job: bars from the warehouse or a file, a model into the registry.
 
-`python -m jobs.train` trains on `warehouse/bars`; `--data FILE.csv.gz --symbol BTC-USD` on a file.
+`candlecast train` trains on `warehouse/bars`; `--data FILE.csv.gz --symbol BTC-USD` on a file.
 The last part of the bars is held back: what the table shows was not seen in training.
 """
 

@@ -1,4 +1,4 @@
-"""Recorded bars published at a chosen speed, beside the table."""
+"""Recorded bars published at a chosen speed, while the demo shows its table."""
 
 import threading
 from types import TracebackType

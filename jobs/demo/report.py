@@ -1,4 +1,4 @@
-"""The demo's balance: what was published, what could be predicted, what was, and how well."""
+"""The demo's report: bars published, windows that could be predicted, those that were, skill."""
 
 import json
 from collections import defaultdict
@@ -72,8 +72,8 @@ def series_of(bars: Iterable[Bar]) -> list[Series]:
     for bar in bars:
         by_symbol[bar.symbol].append(bar)
     return [
-        on_grid(symbol, own[0].interval, [bar.open_time for bar in own], _values(own))
-        for symbol, own in by_symbol.items()
+        on_grid(symbol, found[0].interval, [bar.open_time for bar in found], _values(found))
+        for symbol, found in by_symbol.items()
     ]
 
 

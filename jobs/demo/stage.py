@@ -37,14 +37,13 @@ from jobs.demo.report import (
 )
 from jobs.demo.table import DemoTable
 from jobs.machine.broker import EmbeddedBroker, free_port, is_free
-from jobs.machine.processes import Program, spark_submit, wait_until
+from jobs.machine.processes import Program, candlecast, spark_submit, wait_until
 from model.registry import Registry
 
 DEMO_DIR: Final = Path("warehouse/demo")
 # What the stream may need for its first micro-batch on a slow laptop, and for the last one.
 ARCHIVE_TIMEOUT_S: Final = 180
 PREDICT_TIMEOUT_S: Final = 60
-FOREVER_S: Final = math.inf
 
 
 class DemoFailed(CandlecastError):
@@ -126,13 +125,12 @@ class Stage:
         )
 
     def show_page(self) -> None:
-        """Serve the page beside the stream, and keep the scores that it shows."""
+        """Serve the page, and keep scoring what it shows."""
         page = self.settings.dashboard
         port = page.port if is_free(page.port) else free_port()
         for name, arguments in (("dashboard", f"--port {port}"), ("score", "--every 30")):
-            command = [sys.executable, "-m", "jobs.cli", name, *arguments.split()]
-            program = Program(name, command, self._env, DEMO_DIR / f"{name}.log")
-            self._running.enter_context(program)
+            file = DEMO_DIR / f"{name}.log"
+            self._running.enter_context(candlecast(name, arguments.split(), self._env, file))
         self._console.print(f"The page is on http://{page.host}:{port}", highlight=False)
 
     def archive(self, bars: list[Bar]) -> None:
@@ -155,9 +153,7 @@ class Stage:
 
     def train(self, allow_unproven: bool) -> None:
         """Train on the archive, in a process of its own: TensorFlow is needed for nothing else."""
-        command = [sys.executable, "-m", "jobs.train"]
-        command += ["--allow-unproven"] if allow_unproven else []
-        self._run("training", command)
+        self._run("train", ["--allow-unproven"] if allow_unproven else [])
         if self._registry().champion("1m") is None:
             raise DemoFailed(
                 "the model is not better than repeating the last price, so it is not served; "
@@ -165,7 +161,7 @@ class Stage:
             )
 
     def replay(self, parts: Parts, speed: float, started: float) -> DemoReport:
-        """Publish the second part, show the predictions as they come, and count them."""
+        """Publish the second part, show the predictions of it, and count them."""
         lookback = self.settings.window.lookback
         horizons = sorted(self.settings.training.horizons)
         bars = parts.backfill + parts.replay
@@ -180,7 +176,7 @@ class Stage:
                 done = publishing.done and len(table.seen) >= expected_rows
                 return done and parquet_rows(DEMO_DIR, "predictions") >= expected_rows
 
-            late = "some predictions did not come; the summary says how many"
+            late = "some predictions are missing; the summary says how many"
             try:
                 self._show(table, through, replay_s + PREDICT_TIMEOUT_S, late)
             except DemoFailed as error:
@@ -203,20 +199,20 @@ class Stage:
 
     def backfill_from(self, source: str, symbols: str) -> None:
         """Fetch history from a live source through the topic, and wait until it is archived."""
-        command = [sys.executable, "-m", "jobs.cli", "ingest", "--source", source]
-        command += ["--symbols", symbols, "--interval", "1m"]
-        self._run("backfill", [*command, "--once"])
+        arguments = ["--source", source, "--symbols", symbols, "--interval", "1m"]
+        self._run("ingest", [*arguments, "--once"])
         with KafkaConsumer(bootstrap_servers=self._broker.bootstrap_servers) as consumer:
             topic = self.settings.kafka.bars_topic
             partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
             self._await_archive(sum(consumer.end_offsets(partitions).values()))
-        self._running.enter_context(Program("ingest", command, self._env, DEMO_DIR / "ingest.log"))
+        ingest = candlecast("ingest", arguments, self._env, DEMO_DIR / "ingest.log")
+        self._running.enter_context(ingest)
 
     def show_live(self, until_first: bool) -> None:
-        """Show predictions until Ctrl-C, or until the first one has come."""
+        """Show predictions until Ctrl-C, or until there is one."""
         table = DemoTable()
         done = (lambda: bool(table.seen)) if until_first else (lambda: False)
-        self._show(table, done, FOREVER_S, "no prediction came")
+        self._show(table, done, math.inf, "there is no prediction")
 
     def _show(
         self, table: DemoTable, done: Callable[[], bool], timeout_s: float, late: str
@@ -241,8 +237,9 @@ class Stage:
 
             self._wait(shown, timeout_s, late)
 
-    def _run(self, name: str, command: list[str]) -> None:
-        """Run a step of its own process to its end, its progress in this terminal."""
+    def _run(self, name: str, arguments: list[str]) -> None:
+        """Run a command to its end, its progress in this terminal."""
+        command = [sys.executable, "-m", "jobs.cli", name, *arguments]
         step = subprocess.Popen(command, start_new_session=True)
         try:
             code = step.wait()
@@ -251,7 +248,9 @@ class Stage:
             step.wait()
             raise
         if code:
-            raise DemoFailed(f"{name} ended with exit code {code}; see its message above")
+            raise DemoFailed(
+                f"`candlecast {name}` ended with exit code {code}; see its message above"
+            )
 
     def _wait(self, done: Callable[[], bool], timeout_s: float, message: str) -> None:
         if not wait_until(done, timeout_s, self._stream.check):

@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: the newest predictions, and whether they came true."""
+"""What the demo shows while it runs: the newest predictions, and the actual closes."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from rich.table import Table
 from ingest.bar import Bar
 
 ROWS: Final = 12
-# The horizon that is shown: one bar ahead, the one that people can follow with their eyes.
+# One bar ahead: people can follow it with their eyes.
 SHOWN_HORIZON: Final = 1
 
 Identity = tuple[str, str, int, int]
@@ -36,12 +36,12 @@ class DemoTable:
     scored: int = 0
 
     def add_bars(self, messages: Iterable[bytes]) -> None:
-        """Note what the topic `bars` says."""
+        """Take messages of the topic `bars`."""
         for bar in map(Bar.from_json, messages):
             self.closes[bar.symbol, bar.close_time] = bar.close
 
     def add_predictions(self, messages: Iterable[bytes]) -> None:
-        """Note what the topic `predictions` says; a repetition changes nothing."""
+        """Take messages of the topic `predictions`; a repetition changes nothing."""
         for message in messages:
             row = json.loads(message)
             identity = (row["symbol"], row["interval"], row["as_of"], row["horizon"])
@@ -59,10 +59,10 @@ class DemoTable:
             if actual is None:
                 self.waiting.append(row)
                 continue
-            came = math.log(actual / row["last_close"])
+            moved = math.log(actual / row["last_close"])
             forecast = math.log(row["predicted_close"] / row["last_close"])
-            self.error_sum += (came - forecast) ** 2
-            self.persistence_sum += came**2
+            self.error_sum += (moved - forecast) ** 2
+            self.persistence_sum += moved**2
             self.scored += 1
 
     def windows(self, horizons: int) -> set[tuple[str, int]]:

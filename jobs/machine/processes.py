@@ -70,9 +70,9 @@ class Program:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def last_words(self) -> str:
-        """Why it ended: the last error that it logged itself, else the last line.
+        """Why it ended: the last error of ours in its log, or else the last line.
 
-        Java may still print stack traces behind it.
+        Stack traces of Java may follow an error of ours.
         """
         with self.log.open("rb") as log:
             log.seek(self._log_start)
@@ -110,7 +110,7 @@ class Program:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it and what it started as a crash of the machine would: without a word."""
+        """End it and what it started at once, as a crash of the machine would."""
         self._signal(signal.SIGKILL)
 
     def __enter__(self) -> Self:
@@ -140,19 +140,25 @@ def spark_submit(
     env: Mapping[str, str],
     log: Path,
     options: Sequence[str] = (),
+    arguments: Sequence[str] = (),
     folder: Path = PROJECT_DIR,
 ) -> Program:
-    """`spark-submit OPTIONS JOB`, started in `folder`, with this interpreter's Spark."""
+    """`spark-submit OPTIONS JOB ARGUMENTS`, started in `folder`, with this interpreter's Spark."""
     submit = str(Path(sys.executable).parent / "spark-submit")
-    command = [submit, *options, str(PROJECT_DIR / job)]
+    command = [submit, *options, str(PROJECT_DIR / job), *arguments]
     spark_env = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
     return Program(job, command, {**spark_env, **env}, log, folder)
+
+
+def candlecast(name: str, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> Program:
+    """`candlecast NAME ARGUMENTS`, with this interpreter."""
+    return Program(name, [sys.executable, "-m", "jobs.cli", name, *arguments], env, log)
 
 
 def wait_until(
     done: Callable[[], bool], timeout_s: float, check: Callable[[], None] = lambda: None
 ) -> bool:
-    """Ask `done` again and again; False where it is not so within `timeout_s`.
+    """Poll `done` until it is true; False after `timeout_s`.
 
     `check` is called in between, to raise what makes waiting pointless.
     """

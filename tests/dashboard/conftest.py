@@ -11,7 +11,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pyspark.sql import SparkSession
 
-from bench.browser import open_browser
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings
 from ingest.bar import Bar
@@ -21,6 +20,7 @@ from jobs.machine.broker import EmbeddedBroker, free_port
 from jobs.machine.processes import Program, wait_until
 from stream.metrics import StreamMetrics
 from stream.query import start_query
+from tests.dashboard.browser import open_browser
 from tests.streams import RunningStream, stream_settings
 
 FILES = {"BTC-USD": "btcusd", "ETH-USD": "ethusd"}

@@ -12,16 +12,16 @@ from typing import Final
 from playwright.sync_api import Browser
 from playwright.sync_api import Error as BrowserError
 
-from bench.browser import open_browser
 from conf.errors import MissingPrerequisite
 from conf.events import event
 from conf.settings import load_settings
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
+from tests.dashboard.browser import open_browser
 
 log = logging.getLogger(__name__)
 
-IMAGES: Final = Path(__file__).parent.parent / "docs" / "img"
+IMAGES: Final = Path(__file__).parents[2] / "docs" / "img"
 TIMEOUT_MS: Final = 60_000
 # The scoreboard is computed in the background; a picture without it says little.
 COMPLETE: Final = (".st-key-chart .js-plotly-plot", ".st-key-scoreboard", ".st-key-health")

@@ -1,0 +1,55 @@
+"""Every program can be started in one way, and all of them stand in a table."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import typer.main
+from click.testing import CliRunner
+
+from jobs.cli import COMMANDS, group
+from jobs.machine.processes import PROJECT_DIR
+
+RECIPES = re.findall(
+    r"^([a-z-]+):.*\n\t@\$\(BIN\)/(candlecast|python -m) (\S+)",
+    (PROJECT_DIR / "Makefile").read_text(),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_how_it_is_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["candlecast", name])
+    shown = CliRunner().invoke(
+        typer.main.get_command(group), [name, "--help"], prog_name="candlecast"
+    )
+    assert shown.exit_code == 0, shown.output
+    assert f"candlecast {name}" in shown.output
+
+
+def test_the_list_of_commands_shows_each_with_its_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["candlecast", "--help"])
+    shown = CliRunner().invoke(typer.main.get_command(group), ["--help"], prog_name="candlecast")
+    for name, (_, purpose) in COMMANDS.items():
+        assert re.search(rf"\b{name}\b.*{re.escape(purpose[:20])}", shown.output)
+
+
+@pytest.mark.parametrize("script", ["predict_stream", "compact"])
+def test_a_job_for_spark_submit_says_how_it_is_used(script: str) -> None:
+    command = [sys.executable, f"jobs/{script}.py", "--help"]
+    env = {"PYTHONPATH": str(PROJECT_DIR), "PATH": ""}
+    shown = subprocess.run(
+        command, cwd=PROJECT_DIR, env=env, capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "usage" in shown.stdout.lower()
+
+
+@pytest.mark.parametrize(("target", "how", "program"), RECIPES)
+def test_make_starts_programs_that_exist(target: str, how: str, program: str) -> None:
+    if how == "candlecast":
+        assert program in COMMANDS
+    else:
+        path = PROJECT_DIR / program.replace(".", "/")
+        assert program == "pytest" or path.is_dir() or path.with_suffix(".py").is_file()
