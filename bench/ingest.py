@@ -1,4 +1,4 @@
-"""Recorded file to acknowledged topic, beside kafka-python alone sending the same bytes.
+"""Recorded file to acknowledged topic, against kafka-python alone sending the same bytes.
 
 `make bench-ingest` writes `bench/ingest.json`. The two run in turns on one broker, each time to a
 topic of its own; the medians are compared. The peer gets its bytes ready made in memory and does
@@ -32,13 +32,15 @@ from ingest.publish import BATCH_BYTES, LINGER_S, BarPublisher, ensure_topics
 from ingest.replay import Refusals, publish_replay, replay_groups
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
+from jobs.terminal.program import run_program
 
 SHIPPED: Final = Path("data/btcusdt_binance_1m_10086rows_2024-12.csv.gz")
 REPORT: Final = Path("bench/ingest.json")
 SYMBOL: Final = "BTC-USDT"
 COPIES: Final = 5
 ROUNDS: Final = 7
-TARGET_RATIO: Final = 0.8
+# Below it something is wrong: bars are checked while the producer sends, at no loss.
+LEAST_RATIO: Final = 0.8
 OURS: Final = {
     "acks": "all",
     "enable_idempotence": True,
@@ -49,7 +51,7 @@ OURS: Final = {
 
 
 def main() -> int:
-    """Run the benchmark and return 0 where the ratio reaches TARGET_RATIO."""
+    """Run the benchmark and return 0 where the ratio reaches LEAST_RATIO."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -68,10 +70,10 @@ def main() -> int:
             },
             len(messages),
         )
-    report = balance(rates, len(messages))
+    report = report_of(rates, len(messages))
     REPORT.write_text(json.dumps(report, indent=2) + "\n")
     Console().print_json(data=report)
-    return 0 if report["ratio"] >= TARGET_RATIO else 1
+    return 0 if report["ratio"] >= LEAST_RATIO else 1
 
 
 def longer_file(folder: Path) -> Path:
@@ -134,13 +136,13 @@ def sent(
     return len(messages)
 
 
-def balance(rates: dict[str, list[float]], bars: int) -> dict[str, Any]:
+def report_of(rates: dict[str, list[float]], bars: int) -> dict[str, Any]:
     """The report: medians, the ratio to the faster peer, and what it ran on."""
     medians = {name: round(statistics.median(values)) for name, values in rates.items()}
     peer = max(medians["bare_same_settings"], medians["bare_defaults"])
     return {
         "ratio": round(medians["candlecast"] / peer, 3),
-        "target_ratio": TARGET_RATIO,
+        "least_ratio": LEAST_RATIO,
         "bars_per_s": medians,
         "rounds": {name: [round(value) for value in values] for name, values in rates.items()},
         "bars_a_round": bars,
@@ -152,4 +154,4 @@ def balance(rates: dict[str, list[float]], bars: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -1,78 +1,90 @@
-"""This project's job as a user runs it: `spark-submit jobs/predict_stream.py`, by settings."""
+"""A stream by `spark-submit`, as a user starts it: pinned to cores, and watched from outside."""
 
-import sys
+import os
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from bench.series import PARTITIONS
-from ingest.publish import ensure_topics
-from jobs.machine.processes import Program
+from bench.timeline import Timeline
+from ingest.bar import Bar
+from ingest.publish import BarPublisher, ensure_topics
+from jobs.machine.processes import spark_submit
+
+CORES: Final = (0, 1)
 
 
-class Job:
-    """One start of the stream: on a topic of bars, with warehouse and checkpoint of its own.
+class SparkJob:
+    """A job that reads bars from one topic and writes `messages_per_bar` of each to another.
 
-    A context manager, for as long as the job shall run. `cores` are the numbers of the processors
-    it is pinned to, and as many task slots it has.
+    A context manager: the job runs inside it. `cores` are the numbers of the processors that it
+    is pinned to; it has as many task slots. `expected` is how many messages its output holds once
+    it has answered all bars so far.
     """
 
     def __init__(
         self,
+        script: str,
         broker: str,
-        bars_topic: str,
+        topics: tuple[str, str],
+        messages_per_bar: int,
         folder: Path,
-        registry: dict[str, str],
-        cores: tuple[int, ...] = (0, 1),
-        spark_conf: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        cores: tuple[int, ...] = CORES,
+        watch_cpu: bool = False,
     ) -> None:
+        self.bars_topic, self.output_topic = topics
         self.folder = folder
-        self.broker = broker
-        self.predictions_topic = f"{folder.name}-predictions"
-        self._rejected_topic = f"{folder.name}-rejected"
-        env = {
-            "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": broker,
-            "CANDLECAST_KAFKA__BARS_TOPIC": bars_topic,
-            "CANDLECAST_KAFKA__PREDICTIONS_TOPIC": self.predictions_topic,
-            "CANDLECAST_KAFKA__REJECTED_TOPIC": self._rejected_topic,
-            "CANDLECAST_WAREHOUSE__DIR": str(folder / "warehouse"),
-            "CANDLECAST_WAREHOUSE__CHECKPOINT_DIR": str(folder / "checkpoints"),
-            "CANDLECAST_REGISTRY__TRACKING_URI": registry["tracking_uri"],
-            "CANDLECAST_REGISTRY__ARTIFACT_DIR": registry["artifact_dir"],
-            "CANDLECAST_STREAM__METRICS_PORT": "0",
-        }
-        self.program = spark_program("jobs/predict_stream.py", env, folder, cores, spark_conf)
+        self.messages_per_bar = messages_per_bar
+        self.expected = 0
         self.started_s = 0.0
+        options = [f"--master=local[{len(cores)}]"]
+        self.program = spark_submit(script, env or {}, folder / "log", options, arguments=arguments)
+        self.publisher = BarPublisher(broker, self.bars_topic)  # connects when it is used
+        self.timeline: Timeline
+        self._broker = broker
+        self._cores = cores
+        self._watch_cpu = watch_cpu
+        self._running = ExitStack()
 
     @property
     def predictions_table(self) -> Path:
-        """Where it writes its predictions to in Parquet."""
+        """Where the stream writes its predictions as Parquet."""
         return self.folder / "warehouse/predictions"
 
     def __enter__(self) -> Self:
-        """Create the topics for its output and start it."""
-        topics = (self.predictions_topic, self._rejected_topic)
-        ensure_topics(self.broker, dict.fromkeys(topics, PARTITIONS))
+        """Create the topics and start the job."""
+        topics = (self.bars_topic, self.output_topic)
+        ensure_topics(self._broker, dict.fromkeys(topics, PARTITIONS))
         self.started_s = time.time()
-        self.program.start()
+        with self._running as running:
+            running.enter_context(self.program)
+            # Before Java counts its processors, and inherited by all that the program starts.
+            os.sched_setaffinity(self.program.pid, self._cores)
+            pids = [self.program.pid] if self._watch_cpu else []
+            self.timeline = running.enter_context(Timeline(self._broker, self.output_topic, pids))
+            running.callback(self.publisher.close)
+            self._running = running.pop_all()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self.program.stop()
+        self._running.close()
 
+    def wait_for(self, messages: int, timeout_s: float) -> None:
+        """Return once the output holds so many messages; raises ContenderStuck or ProgramEnded."""
+        self.timeline.wait_for(messages, timeout_s, self.program.check)
 
-def spark_program(
-    script: str,
-    env: dict[str, str],
-    folder: Path,
-    cores: tuple[int, ...],
-    spark_conf: dict[str, str] | None = None,
-    arguments: tuple[str, ...] = (),
-) -> Program:
-    """`spark-submit SCRIPT`, pinned to `cores`."""
-    submit = str(Path(sys.executable).parent / "spark-submit")
-    pinned = ["taskset", "-c", ",".join(map(str, cores))]
-    conf = [f"--conf={name}={value}" for name, value in (spark_conf or {}).items()]
-    command = [*pinned, submit, f"--master=local[{len(cores)}]", *conf, script, *arguments]
-    python = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-    return Program(folder.name, command, {**python, **env}, folder / "log")
+    def await_answers(self, bars: int, timeout_s: float) -> None:
+        """Return once the messages of so many more bars can be read."""
+        self.expected += bars * self.messages_per_bar
+        self.wait_for(self.expected, timeout_s)
+
+    def answer(self, bars: list[Bar], timeout_s: float) -> float:
+        """Publish a group of bars; seconds until all its messages can be read."""
+        begun = time.monotonic()
+        self.publisher.publish(bars)
+        self.await_answers(len(bars), timeout_s)
+        return time.monotonic() - begun

@@ -1,61 +1,79 @@
-"""Who takes part in the replay, and with what share of the topic."""
+"""Who is compared with the job in a replay, and over what share of the topic."""
 
-import subprocess
 import sys
-from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from bench.replay import Replayed, Share, replay_programs
-from bench.stage import CONTENDERS_PYTHON, Stage
-from jobs.machine.processes import PROJECT_DIR, Program
+from bench.job import CORES
+from bench.replay import TIMEOUT_S, Replayed
+from bench.series import PARTITIONS
+from bench.stage import CONTENDERS_PYTHON, NETWORK, Stage, run_contender
+from bench.timeline import Timeline
+from ingest.publish import ensure_topics
+from jobs.machine.processes import Program
 
-CORES: Final = (0, 1)
-# Predictions; one message each. `predict` takes tens of milliseconds, so a hundred will do.
-PAPER: Final = Share(warm_up=20, measured=150)
-ONE_BY_ONE: Final = Share(warm_up=1_000, measured=15_000)
-ONNX_ALONE_S: Final = 4.0
-
-
-def replay_paper(stage: Stage, name: str, topic: str, network: str) -> Replayed:
-    """kafka-python and `keras.Model.predict` a message, one process."""
-    weights = str(stage.networks / f"{network}.npz")
-    return _replay(stage, name, topic, [(sys.executable, "kafka_keras", weights)], PAPER)
+ONNX_ALONE_S: Final = "4"
 
 
-def replay_kafka_onnx(stage: Stage, name: str, topic: str, network: str) -> Replayed:
-    """kafka-python and ONNX Runtime a message, one process."""
+@dataclass(frozen=True)
+class Contender:
+    """A module of `bench.contenders`, its processes, and its share of the topic in predictions.
+
+    The clock starts when the warm-up can be read (with several processes, on each partition, so
+    that all are at work), and stops when `measured` more predictions can be read.
+    """
+
+    module: str
+    python: Path
+    network_suffix: str
+    warm_up: int = 1_000
+    measured: int = 15_000
+    processes: int = 1
+
+
+OTHERS: Final = {
+    "kafka_onnx": Contender("kafka_onnx", CONTENDERS_PYTHON, ".onnx"),
+    # `predict` takes tens of milliseconds, so a hundred will do.
+    "paper": Contender("kafka_keras", Path(sys.executable), ".npz", warm_up=20, measured=150),
+    "quix": Contender("quix_onnx", CONTENDERS_PYTHON, ".onnx", processes=len(CORES)),
+}
+
+
+def replay_other(stage: Stage, contender: Contender, topic: str, output: str) -> Replayed:
+    """Start a contender's processes together, and measure until its share is through."""
+    ensure_topics(stage.broker, {output: PARTITIONS})
+    with ExitStack() as running:
+        programs = [
+            running.enter_context(_program(stage, contender, topic, output, number))
+            for number in range(contender.processes)
+        ]
+
+        def check() -> None:
+            for program in programs:
+                program.check()
+
+        timeline = Timeline(stage.broker, output, [program.pid for program in programs])
+        running.enter_context(timeline)
+        start = timeline.wait_for(contender.warm_up, TIMEOUT_S, check)
+        if contender.processes > 1:
+            each = contender.warm_up // PARTITIONS
+            start = timeline.wait_for_each(each, TIMEOUT_S, check)
+        end = timeline.wait_for(sum(start.records) + contender.measured, TIMEOUT_S, check)
+    cpu_s = timeline.cpu_s(start.at_s, end.at_s)
+    return Replayed(sum(end.records) - sum(start.records), end.at_s - start.at_s, cpu_s)
+
+
+def _program(stage: Stage, contender: Contender, topic: str, output: str, number: int) -> Program:
+    name = f"{output}-{number}"
+    network = (stage.networks / NETWORK).with_suffix(contender.network_suffix)
+    command = [str(contender.python), "-m", f"bench.contenders.{contender.module}"]
+    command += [stage.broker, topic, output, str(network), str(stage.folder / name)]
+    return Program(name, command, {}, stage.folder / f"{name}.log")
+
+
+def onnx_alone(stage: Stage, network: str) -> float:
+    """Windows a second of ONNX Runtime alone, one process a core."""
     graph = str(stage.networks / f"{network}.onnx")
-    return _replay(stage, name, topic, [(str(CONTENDERS_PYTHON), "kafka_onnx", graph)], ONE_BY_ONE)
-
-
-def replay_quix(stage: Stage, name: str, topic: str, network: str) -> Replayed:
-    """Quix Streams, RocksDB state and ONNX Runtime, one process a core."""
-    graph = str(stage.networks / f"{network}.onnx")
-    processes = [
-        (str(CONTENDERS_PYTHON), "quix_onnx", graph, str(stage.folder / f"{name}-{core}"))
-        for core in CORES
-    ]
-    return _replay(stage, name, topic, processes, ONE_BY_ONE)
-
-
-def onnx_alone(stage: Stage, network: str, cores: tuple[int, ...] = CORES) -> float:
-    """Windows a second of ONNX Runtime alone."""
-    command = [str(CONTENDERS_PYTHON), "-m", "bench.contenders.onnx_alone"]
-    command += [str(stage.networks / f"{network}.onnx"), str(ONNX_ALONE_S), *map(str, cores)]
-    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
-def _replay(
-    stage: Stage, name: str, topic: str, processes: Sequence[tuple[str, ...]], share: Share
-) -> Replayed:
-    programs = [
-        Program(
-            f"{name}-{number}",
-            [python, "-m", f"bench.contenders.{module}", stage.broker, topic, name, *arguments],
-            {},
-            stage.folder / f"{name}-{number}.log",
-        )
-        for number, (python, module, *arguments) in enumerate(processes)
-    ]
-    return replay_programs(stage, name, programs, share)
+    return float(run_contender("onnx_alone", graph, ONNX_ALONE_S, *map(str, CORES)))

@@ -1,4 +1,4 @@
-"""Live: from a bar's publication to its prediction, beside Spark passing the same bars through.
+"""Live: from a bar's publication to its prediction, compared with Spark passing the bars through.
 
 The job and two passthroughs, one as people write it and one with the job's own fetch wait, run at
 the same time and are never busy at the same time: a minute's bars go to the one as one group, as
@@ -10,173 +10,109 @@ same broker's for the last message that belongs to the bar, when any consumer ma
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from bench.job import Job, spark_program
-from bench.networks import HORIZONS, LOOKBACK
+from bench.job import SparkJob
 from bench.outputs import end_offsets, read_records
-from bench.series import FIRST_OPEN_MS, MINUTE_MS, PARTITIONS, random_walk
-from bench.stage import Stage, feed
-from bench.timeline import Timeline
+from bench.series import FIRST_OPEN_MS, LOOKBACK, MINUTE_MS, random_walk
+from bench.stage import Stage
 from ingest.bar import Bar
-from ingest.publish import BarPublisher, ensure_topics
-from jobs.machine.processes import Program
 from stream.query import FETCH_WAIT_MS
 
-CORES: Final = (0, 1)
-NETWORK: Final = "lstm32"
 HISTORY_MINUTES: Final = LOOKBACK + 5
 WARM_UP_GROUPS: Final = 8
 # By name, the fetch wait in ms: Kafka's default, and the job's.
 PASSTHROUGHS: Final = {"passthrough": 500, "tuned_passthrough": FETCH_WAIT_MS}
-CLOSE_S: Final = 3.0
-# Spark ends Python workers that were idle for 60 s.
-FAR_S: Final = 70.0
+# Seconds between two groups of one side; Spark ends Python workers that were idle for 60 s.
+GAPS_S: Final = {"3s": 3.0, "70s": 70.0}
 # After its outputs can be read, the job writes Parquet, and all of them commit.
 FINISH_S: Final = 0.5
 TIMEOUT_S: Final = 300.0
 
+Minutes = Iterator[tuple[int, list[Bar]]]
+# Milliseconds of every bar: by the gap before it, then by round.
 Latencies = dict[str, list[list[float]]]
 
 
-@dataclass
-class Side:
-    """One of the three: what it reads, what it writes, and how many messages a bar makes there."""
-
-    name: str
-    bars_topic: str
-    output_topic: str
-    messages_a_bar: int
-    program: Program
-    publisher: BarPublisher
-    timeline: Timeline
-    expected: int = 0
-    sent_at_s: float = 0.0
-
-    def send(self, bars: list[Bar], gap_s: float) -> None:
-        """Publish a group no sooner than `gap_s` after the last; return once it is answered."""
-        time.sleep(max(0.0, self.sent_at_s + gap_s - time.monotonic()))
-        self.sent_at_s = time.monotonic()
-        self.publisher.publish(bars)
-        self.await_answers(len(bars))
-        time.sleep(FINISH_S)
-
-    def await_answers(self, bars: int) -> None:
-        """Return once the outputs of so many more bars can be read."""
-        self.expected += bars * self.messages_a_bar
-        self.timeline.wait_for(self.expected, TIMEOUT_S, self.program.check)
-
-
-@dataclass
-class Groups:
-    """The minutes that were sent in each way, by round."""
-
-    close: list[list[int]] = field(default_factory=list)
-    far: list[list[int]] = field(default_factory=list)
-
-
 def run_live(
-    stage: Stage, n_symbols: int, rounds: int, close_groups: int, far_groups: int
+    stage: Stage, n_symbols: int, rounds: int, groups: dict[str, int]
 ) -> dict[str, Latencies]:
-    """Milliseconds of every bar: by side, then `3s` and `70s`, then by round."""
-    minutes = HISTORY_MINUTES + WARM_UP_GROUPS + rounds * (close_groups + far_groups)
-    bars = enumerate(random_walk(n_symbols, minutes))
-    groups = Groups()
+    """The latencies by side; each round sends so many groups (minutes) with each gap."""
+    minutes = HISTORY_MINUTES + WARM_UP_GROUPS + rounds * sum(groups.values())
+    walk = enumerate(random_walk(n_symbols, minutes))
+    sent: dict[str, list[list[int]]] = {gap: [] for gap in groups}
     with ExitStack() as running:
-        sides = start_sides(stage, running)
-        for side in sides:
-            feed(stage.broker, side.bars_topic, n_symbols, HISTORY_MINUTES)
+        sides = {name: stage.passthrough(f"live-{name}", ms) for name, ms in PASSTHROUGHS.items()}
+        sides = {"job": stage.job("live-job", "live-job-bars"), **sides}
+        for side in sides.values():
+            running.enter_context(side)
+            stage.feed(side.bars_topic, n_symbols, HISTORY_MINUTES)
         for _ in range(HISTORY_MINUTES):
-            next(bars)
-        for side in sides:
-            unanswered = LOOKBACK if side.name == "job" else 0
-            side.await_answers(n_symbols * (HISTORY_MINUTES - unanswered))
-        send(sides, bars, WARM_UP_GROUPS, CLOSE_S)
+            next(walk)
+        for name, side in sides.items():
+            unanswered = LOOKBACK if name == "job" else 0
+            side.await_answers(n_symbols * (HISTORY_MINUTES - unanswered), TIMEOUT_S)
+        senders = Senders(list(sides.values()))
+        senders.send(walk, WARM_UP_GROUPS, GAPS_S["3s"])
         since = {
             topic: end_offsets(stage.broker, topic)
-            for side in sides
+            for side in sides.values()
             for topic in (side.bars_topic, side.output_topic)
         }
         for _ in range(rounds):
-            groups.close.append(send(sides, bars, close_groups, CLOSE_S))
-            groups.far.append(send(sides, bars, far_groups, FAR_S))
-    return {side.name: latencies(stage.broker, side, since, groups) for side in sides}
+            for gap, count in groups.items():
+                sent[gap].append(senders.send(walk, count, GAPS_S[gap]))
+    return {name: latencies(stage.broker, side, since, sent) for name, side in sides.items()}
 
 
-def start_sides(stage: Stage, running: ExitStack) -> list[Side]:
-    """Start the job and the passthroughs, each on a topic of its own."""
-    sides = [passthrough(stage, running, name) for name in PASSTHROUGHS]
-    topic = "live-job-bars"
-    ensure_topics(stage.broker, {topic: PARTITIONS})
-    job = Job(stage.broker, topic, stage.folder / "live-job", stage.registry(NETWORK))
-    running.enter_context(job)
-    topics = (topic, job.predictions_topic)
-    return [side_of(stage, running, "job", topics, len(HORIZONS), job.program), *sides]
+class Senders:
+    """Sends each group of bars to all sides, one after the other."""
 
+    def __init__(self, sides: list[SparkJob]) -> None:
+        self._sides = sides
+        self._sent_at_s = [0.0] * len(sides)
 
-def passthrough(stage: Stage, running: ExitStack, name: str) -> Side:
-    """Start one of `PASSTHROUGHS`."""
-    folder = stage.folder / f"live-{name}"
-    topics = (f"{folder.name}-bars", folder.name)
-    ensure_topics(stage.broker, dict.fromkeys(topics, PARTITIONS))
-    wait_ms = str(PASSTHROUGHS[name])
-    arguments = (stage.broker, *topics, str(folder / "checkpoint"), wait_ms)
-    script = "bench/contenders/passthrough.py"
-    program = running.enter_context(spark_program(script, {}, folder, CORES, arguments=arguments))
-    return side_of(stage, running, name, topics, 1, program)
-
-
-def side_of(
-    stage: Stage,
-    running: ExitStack,
-    name: str,
-    topics: tuple[str, str],
-    messages_a_bar: int,
-    program: Program,
-) -> Side:
-    """A side whose program runs, with its publisher and with what watches its output."""
-    publisher = running.enter_context(BarPublisher(stage.broker, topics[0]))
-    timeline = running.enter_context(Timeline(stage.broker, topics[1], list))
-    return Side(name, *topics, messages_a_bar, program, publisher, timeline)
-
-
-def send(
-    sides: list[Side], bars: Iterator[tuple[int, list[Bar]]], groups: int, gap_s: float
-) -> list[int]:
-    """Send the next groups to all sides in turn; return their minutes."""
-    minutes = []
-    for _ in range(groups):
-        minute, group = next(bars)
-        minutes.append(minute)
-        first = minute % len(sides)
-        for side in sides[first:] + sides[:first]:
-            side.send(group, gap_s)
-    return minutes
+    def send(self, walk: Minutes, groups: int, gap_s: float) -> list[int]:
+        """Send the next groups, `gap_s` apart or more on each side; return their minutes."""
+        minutes = []
+        for _ in range(groups):
+            minute, group = next(walk)
+            minutes.append(minute)
+            for turn in range(len(self._sides)):
+                number = (minute + turn) % len(self._sides)
+                time.sleep(max(0.0, self._sent_at_s[number] + gap_s - time.monotonic()))
+                self._sent_at_s[number] = time.monotonic()
+                self._sides[number].answer(group, TIMEOUT_S)
+                time.sleep(FINISH_S)
+        return minutes
 
 
 def latencies(
-    broker: str, side: Side, since: dict[str, dict[object, int]], groups: Groups
+    broker: str, side: SparkJob, since: dict[str, Any], sent: dict[str, list[list[int]]]
 ) -> Latencies:
-    """Milliseconds from each bar to its last output, by way of sending and round."""
-    sent: dict[tuple[str, int], int] = {}
-    for value, at_ms in read_records(broker, side.bars_topic, since[side.bars_topic]):
-        sent[value["symbol"], minute_of(value)] = at_ms
-    seen: dict[tuple[str, int], int] = {}
-    for value, at_ms in read_records(broker, side.output_topic, since[side.output_topic]):
-        bar = (value["symbol"], minute_of(value))
-        seen[bar] = max(at_ms, seen.get(bar, 0))
-    if sent.keys() != seen.keys():
-        raise RuntimeError(f"{side.name}: {len(seen)} of {len(sent)} bars were answered")
+    """Milliseconds from each bar to its last output; `sent` has the minutes by gap and round."""
+    published = last_by_bar(broker, side.bars_topic, since)
+    answered = last_by_bar(broker, side.output_topic, since)
+    if published.keys() != answered.keys():
+        raise RuntimeError(f"{side.folder.name}: {len(answered)} of {len(published)} were answered")
     by_minute: dict[int, list[float]] = {}
-    for bar, at_ms in sent.items():
-        by_minute.setdefault(bar[1], []).append(float(seen[bar] - at_ms))
+    for (symbol, minute), at_ms in published.items():
+        by_minute.setdefault(minute, []).append(float(answered[symbol, minute] - at_ms))
     return {
-        way: [[ms for minute in minutes for ms in by_minute[minute]] for minutes in in_rounds]
-        for way, in_rounds in (("3s", groups.close), ("70s", groups.far))
+        gap: [[ms for minute in minutes for ms in by_minute[minute]] for minutes in rounds]
+        for gap, rounds in sent.items()
     }
+
+
+def last_by_bar(broker: str, topic: str, since: dict[str, Any]) -> dict[tuple[str, int], int]:
+    """By symbol and minute, the broker's time of the last message that belongs to the bar."""
+    found: dict[tuple[str, int], int] = {}
+    for value, at_ms in read_records(broker, topic, since[topic]):
+        bar = (value["symbol"], minute_of(value))
+        found[bar] = max(at_ms, found.get(bar, 0))
+    return found
 
 
 def minute_of(message: dict[str, int]) -> int:

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper
 
+from bench.series import HORIZONS, LOOKBACK
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
 from model.features import FEATURE_NAMES, sequence_steps
 from model.registry import Registry
 
-LOOKBACK: Final = 60
-HORIZONS: Final = (1, 5, 15)
 NETWORKS: Final = {"lstm32": (32,), "lstm50x2": (50, 50)}
 _OPSET: Final = 17
 _IR_VERSION: Final = 8

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from kafka import KafkaConsumer, TopicPartition
 
-from bench.networks import HORIZONS
+from bench.series import HORIZONS
 from conf.errors import CandlecastError
 
 # Of the same prices: a float32 network fed with the same window, whatever adds up its sums. The

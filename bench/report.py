@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,108 +13,132 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from bench.live import PASSTHROUGHS, Latencies, percentile
+from bench.live import Latencies, percentile
 from bench.replay import Replayed
 
 RESULTS: Final = Path("bench/results.json")
-# How the ratios are made, for those who read the file. Those of `ratios_by_round` are medians over
-# the rounds of one round's ratio: what a round measures lies minutes apart at most, and machines
-# change their pace from one half hour to the next.
-DEFINITIONS: Final = {
-    "replay_vs_quix": "bars/s of the job, LSTM(32), over Quix Streams with one process a core",
-    "replay_vs_paper": "bars/s of the job, LSTM(32), over kafka-python and keras predict",
-    "replay_vs_onnx": "bars/s of the job over windows/s of ONNX Runtime alone, LSTM(50)x2",
-    "live_p50_vs_passthrough": "p50 of the job over p50 of Spark passing through, bars 3 s apart, "
-    "with Kafka's default settings",
-    "live_p99_vs_passthrough": "the same at p99",
-    "live_p50_vs_tuned_passthrough": "the same at p50, the passthrough with the job's fetch wait",
-    "live_p99_vs_tuned_passthrough": "the same at p99",
-    "live_minute_vs_3s": "p50 of the job with bars 70 s apart over bars 3 s apart",
-    "cpu_10000_vs_100": "CPU seconds a bar of the job, 10,000 symbols over 100",
-    "cores_2_vs_1": "bars/s of the job on two cores over one, the broker confined to the same",
-    "cold_start_s": "seconds from spark-submit to the first prediction readable on Kafka",
-}
-
-
 # A figure of each round, by the round's number.
 Rounds = dict[int, float]
 
 
 @dataclass
 class Measured:
-    """Everything measured in one run; by round, or as a list over the rounds."""
+    """Everything measured in one run."""
 
     replays: dict[str, dict[int, Replayed]] = field(default_factory=dict)
     onnx_alone: dict[str, Rounds] = field(default_factory=dict)
     live: dict[str, Latencies] = field(default_factory=dict)
-    cold_start_s: list[float] = field(default_factory=list)
+    cold_start_s: Rounds = field(default_factory=dict)
     same_predictions: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 
-    def rates(self, contender: str) -> Rounds:
-        """Bars a second."""
-        return {number: one.rate for number, one in self.replays.get(contender, {}).items()}
 
-    def cpu_us(self, contender: str) -> Rounds:
-        """CPU microseconds a bar."""
-        found = self.replays.get(contender, {})
-        return {number: 1e6 * one.cpu_s / one.bars for number, one in found.items()}
-
-    def live_ms(self, side: str, way: str, q: float) -> float | None:
-        """A percentile over all bars; None where it was not measured."""
-        found = self.live.get(side)
-        return percentile(found[way], q) if found else None
+Figure = Callable[[Measured], Rounds]
 
 
-def ratios_by_round(run: Measured) -> dict[str, list[float]]:
-    """Of the figures of the table those that each round has one of; failed rounds have none."""
-    ours = run.rates("job_lstm32")
-    pairs = {
-        "replay_vs_quix": (ours, run.rates("quix")),
-        "replay_vs_paper": (ours, run.rates("paper")),
-        "replay_vs_onnx": (run.rates("job_lstm50x2"), run.onnx_alone.get("lstm50x2", {})),
-        "cpu_10000_vs_100": (run.cpu_us("job_many_symbols"), run.cpu_us("job_lstm32")),
-        "cores_2_vs_1": (ours, run.rates("job_one_core")),
-    }
-    return {
-        name: [over[number] / under[number] for number in sorted(over.keys() & under.keys())]
-        for name, (over, under) in pairs.items()
+def rate(contender: str) -> Figure:
+    """Bars a second of a replay."""
+    return lambda run: {n: one.rate for n, one in run.replays.get(contender, {}).items()}
+
+
+def cpu_us(contender: str) -> Figure:
+    """CPU microseconds a bar of a replay."""
+    return lambda run: {
+        n: 1e6 * one.cpu_s / one.bars for n, one in run.replays.get(contender, {}).items()
     }
 
 
-def ratios(run: Measured) -> dict[str, float | None]:
-    """The figures of the table; None for what this run did not measure."""
-    found: dict[str, float | None] = {
-        name: statistics.median(rounds) if rounds else None
-        for name, rounds in ratios_by_round(run).items()
-    }
-    for side in PASSTHROUGHS:
-        for q in (50, 99):
-            passed = run.live_ms(side, "3s", q)
-            found[f"live_p{q}_vs_{side}"] = _over(run.live_ms("job", "3s", q), passed)
-    found["live_minute_vs_3s"] = _over(run.live_ms("job", "70s", 50), run.live_ms("job", "3s", 50))
-    found["cold_start_s"] = statistics.median(run.cold_start_s) if run.cold_start_s else None
-    in_order = {name: found[name] for name in DEFINITIONS}
-    return {name: None if value is None else round(value, 3) for name, value in in_order.items()}
+def live_s(side: str, gap: str, q: int) -> Figure:
+    """Seconds at a percentile over the bars of all rounds, which stand as one round here."""
+    return lambda run: {0: percentile(run.live[side][gap], q) / 1000} if side in run.live else {}
 
 
-def _over(ours: float | None, theirs: float | None) -> float | None:
-    return None if ours is None or theirs is None else ours / theirs
+@dataclass(frozen=True)
+class Ratio:
+    """One figure over another one: the median over the rounds of what each round has of both.
+
+    What a round measures lies minutes apart at most, and machines change their pace from one half
+    hour to the next. `unit` is that of the figures.
+    """
+
+    meaning: str
+    over: Figure
+    under: Figure
+    unit: str = "bars/s"
+
+    def rounds(self, run: Measured) -> list[float]:
+        """The ratio of each round that did not fail."""
+        over, under = self.over(run), self.under(run)
+        return [over[number] / under[number] for number in sorted(over.keys() & under.keys())]
+
+    def medians(self, run: Measured) -> list[float]:
+        """The medians of both figures; empty where one was not measured."""
+        figures = [list(figure(run).values()) for figure in (self.over, self.under)]
+        return [round(statistics.median(found), 4) for found in figures] if all(figures) else []
+
+
+RATIOS: Final = {
+    **{
+        f"live_p{q}_vs_{side}": Ratio(
+            f"live p{q} against Spark alone, {wait}",
+            live_s("job", "3s", q),
+            live_s(side, "3s", q),
+            "s",
+        )
+        for side, wait in (
+            ("tuned_passthrough", "same fetch wait"),
+            ("passthrough", "Kafka's default settings"),
+        )
+        for q in (50, 99)
+    },
+    "live_minute_vs_3s": Ratio(
+        "live p50, bars 70 s apart against 3 s",
+        live_s("job", "70s", 50),
+        live_s("job", "3s", 50),
+        "s",
+    ),
+    "replay_vs_quix": Ratio(
+        "replay against Quix Streams, one process a core", rate("job_lstm32"), rate("quix")
+    ),
+    "replay_vs_paper": Ratio(
+        "replay against kafka-python and `keras predict`", rate("job_lstm32"), rate("paper")
+    ),
+    "replay_vs_onnx": Ratio(
+        "replay, LSTM(50)x2, against ONNX Runtime alone",
+        rate("job_lstm50x2"),
+        lambda run: run.onnx_alone.get("lstm50x2", {}),
+        "windows/s",
+    ),
+    "cores_2_vs_1": Ratio(
+        "replay, two cores against one", rate("job_lstm32"), rate("job_one_core")
+    ),
+    "cpu_10000_vs_100": Ratio(
+        "CPU a bar, 10,000 symbols against 100",
+        cpu_us("job_many_symbols"),
+        cpu_us("job_lstm32"),
+        "µs",
+    ),
+}
 
 
 def report(run: Measured, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What goes into the file."""
+    """What goes into the file; a ratio that this run did not measure is None."""
+    by_round = {name: ratio.rounds(run) for name, ratio in RATIOS.items()}
+    cold = list(run.cold_start_s.values())
+    ratios = {name: median_or_none(rounds) for name, rounds in by_round.items()}
     return {
-        "ratios": ratios(run),
-        "ratios_by_round": {
-            name: spread(rounds) for name, rounds in ratios_by_round(run).items() if rounds
+        "ratios": {**ratios, "cold_start_s": median_or_none(cold)},
+        "ratios_by_round": {name: spread(rounds) for name, rounds in by_round.items() if rounds},
+        "medians": {name: ratio.medians(run) for name, ratio in RATIOS.items()},
+        "definitions": {
+            **{name: f"{ratio.meaning} ({ratio.unit})" for name, ratio in RATIOS.items()},
+            "cold_start_s": "seconds from `spark-submit` to the first prediction readable on Kafka",
         },
-        "definitions": DEFINITIONS,
         "about": {**about, **machine()},
         "replay": {
             name: {
-                "bars_per_s": spread(run.rates(name).values()),
-                "cpu_us_per_bar": spread(run.cpu_us(name).values()),
+                "bars_per_s": spread(rate(name)(run).values()),
+                "cpu_us_per_bar": spread(cpu_us(name)(run).values()),
                 "bars_measured": [one.bars for one in found.values()],
                 "seconds": [round(one.seconds, 2) for one in found.values()],
                 "micro_batches": [one.micro_batches for one in found.values()],
@@ -124,21 +148,21 @@ def report(run: Measured, about: Mapping[str, Any]) -> dict[str, Any]:
         "onnx_alone_windows_per_s": {n: spread(v.values()) for n, v in run.onnx_alone.items()},
         "live_ms": {
             side: {
-                way: {
-                    f"p{q}": {
-                        "all_bars": round(percentile(rounds, q)),
-                        "rounds": [round(percentile([one], q)) for one in rounds],
-                    }
-                    for q in (50, 99)
-                }
-                for way, rounds in found.items()
+                gap: {f"p{q}": live_percentile(rounds, q) for q in (50, 99)}
+                for gap, rounds in found.items()
             }
             for side, found in run.live.items()
         },
-        "cold_start_s": spread(run.cold_start_s) if run.cold_start_s else None,
+        "cold_start_s": spread(cold) if cold else None,
         "predictions_compared_with_ours": run.same_predictions,
         "failed": run.failed,
     }
+
+
+def live_percentile(rounds: list[list[float]], q: int) -> dict[str, Any]:
+    """Milliseconds over the bars of all rounds, and of each round."""
+    each = [round(percentile([one], q)) for one in rounds]
+    return {"all_bars": round(percentile(rounds, q)), "rounds": each}
 
 
 def merged(
@@ -149,24 +173,22 @@ def merged(
     A ratio is made of figures of one run: of the other one, where that measured both sides.
     """
     apart = before["about"].get("measured_apart", {})
-    about = {**before["about"], "measured_apart": {**apart, **dict.fromkeys(parts, now["about"])}}
-    known = {name: value for name, value in now["ratios"].items() if value is not None}
-    inner = (
-        "ratios_by_round",
-        "replay",
-        "onnx_alone_windows_per_s",
-        "live_ms",
-        "predictions_compared_with_ours",
-    )
+    both = dict(now)
+    for name, value in now.items():
+        if isinstance(value, dict) and name != "about":
+            measured = {key: found for key, found in value.items() if found not in (None, [])}
+            both[name] = {**(before.get(name) or {}), **measured}
     return {
-        **before,
-        "ratios": {name: known.get(name, before["ratios"].get(name)) for name in now["ratios"]},
-        "definitions": now["definitions"],
-        "about": about,
-        **{name: {**before[name], **now[name]} for name in inner},
+        **both,
+        "about": {**before["about"], "measured_apart": apart | dict.fromkeys(parts, now["about"])},
         "cold_start_s": now["cold_start_s"] or before["cold_start_s"],
         "failed": [*before["failed"], *now["failed"]],
     }
+
+
+def median_or_none(values: Sequence[float]) -> float | None:
+    """To three digits."""
+    return round(statistics.median(values), 3) if values else None
 
 
 def spread(values: Iterable[float]) -> dict[str, Any]:
@@ -202,28 +224,34 @@ def show(content: Mapping[str, Any], console: Console) -> None:
     """Print medians, ranges and ratios."""
     table = Table("replay", "bars/s", "range", "CPU us a bar", title="medians over the rounds")
     for name, found in content["replay"].items():
-        rate, cpu = found["bars_per_s"], found["cpu_us_per_bar"]
-        bounds = f"{rate['min']:,.0f} - {rate['max']:,.0f}"
-        table.add_row(name, f"{rate['median']:,.0f}", bounds, f"{cpu['median']:.0f}")
-    for name, rate in content["onnx_alone_windows_per_s"].items():
-        bounds = f"{rate['min']:,.0f} - {rate['max']:,.0f}"
-        table.add_row(f"ONNX alone, {name}", f"{rate['median']:,.0f}", bounds, "")
+        rates, cpu = found["bars_per_s"], found["cpu_us_per_bar"]
+        table.add_row(name, f"{rates['median']:,.0f}", bounds(rates), f"{cpu['median']:.0f}")
+    for name, rates in content["onnx_alone_windows_per_s"].items():
+        table.add_row(f"ONNX alone, {name}", f"{rates['median']:,.0f}", bounds(rates), "")
     console.print(table)
     live = Table("live", "bars apart", "p50 ms", "range", "p99 ms", "range")
-    for side, ways in content["live_ms"].items():
-        for way, found in ways.items():
+    for side, gaps in content["live_ms"].items():
+        for gap, found in gaps.items():
             cells = [
                 cell
-                for q in ("p50", "p99")
+                for one in found.values()
                 for cell in (
-                    f"{found[q]['all_bars']:,}",
-                    f"{min(found[q]['rounds']):,} - {max(found[q]['rounds']):,}",
+                    f"{one['all_bars']:,}",
+                    f"{min(one['rounds']):,} - {max(one['rounds']):,}",
                 )
             ]
-            live.add_row(side, way, *cells)
+            live.add_row(side, gap, *cells)
     console.print(live)
     for name, value in content["ratios"].items():
-        rounds = content["ratios_by_round"].get(name)
-        bounds = f"   {rounds['min']:,.2f} - {rounds['max']:,.2f}" if rounds else ""
         shown = "not measured" if value is None else f"{value:,.2f}"
-        console.print(f"{name:32}{shown:>14}{bounds}")
+        rounds = content["ratios_by_round"].get(name)
+        console.print(f"{name:32}{shown:>14}   {bounds(rounds, 2) if rounds else ''}")
+
+
+def bounds(found: Mapping[str, float], digits: int = 0) -> str:
+    """The range of a figure.
+
+    >>> bounds({"min": 1200.0, "max": 3400.0})
+    '1,200 - 3,400'
+    """
+    return f"{found['min']:,.{digits}f} - {found['max']:,.{digits}f}"

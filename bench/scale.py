@@ -8,23 +8,19 @@ Two parts, for docs/scale.md:
   until the last prediction can be read; CPU time is that of the job's tree of processes
 """
 
-import argparse
 import json
 import statistics
-import tempfile
 import time
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
+import typer
 
-from bench.cpu import tree_cpu_s
-from bench.job import Job
-from bench.networks import HORIZONS, LOOKBACK, registry_settings, write_networks
-from bench.series import FIRST_OPEN_MS, MINUTE_MS, PARTITIONS, random_walk, symbols
-from bench.timeline import Timeline
-from ingest.publish import BarPublisher, ensure_topics
-from jobs.machine.broker import EmbeddedBroker
+from bench.series import FIRST_OPEN_MS, LOOKBACK, MINUTE_MS, random_walk, symbols
+from bench.stage import Stage
+from bench.timeline import tree_cpu_s
+from jobs.terminal.program import run_program
 from stream.state.rings import NewBars
 from stream.state.shard import Shard
 
@@ -33,6 +29,8 @@ HISTORY_MINUTES: Final = LOOKBACK + 1
 WARM_UP_MINUTES: Final = 3
 MINUTES: Final = 7
 TIMEOUT_S: Final = 900
+SHARDS: Final = "25,250,2500,25000"
+STREAMS: Final = "100,1000,10000"
 REPORT: Final = Path("reports/scale.json")
 
 
@@ -68,58 +66,47 @@ def measure_shard(count: int) -> dict[str, float]:
     }
 
 
-def measure_stream(count: int, broker: str, registry: dict[str, str]) -> dict[str, float]:
+def measure_stream(stage: Stage, count: int) -> dict[str, float]:
     """Seconds and CPU seconds of a live minute of `count` symbols: medians of MINUTES."""
-    topic = f"bars-{count}"
-    ensure_topics(broker, {topic: PARTITIONS})
-    bars = random_walk(count, HISTORY_MINUTES + WARM_UP_MINUTES + MINUTES)
-    with tempfile.TemporaryDirectory(prefix=f"scale-{count}-") as folder:
-        job = Job(broker, topic, Path(folder), registry)
-        with BarPublisher(broker, topic) as publisher, job:
-            for _ in range(HISTORY_MINUTES):
-                publisher.publish(next(bars))
-            pids = [job.program.pid]
-            with Timeline(broker, job.predictions_topic, lambda: pids) as timeline:
-                expected = (HISTORY_MINUTES - LOOKBACK) * count * len(HORIZONS)
-                timeline.wait_for(expected, TIMEOUT_S, job.program.check)
-                taken = []
-                for minute in bars:
-                    started, cpu_s = time.perf_counter(), tree_cpu_s(job.program.pid)
-                    publisher.publish(minute)
-                    expected += count * len(HORIZONS)
-                    timeline.wait_for(expected, TIMEOUT_S, job.program.check)
-                    spent_s = tree_cpu_s(job.program.pid) - cpu_s
-                    taken.append((time.perf_counter() - started, spent_s))
-    walls, cpus = zip(*taken[WARM_UP_MINUTES:], strict=True)
+    walk = random_walk(count, HISTORY_MINUTES + WARM_UP_MINUTES + MINUTES)
+    seconds, cpu_s = [], []
+    with stage.job(f"scale-{count}", f"bars-{count}") as job:
+        for _ in range(HISTORY_MINUTES):
+            job.publisher.publish(next(walk))
+        job.await_answers((HISTORY_MINUTES - LOOKBACK) * count, TIMEOUT_S)
+        for minute in walk:
+            before_s = tree_cpu_s(job.program.pid)
+            seconds.append(job.answer(minute, TIMEOUT_S))
+            cpu_s.append(tree_cpu_s(job.program.pid) - before_s)
     return {
         "symbols": count,
-        "seconds": round(statistics.median(walls), 2),
-        "cpu_s": round(statistics.median(cpus), 2),
+        "seconds": round(statistics.median(seconds[WARM_UP_MINUTES:]), 2),
+        "cpu_s": round(statistics.median(cpu_s[WARM_UP_MINUTES:]), 2),
     }
 
 
-def main() -> None:
-    """Measure both parts and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shards", type=int, nargs="*", default=[25, 250, 2_500, 25_000])
-    parser.add_argument("--streams", type=int, nargs="*", default=[100, 1_000, 10_000])
-    asked = parser.parse_args()
-    report = json.loads(REPORT.read_text()) if REPORT.exists() else {"shard": [], "stream": []}
-    if asked.shards:
-        report["shard"] = [measure_shard(count) for count in asked.shards]
-    with tempfile.TemporaryDirectory(prefix="scale-") as folder:
-        write_networks(Path(folder) / "networks")
-        registry = registry_settings(Path(folder) / "networks", "lstm32")
-        with EmbeddedBroker(Path(folder) / "broker") as broker:
-            for count in asked.streams:
-                kept = [row for row in report["stream"] if row["symbols"] != count]
-                found = measure_stream(count, broker.bootstrap_servers, registry)
-                report["stream"] = sorted([*kept, found], key=lambda row: row["symbols"])
-                print(found, flush=True)
-                REPORT.write_text(json.dumps(report, indent=2) + "\n")
-    REPORT.write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2))
+def main(
+    shards: Annotated[str, typer.Option(help="Symbols of a shard, with commas.")] = SHARDS,
+    streams: Annotated[str, typer.Option(help="Symbols of the job, with commas.")] = STREAMS,
+) -> None:
+    """Measure both parts, print and write them."""
+    report = {"shard": [measure_shard(count) for count in numbers(shards)]}
+    with Stage() as stage:
+        report["stream"] = [measure_stream(stage, count) for count in numbers(streams)]
+    text = json.dumps(report, indent=2)
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(f"{text}\n")
+    typer.echo(text)
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers with commas between them.
+
+    >>> numbers("25,250")
+    [25, 250]
+    """
+    return [int(part) for part in text.split(",") if part]
 
 
 if __name__ == "__main__":
-    main()
+    run_program(lambda: typer.run(main))

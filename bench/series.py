@@ -1,4 +1,4 @@
-"""The bars of every benchmark: a random walk of many symbols, the same at each call."""
+"""The bars of every benchmark, a random walk of many symbols, and what is predicted of them."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,11 +6,15 @@ from typing import Final
 import numpy as np
 from kafka.partitioner.default import murmur2
 
+from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 
 SEED: Final = 8
 PARTITIONS: Final = 4
-MINUTE_MS: Final = 60_000
+# Of every network: how many bars it looks back on, and how many ahead it predicts.
+LOOKBACK: Final = 60
+HORIZONS: Final = (1, 5, 15)
+MINUTE_MS: Final = TIMEFRAME_MS["1m"]
 FIRST_OPEN_MS: Final = 1_704_067_200_000  # 2024-01-01
 
 

@@ -11,14 +11,16 @@ from typing import Final, Self
 
 from kafka import KafkaAdminClient
 
+from bench.job import CORES, SparkJob
 from bench.networks import registry_settings, write_networks
-from bench.series import PARTITIONS
+from bench.series import HORIZONS, PARTITIONS
 from conf.errors import MissingPrerequisite
 from ingest.publish import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import PROJECT_DIR
 
 CONTENDERS_PYTHON: Final = PROJECT_DIR / "bench/.envs/contenders/bin/python"
+NETWORK: Final = "lstm32"
 
 
 class Stage:
@@ -26,12 +28,11 @@ class Stage:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="candlecast-bench-"))
+        self.networks = self.folder / "networks"
         self._broker = EmbeddedBroker(self.folder / "broker")
         self._topics: set[str] = set()
 
     def __enter__(self) -> Self:
-        if not CONTENDERS_PYTHON.exists():
-            raise MissingPrerequisite("the contenders' environment is missing: run `make bench`")
         write_networks(self.networks)
         self._broker.start()
         return self
@@ -53,14 +54,45 @@ class Stage:
         """Where the broker listens."""
         return self._broker.bootstrap_servers
 
-    @property
-    def networks(self) -> Path:
-        """The folder of the networks."""
-        return self.folder / "networks"
+    def job(
+        self,
+        name: str,
+        bars_topic: str,
+        network: str = NETWORK,
+        cores: tuple[int, ...] = CORES,
+        watch_cpu: bool = False,
+    ) -> SparkJob:
+        """The stream on a topic of bars, with output topic, warehouse and checkpoint of its own."""
+        folder, output = self.folder / name, f"{name}-predictions"
+        registry = registry_settings(self.networks, network)
+        env = {
+            "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": self.broker,
+            "CANDLECAST_KAFKA__BARS_TOPIC": bars_topic,
+            "CANDLECAST_KAFKA__PREDICTIONS_TOPIC": output,
+            "CANDLECAST_WAREHOUSE__DIR": str(folder / "warehouse"),
+            "CANDLECAST_WAREHOUSE__CHECKPOINT_DIR": str(folder / "checkpoints"),
+            "CANDLECAST_REGISTRY__TRACKING_URI": registry["tracking_uri"],
+            "CANDLECAST_REGISTRY__ARTIFACT_DIR": registry["artifact_dir"],
+            "CANDLECAST_STREAM__METRICS_PORT": "0",
+        }
+        return SparkJob(
+            "jobs/predict_stream.py",
+            self.broker,
+            (bars_topic, output),
+            len(HORIZONS),
+            folder,
+            env,
+            cores=cores,
+            watch_cpu=watch_cpu,
+        )
 
-    def registry(self, network: str) -> dict[str, str]:
-        """The settings of the registry in which `network` is champion."""
-        return registry_settings(self.networks, network)
+    def passthrough(self, name: str, fetch_wait_ms: int) -> SparkJob:
+        """Spark alone, bars to bars, on topics of its own."""
+        folder = self.folder / name
+        topics = (f"{name}-bars", name)
+        arguments = (self.broker, *topics, str(folder / "checkpoint"), str(fetch_wait_ms))
+        script = "bench/contenders/passthrough.py"
+        return SparkJob(script, self.broker, topics, 1, folder, arguments=arguments)
 
     def pin_broker(self, cores: tuple[int, ...]) -> None:
         """Confine the broker to some processors, as on a machine that has no others."""
@@ -79,11 +111,21 @@ class Stage:
         if topic not in self._topics:
             self._topics.add(topic)
             ensure_topics(self.broker, {topic: PARTITIONS})
-            feed(self.broker, topic, n_symbols, minutes)
+            self.feed(topic, n_symbols, minutes)
         return topic
 
+    def feed(self, topic: str, n_symbols: int, minutes: int) -> None:
+        """Publish the bars of `bench.series`, and return once all are acknowledged."""
+        run_contender("feed", self.broker, topic, str(n_symbols), str(minutes))
 
-def feed(broker: str, topic: str, n_symbols: int, minutes: int) -> None:
-    """Publish the bars of `bench.series`, and return once all are acknowledged."""
-    command = [str(CONTENDERS_PYTHON), "-m", "bench.contenders.feed", broker, topic]
-    subprocess.run([*command, str(n_symbols), str(minutes)], cwd=PROJECT_DIR, check=True)
+
+def run_contender(module: str, *arguments: str) -> str:
+    """Run a module of `bench.contenders` in the contenders' environment; what it printed.
+
+    Raises MissingPrerequisite where that environment is missing.
+    """
+    if not CONTENDERS_PYTHON.exists():
+        raise MissingPrerequisite("the contenders' environment is missing: run `make bench`")
+    command = [str(CONTENDERS_PYTHON), "-m", f"bench.contenders.{module}", *arguments]
+    done = subprocess.run(command, cwd=PROJECT_DIR, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout

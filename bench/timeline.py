@@ -6,12 +6,13 @@ counted can be read by any consumer, and the contender knows nothing of it.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
+import psutil
 from kafka import KafkaConsumer, TopicPartition
 
-from bench.cpu import tree_cpu_s
 from conf.errors import CandlecastError
 
 LOOK_EVERY_S: Final = 0.05
@@ -30,9 +31,9 @@ class Look(NamedTuple):
 
 
 class Timeline:
-    """Watches one topic, and the CPU time of one tree of processes, while the `with` block runs."""
+    """Watches one topic, and the CPU time of trees of processes, while the `with` block runs."""
 
-    def __init__(self, broker: str, topic: str, pids: Callable[[], list[int]]) -> None:
+    def __init__(self, broker: str, topic: str, pids: Sequence[int] = ()) -> None:
         self._topic = topic
         self._pids = pids
         self._looks: list[Look] = []
@@ -53,27 +54,26 @@ class Timeline:
         self._thread.join()
         self._consumer.close()
 
-    def wait_for(self, records: int, timeout_s: float, check: Callable[[], None]) -> None:
-        """Return once the topic holds so many; `check` raises what makes waiting pointless."""
+    def wait_for(self, records: int, timeout_s: float, check: Callable[[], None]) -> Look:
+        """The first look with so many records; `check` raises what makes waiting pointless."""
+        return self._first(lambda look: sum(look.records) >= records, timeout_s, check)
+
+    def wait_for_each(self, records: int, timeout_s: float, check: Callable[[], None]) -> Look:
+        """The first look at which every partition held so many."""
+        return self._first(lambda look: min(look.records) >= records, timeout_s, check)
+
+    def _first(
+        self, enough: Callable[[Look], bool], timeout_s: float, check: Callable[[], None]
+    ) -> Look:
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while self.records < records:
+            while not (self._looks and enough(self._looks[-1])):
                 self._changed.wait(1.0)
                 check()
                 if time.monotonic() > deadline:
-                    raise ContenderStuck(
-                        f"{self._topic}: {self.records} of {records} records after {timeout_s:g} s"
-                    )
-
-    def wait_for_each(self, records: int, timeout_s: float) -> Look:
-        """Return the first look at which every partition held so many."""
-        deadline = time.monotonic() + timeout_s
-        with self._changed:
-            while min(self._looks[-1].records) < records:
-                self._changed.wait(1.0)
-                if time.monotonic() > deadline:
-                    raise ContenderStuck(f"{self._topic}: {self._looks[-1]} after {timeout_s:g} s")
-            return next(look for look in self._looks if min(look.records) >= records)
+                    last = self._looks[-1].records if self._looks else "nothing"
+                    raise ContenderStuck(f"{self._topic} held {last} after {timeout_s:g} s")
+            return next(filter(enough, self._looks))
 
     @property
     def records(self) -> int:
@@ -96,13 +96,30 @@ class Timeline:
     def _watch(self) -> None:
         next_cpu = 0.0
         while not self._stopping.is_set():
-            if time.monotonic() >= next_cpu:
+            if self._pids and time.monotonic() >= next_cpu:
                 next_cpu = time.monotonic() + CPU_EVERY_S
-                self._cpu.append((time.time(), sum(map(tree_cpu_s, self._pids()))))
+                self._cpu.append((time.time(), sum(map(tree_cpu_s, self._pids))))
             ends = self._consumer.end_offsets(self._partitions)
             look = Look(time.time(), tuple(ends[partition] for partition in self._partitions))
             with self._changed:
                 self._looks.append(look)
                 self._changed.notify_all()
             self._stopping.wait(LOOK_EVERY_S)
-        self._cpu.append((time.time(), sum(map(tree_cpu_s, self._pids()))))
+        self._cpu.append((time.time(), sum(map(tree_cpu_s, self._pids))))
+
+
+def tree_cpu_s(root: int) -> float:
+    """User and system seconds of a tree of processes, and of those that it has waited for."""
+    spent_s = 0.0
+    for process in tree(root):
+        with suppress(psutil.Error):  # ended just now
+            spent_s += sum(process.cpu_times()[:4])
+    return spent_s
+
+
+def tree(root: int) -> list[psutil.Process]:
+    """The process with this id, if it lives, and its descendants."""
+    with suppress(psutil.NoSuchProcess):
+        top = psutil.Process(root)
+        return [top, *top.children(recursive=True)]
+    return []

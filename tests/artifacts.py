@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from conf.settings import Registry as RegistrySettings
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
 from model.features import FEATURE_NAMES, NEWS_FEATURE_NAMES, sequence_steps
 from model.onnx_export import export_onnx
+from model.registry import Registry
 from model.weights import MemberWeights, NetworkWeights
 
 HORIZONS = (1, 5, 15)
@@ -47,3 +49,14 @@ def save_random_artifact(
     )
     files = {ONNX_FILE: export_onnx(network, sequence_steps(lookback)), KERAS_FILE: b"none"}
     save_artifact(folder, manifest, files)
+
+
+def random_champion(folder: Path) -> RegistrySettings:
+    """A registry in `folder` in which 1m-1 is champion: random weights, so every window counts."""
+    settings = RegistrySettings(
+        tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_dir=str(folder / "models")
+    )
+    save_random_artifact(folder / "artifact", seed=1)
+    registry = Registry(settings.tracking_uri, settings.artifact_dir)
+    registry.promote(registry.register(folder / "artifact", "1m"))
+    return settings

@@ -15,11 +15,11 @@ from conf.settings import Settings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
-from model.registry import Registry
 from model.series import Series
 from spark.session import build_session
-from tests.artifacts import save_random_artifact
+from tests.artifacts import random_champion
 from tests.model.synthetic import START, random_series
+from tests.streams import RunningStream, stream_settings
 
 if TYPE_CHECKING:  # with it comes TensorFlow, which few tests need
     from model.training import ModelSettings, TrainedModel
@@ -54,14 +54,7 @@ def spark() -> Iterator[SparkSession]:
 @pytest.fixture(scope="session")
 def champion_registry(tmp_path_factory: pytest.TempPathFactory) -> RegistrySettings:
     """A registry in which 1m-1 is champion: random weights, so that every window counts."""
-    folder = tmp_path_factory.mktemp("registry")
-    settings = RegistrySettings(
-        tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_dir=str(folder / "models")
-    )
-    save_random_artifact(folder / "artifact", seed=1)
-    registry = Registry(settings.tracking_uri, settings.artifact_dir)
-    registry.promote(registry.register(folder / "artifact", "1m"))
-    return settings
+    return random_champion(tmp_path_factory.mktemp("registry"))
 
 
 @pytest.fixture(scope="session")
@@ -104,3 +97,18 @@ def trained(momentum_series: Sequence[Series], small: "ModelSettings") -> "Train
     from model.training import fit_model
 
     return fit_model(momentum_series, Span(0, START + 1200 * 60_000), small)
+
+
+@pytest.fixture
+def stream(
+    spark: SparkSession,
+    broker: EmbeddedBroker,
+    topic_prefix: str,
+    tmp_path: Path,
+    champion_registry: RegistrySettings,
+) -> Iterator[RunningStream]:
+    """A stream with topics and folders of its own; it starts when the first bars are sent."""
+    settings = stream_settings(broker, topic_prefix, tmp_path, champion_registry)
+    running = RunningStream(spark, settings)
+    yield running
+    running.stop()

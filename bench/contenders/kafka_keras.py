@@ -3,7 +3,7 @@
 As `kafka_onnx`, but the network is the same one in Keras, on TensorFlow. Runs in the project's
 own environment, which has both.
 
-    python -m bench.contenders.kafka_keras BROKER BARS_TOPIC OUTPUT_TOPIC NETWORK.npz
+    python -m bench.contenders.kafka_keras BROKER BARS_TOPIC OUTPUT_TOPIC NETWORK.npz -
 """
 
 import os
@@ -14,7 +14,8 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
-from bench.contenders.window import HORIZONS, LOOKBACK, Model, kafka_loop
+from bench.contenders.window import Model, kafka_loop
+from bench.series import HORIZONS, LOOKBACK
 from model.features import FEATURE_NAMES, sequence_steps
 
 
@@ -32,5 +33,5 @@ def keras_model(file: str) -> Model:
 
 
 if __name__ == "__main__":
-    broker, bars, output, network = sys.argv[1:]
+    broker, bars, output, network, _ = sys.argv[1:]
     kafka_loop(broker, bars, output, keras_model(network))

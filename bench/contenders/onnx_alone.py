@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.contenders.window import LOOKBACK, onnx_model
+from bench.contenders.window import onnx_model
+from bench.series import LOOKBACK
 from model.features import FEATURE_NAMES, sequence_steps
 
 BATCH: Final = 256

@@ -12,13 +12,11 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime
 
+from bench.series import HORIZONS, LOOKBACK, MINUTE_MS
 from model.features import CLOSE, bars_needed, horizon_scale, window_features
 
-LOOKBACK: Final = 60
-HORIZONS: Final = (1, 5, 15)
 NEEDED: Final = bars_needed(LOOKBACK)
 VALUES: Final = ("open", "high", "low", "close", "base_volume", "quote_volume")
-MINUTE_MS: Final = 60_000
 LAST: Final = np.array([NEEDED - 1])
 
 Model = Callable[[np.ndarray], np.ndarray]
@@ -52,11 +50,7 @@ def onnx_model(file: str) -> Model:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
-    def run(features: np.ndarray) -> np.ndarray:
-        output: np.ndarray = session.run(None, {"features": features})[0]
-        return output
-
-    return run
+    return lambda features: session.run(None, {"features": features})[0]
 
 
 def kafka_loop(broker: str, topic: str, output: str, model: Model) -> None:

@@ -140,8 +140,8 @@ def spark_submit(
     env: Mapping[str, str],
     log: Path,
     options: Sequence[str] = (),
-    arguments: Sequence[str] = (),
     folder: Path = PROJECT_DIR,
+    arguments: Sequence[str] = (),
 ) -> Program:
     """`spark-submit OPTIONS JOB ARGUMENTS`, started in `folder`, with this interpreter's Spark."""
     submit = str(Path(sys.executable).parent / "spark-submit")

@@ -13,17 +13,15 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaConnectionError, RetriableError
 
 from conf.settings import Kafka, Settings, Stream, Warehouse, Window
-from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.publish import ensure_topics
 from ingest.sources.synthetic import synthetic_symbols
 from jobs.machine.broker import EmbeddedBroker
-from jobs.machine.processes import Program, wait_until
+from jobs.machine.processes import Program, candlecast, spark_submit, wait_until
 from jobs.run import Kept
-from model.registry import Registry
-from tests.artifacts import save_random_artifact
-from tests.chaos.cluster import EXECUTORS, Cluster, cheap_options
+from tests.artifacts import random_champion
 from tests.chaos.small_disk import SmallDisk
+from tests.cluster import Cluster, cheap_options
 from tests.streams import environment, messages_written, read_topic
 
 SYMBOLS: Final = synthetic_symbols(4)
@@ -62,21 +60,15 @@ class World:
             ),
             window=Window(shards=SHARDS),
             stream=Stream(metrics_port=0),
-            registry=RegistrySettings(
-                tracking_uri=f"sqlite:///{self.folder}/mlflow.db",
-                artifact_dir=str(self.folder / "models"),
-            ),
+            registry=random_champion(self.folder),
         )
-        self.master = master or f"a cluster of {EXECUTORS} executors"
+        self.master = master or "a cluster of two executors"
         self._env = environment(self.settings)
-        self._cluster = None if master else Cluster(self.folder, self._env)
-        submit = Path(sys.executable).with_name("spark-submit")
+        python = {"PYSPARK_PYTHON": sys.executable}
+        self._cluster = None if master else Cluster(self.folder, {**self._env, **python})
         options = cheap_options(self._cluster.url if self._cluster else str(master))
-        stream = [str(submit), *options, "jobs/predict_stream.py"]
-        python = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-        self.stream = Kept(
-            Program("stream", stream, {**python, **self._env}, self.folder / "stream.log")
-        )
+        log = self.folder / "stream.log"
+        self.stream = Kept(spark_submit("jobs/predict_stream.py", self._env, log, options))
         self.ingest = Kept(self._ingest(NEVER, SPEED))
         self._pool = ThreadPoolExecutor(1)
         self._broker_start: Future[EmbeddedBroker] | None = None
@@ -106,7 +98,6 @@ class World:
         kafka = self.settings.kafka
         topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
         ensure_topics(kafka.bootstrap_servers, dict.fromkeys(topics, kafka.partitions))
-        self._promote_champion()
         if self._cluster:
             self._running.enter_context(self._cluster)
         self._running.callback(self._pool.shutdown)
@@ -115,18 +106,10 @@ class World:
         self.ingest_until(FROM.timestamp() + BACKFILL_MINUTES * 60)
         self._keep_ingest = True
 
-    def _promote_champion(self) -> None:
-        save_random_artifact(self.folder / "artifact", seed=1)
-        registry = Registry(
-            self.settings.registry.tracking_uri, self.settings.registry.artifact_dir
-        )
-        registry.promote(registry.register(self.folder / "artifact", "1m"))
-
     def _ingest(self, until: str, speed: int | str) -> Program:
-        command = [sys.executable, "-m", "jobs.cli", "ingest", "--source", "synthetic"]
-        command += ["--symbols", ",".join(SYMBOLS), "--interval", "1m", "--speed", str(speed)]
-        command += ["--from", FROM.isoformat(), "--until", until]
-        return Program("ingest", command, self._env, self.folder / "ingest.log")
+        arguments = ["--source", "synthetic", "--symbols", ",".join(SYMBOLS), "--interval", "1m"]
+        arguments += ["--from", FROM.isoformat(), "--until", until, "--speed", str(speed)]
+        return candlecast("ingest", arguments, self._env, self.folder / "ingest.log")
 
     @property
     def has_executors(self) -> bool:

@@ -14,13 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.memory import GROWTH, MEGABYTE, Memory
+from conf.events import event
 from conf.settings import Kafka, Settings, Stream
-from conf.settings import Registry as RegistrySettings
 from jobs.demo.report import parquet_rows
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import Program, spark_submit, wait_until
-from model.registry import Registry
-from tests.artifacts import save_random_artifact
+from tests.artifacts import random_champion
 from tests.fuzz.account import Account, Place, account, rejections, rows_of
 from tests.fuzz.messages import messages
 from tests.streams import environment, messages_written, stream_settings
@@ -91,16 +90,16 @@ def run_fuzz(folder: Path, count: int, seed: int) -> FuzzReport:
     started_at = time.monotonic()
     memory = Memory()
     with EmbeddedBroker(folder / "broker") as broker:
-        settings = stream_settings(broker, "fuzz", folder, registry_of_one(folder))
+        settings = stream_settings(broker, "fuzz", folder, random_champion(folder))
         settings = settings.model_copy(
             update={"stream": Stream(max_bars_per_micro_batch=MICRO_BATCH, metrics_port=0)}
         )
-        log.info("event=sending messages=%d", count)
+        event(log, "sending", messages=count)
         send(settings.kafka, messages(count, seed))
         with spark_submit("jobs/predict_stream.py", environment(settings), folder / "log") as job:
             await_written(settings, count, job, memory)
         now_ms = time.time_ns() // 1_000_000
-        log.info("event=accounting")
+        event(log, "accounting")
         kafka = settings.kafka
         found = account(
             placed(messages(count, seed)),
@@ -110,17 +109,6 @@ def run_fuzz(folder: Path, count: int, seed: int) -> FuzzReport:
         )
     predictions = parquet_rows(Path(settings.warehouse.dir), "predictions")
     return FuzzReport(seed, found, memory, predictions, time.monotonic() - started_at)
-
-
-def registry_of_one(folder: Path) -> RegistrySettings:
-    """A registry in which 1m-1 is champion."""
-    settings = RegistrySettings(
-        tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_dir=str(folder / "models")
-    )
-    save_random_artifact(folder / "artifact", seed=1)
-    registry = Registry(settings.tracking_uri, settings.artifact_dir)
-    registry.promote(registry.register(folder / "artifact", "1m"))
-    return settings
 
 
 def placed(sent: Iterable[bytes | None]) -> Iterator[tuple[Place, bytes | None]]:
@@ -159,8 +147,8 @@ def await_written(settings: Settings, count: int, job: Program, memory: Memory) 
         written = messages_written(settings)
         if written and time.monotonic() - sampled_at > SAMPLE_S:
             sampled_at = time.monotonic()
-            memory.sample(job, written)
+            memory.sample(job.pid, written)
         return written >= count
 
-    assert wait_until(done, TIMEOUT_S, job.check), f"the stream did not come to its end: {job.log}"
-    memory.sample(job, count)
+    assert wait_until(done, TIMEOUT_S, job.check), f"the stream did not write everything: {job.log}"
+    memory.sample(job.pid, count)

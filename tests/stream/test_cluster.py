@@ -1,16 +1,11 @@
 """The same job on a Spark cluster: a master, two workers, a broker with four partitions."""
 
-import json
-import sys
 import sysconfig
 import tarfile
-import urllib.request
 import venv
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,59 +15,21 @@ from conf.settings import Warehouse
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, ensure_topics
 from jobs.demo.report import parquet_rows
-from jobs.machine.broker import EmbeddedBroker, free_port
+from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.pack import build_code
-from jobs.machine.processes import Program, spark_submit, wait_until
+from jobs.machine.processes import spark_submit, wait_until
+from tests.cluster import Cluster, cheap_options
 from tests.stream.predictions import assert_same_predictions, batch_predictions
 from tests.streams import environment, stream_settings
 
-WORKERS = 2
 TIMEOUT_S = 180
-
-
-@dataclass
-class Cluster:
-    """A standalone master with its workers, each a process of its own."""
-
-    url: str
-    page: str
-    work_dirs: list[Path]
-
-    def workers(self) -> list[dict[str, Any]]:
-        """What the master says of each worker that is alive."""
-        with urllib.request.urlopen(f"{self.page}/json/", timeout=10) as answer:
-            return [w for w in json.load(answer)["workers"] if w["state"] == "ALIVE"]
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    port, page_port = free_port(), free_port()
-    work_dirs = [tmp_path / f"worker-{n}" for n in range(WORKERS)]
-    running = Cluster(f"spark://127.0.0.1:{port}", f"http://127.0.0.1:{page_port}", work_dirs)
-    with ExitStack() as stack:
-        ports = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", str(page_port)]
-        master = stack.enter_context(spark_class("master.Master", ports, tmp_path / "master.log"))
-        for folder in work_dirs:
-            given = ["--host", "127.0.0.1", "--cores", "1", "--memory", "1g"]
-            given += ["--webui-port", "0", "--work-dir", str(folder), running.url]
-            log = folder.with_suffix(".log")
-            stack.enter_context(spark_class("worker.Worker", given, log))
-        assert wait_until(lambda: has_workers(running), TIMEOUT_S, master.check)
+    # What a worker's children import is theirs to find.
+    with Cluster(tmp_path, {"PYTHONPATH": ""}, workers=2, cores=1) as running:
         yield running
-
-
-def spark_class(name: str, arguments: list[str], log: Path) -> Program:
-    """One of Spark's own daemons; what its children import is theirs to find."""
-    command = [str(Path(sys.executable).parent / "spark-class")]
-    env = {"SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1", "PYTHONPATH": ""}
-    return Program(name, [*command, f"org.apache.spark.deploy.{name}", *arguments], env, log)
-
-
-def has_workers(cluster: Cluster) -> bool:
-    try:
-        return len(cluster.workers()) == WORKERS
-    except (OSError, ValueError):  # nothing listens yet, or only the page of a master that starts
-        return False
 
 
 def packed_environment(folder: Path) -> Path:
@@ -119,8 +76,7 @@ def test_a_cluster_predicts_what_a_batch_predicts(
         environment(settings) | {"PYSPARK_PYTHON": "./environment/bin/python"},
         tmp_path / "stream.log",
         [
-            *("--master", cluster.url, "--driver-memory", "512m", "--executor-memory", "512m"),
-            *("--conf", "spark.executor.cores=1", "--conf", "spark.driver.host=127.0.0.1"),
+            *cheap_options(cluster.url),
             *("--py-files", str(build_code(tmp_path))),
             *("--conf", "spark.executorEnv.PYTHONPATH=candlecast.zip"),
             *("--archives", f"{packed_environment(tmp_path)}#environment"),
