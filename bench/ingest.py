@@ -16,7 +16,6 @@ import platform
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,7 @@ from rich.progress import track
 
 from ingest.clock import SystemClock
 from ingest.publish import BATCH_BYTES, LINGER_S, BarPublisher, ensure_topics
-from ingest.replay import Refusals, publish_replay, replay_groups
+from ingest.replay import Rejections, publish_replay, replay_groups
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
 from jobs.terminal.program import run_program
@@ -112,15 +111,14 @@ def measured(
 def replayed(bootstrap_servers: str, topic: str, file: Path) -> int:
     """What `candlecast ingest --source recorded --speed max` does."""
     clock = SystemClock()
-    refusals = Refusals(f"{topic}.rejected", clock)
-    bars = read_bars(file, SYMBOL, "1m", on_refused=refusals)
+    rejections = Rejections(f"{topic}.rejected", clock)
+    bars = read_bars(file, SYMBOL, "1m", on_rejected=rejections)
     with BarPublisher(bootstrap_servers, topic) as publisher:
         return publish_replay(
             replay_groups(bars, None, clock),
             publisher,
-            refusals=refusals,
+            rejections=rejections,
             clock=clock,
-            stopping=threading.Event(),
         )
 
 

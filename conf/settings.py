@@ -286,11 +286,10 @@ SECRET_SETTINGS: Final = frozenset(
 
 
 class Secrets(BaseSettings):
-    """What only the environment may hold; printing it shows stars."""
+    """What only the environment may hold; printing it shows stars. A source reads its own key."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    cryptocompare_api_key: SecretStr | None = None
     alert_webhook_url: SecretStr | None = None
 
 

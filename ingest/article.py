@@ -1,8 +1,8 @@
-"""A news article as the topic `news` carries it, and the sign of life between articles."""
+"""A news article as the topic `news` carries it, and the watermark between articles."""
 
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from conf.errors import MalformedArticle
@@ -15,37 +15,14 @@ BODY_CHARACTERS: Final = 10_000
 TITLE_CHARACTERS: Final = 1_000
 _COIN: Final = re.compile(r"[A-Z0-9]{2,10}")
 # Categories that look like coins and are none, of both providers.
-_TOPICS: Final = frozenset(
-    [
-        "AIRDROP",
-        "ALTCOIN",
-        "ASIA",
-        "BLOCKCHAIN",
-        "BUSINESS",
-        "COMMODITY",
-        "CRYPTO",
-        "DEFI",
-        "EXCHANGE",
-        "FIAT",
-        "FORKS",
-        "ICO",
-        "MARKET",
-        "MINING",
-        "NFT",
-        "OTHER",
-        "REGULATION",
-        "RESEARCH",
-        "SPONSORED",
-        "STOCKS",
-        "TECHNOLOGY",
-        "TRADING",
-        "WALLET",
-    ]
+_TOPIC: Final = re.compile(
+    "AIRDROP|ALTCOIN|ASIA|BLOCKCHAIN|BUSINESS|COMMODITY|CRYPTO|DEFI|EXCHANGE|FIAT|FORKS|ICO|MARKET"
+    "|MINING|NFT|OTHER|REGULATION|RESEARCH|SPONSORED|STOCKS|TECHNOLOGY|TRADING|WALLET"
 )
 _MAX_REACH: Final = 10**9
 _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("provider", "id", "title", "body", "source", "url", "lang"), str),
-    **dict.fromkeys(("published_at", "fetched_at", "available_at"), int),
+    **dict.fromkeys(("published_at", "fetched_at", "available_at", "listed_until"), int),
     **dict.fromkeys(("categories", "tags"), list),
     "sentiment": (str, type(None)),
     "reach": (int, type(None)),
@@ -63,7 +40,7 @@ class Article:
 
     >>> texts = ("Up", "Up it goes.", "wire", ("BTC",), ("Market",), "https://example.org", "EN")
     >>> article = Article("example", "7", 1514219880000, *texts, None, 1514219940000, 1514219940000)
-    >>> Article.from_json(article.to_json()) == article
+    >>> read_message(article.to_json()) == article
     True
     """
 
@@ -91,7 +68,7 @@ class Article:
         ('BTC',)
         """
         named = dict.fromkeys(c for c in self.categories if _COIN.fullmatch(c))
-        return tuple(coin for coin in named if coin not in _TOPICS)
+        return tuple(coin for coin in named if not _TOPIC.fullmatch(coin))
 
     def violation(self, now_ms: int) -> str | None:
         """Name the first rule that this article breaks at `now_ms` (epoch ms), or None."""
@@ -113,40 +90,16 @@ class Article:
 
     def to_json(self) -> bytes:
         """The bytes that go to the topic."""
-        found = {name: getattr(self, name) for name in self.__slots__}
-        return json.dumps({"v": ARTICLE_VERSION, **found}, separators=(",", ":")).encode()
-
-    @classmethod
-    def from_json(cls, message: bytes) -> "Article":
-        """Read what `to_json` wrote; raises MalformedArticle for anything else."""
-        return cls.of(_object(message))
-
-    @classmethod
-    def of(cls, found: dict[str, Any]) -> "Article":
-        """From a message's fields; raises MalformedArticle."""
-        # What was written before these fields were is known at the latest when it was fetched.
-        found.setdefault("available_at", found.get("fetched_at"))
-        found.setdefault("reach", None)
-        for field in fields(cls):
-            if field.name not in found:
-                raise MalformedArticle(f"not an article: {field.name} is missing")
-            value = found[field.name]
-            if not isinstance(value, _TYPES[field.name]) or isinstance(value, bool):
-                raise MalformedArticle(f"not an article: {field.name} is of another type")
-            if not _is_text(value):
-                raise MalformedArticle(f"not an article: {field.name} is no valid text")
-        for name in ("categories", "tags"):
-            found[name] = tuple(str(part) for part in found[name])
-        return cls(**{field.name: found[field.name] for field in fields(cls)})
+        return _json(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The sign of life of a provider: all that it listed until then is on the topic before this.
+    """The watermark of a provider: all that it listed until then is on the topic before this.
 
     `listed_until` is epoch ms UTC, by our clock.
 
-    >>> Listed.from_json(Listed("coindesk", 1514219880000).to_json()).listed_until
+    >>> read_message(Listed("coindesk", 1514219880000).to_json()).listed_until
     1514219880000
     """
 
@@ -155,42 +108,11 @@ class Listed:
 
     def to_json(self) -> bytes:
         """The bytes that go to the topic."""
-        found = {"v": ARTICLE_VERSION, "provider": self.provider, "listed_until": self.listed_until}
-        return json.dumps(found, separators=(",", ":")).encode()
-
-    @classmethod
-    def from_json(cls, message: bytes) -> "Listed":
-        """Read what `to_json` wrote; raises MalformedArticle for anything else."""
-        return cls.of(_object(message))
-
-    @classmethod
-    def of(cls, found: dict[str, Any]) -> "Listed":
-        """From a message's fields; raises MalformedArticle."""
-        provider, until = found.get("provider"), found.get("listed_until")
-        if not isinstance(provider, str) or not isinstance(until, int) or isinstance(until, bool):
-            raise MalformedArticle("not a sign of life: provider or listed_until is missing")
-        if until < 0:
-            raise MalformedArticle("not a sign of life: listed_until is no time")
-        return cls(provider, until)
+        return _json(self)
 
 
 def read_message(message: bytes) -> Article | Listed:
     """What a message of the topic `news` is; raises MalformedArticle where it is neither."""
-    found = _object(message)
-    return Listed.of(found) if "listed_until" in found else Article.of(found)
-
-
-def _is_text(value: object) -> bool:
-    """Whether a string, or all in a list, can be written as UTF-8: JSON lets half characters by."""
-    parts = value if isinstance(value, list | tuple) else [value]
-    try:
-        "".join(map(str, parts)).encode()  # a list as text would show such a character escaped
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _object(message: bytes) -> dict[str, Any]:
     try:
         found = json.loads(message)
     except (ValueError, RecursionError) as error:
@@ -199,4 +121,29 @@ def _object(message: bytes) -> dict[str, Any]:
         raise MalformedArticle("not an article: no JSON object")
     if found.get("v") != ARTICLE_VERSION:
         raise MalformedArticle(f"v must be {ARTICLE_VERSION}")
-    return found
+    if "listed_until" in found:
+        listed = Listed(*(_checked(found, field.name) for field in fields(Listed)))
+        if listed.listed_until < 0:
+            raise MalformedArticle("not an article: listed_until is no time")
+        return listed
+    # A message without these fields is of an older version: known at the latest when fetched.
+    found = {"available_at": found.get("fetched_at"), "reach": None, **found}
+    return Article(*(_checked(found, field.name) for field in fields(Article)))
+
+
+def _json(message: Article | Listed) -> bytes:
+    return json.dumps({"v": ARTICLE_VERSION, **asdict(message)}, separators=(",", ":")).encode()
+
+
+def _checked(found: dict[str, Any], name: str) -> Any:
+    """The field `name` as an Article has it; raises MalformedArticle for another type."""
+    if name not in found:
+        raise MalformedArticle(f"not an article: {name} is missing")
+    value = found[name]
+    if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
+        raise MalformedArticle(f"not an article: {name} is of another type")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()  # JSON may hold half a character
+    except UnicodeEncodeError:
+        raise MalformedArticle(f"not an article: {name} is no valid text") from None
+    return tuple(map(str, value)) if isinstance(value, list) else value

@@ -9,8 +9,10 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, Final
+
+import orjson
 
 from conf.errors import MalformedBar
 from conf.timeframes import TIMEFRAME_MS
@@ -102,26 +104,20 @@ class Bar:
             return f"interval must be one of {', '.join(TIMEFRAME_MS)}"
         if not re.match(SYMBOL_PATTERN, self.symbol):
             return "symbol must look like BASE-QUOTE"
-        seen = _AtTime(self, now_ms)
+        seen = SimpleNamespace(**self.fields(), bar_ms=self.bar_ms, now_ms=now_ms)
         rules = RULES if self.quote_volume is None else (*RULES, QUOTE_VOLUME_RULE)
         return next((reason for reason, holds in rules if not holds(seen)), None)
 
     def to_json(self) -> bytes:
         """The bytes that go to the topic; ValueError where a number is not finite."""
-        # A quarter of json.dumps' time: in a replay this is what the producer waits for.
-        quote = "null" if self.quote_volume is None else repr(self.quote_volume)
         total = self.open + self.high + self.low + self.close + self.base_volume
         if not math.isfinite(total + (self.quote_volume or 0.0)):
             raise ValueError(f"a number of {self} is not finite")
-        prices = (
-            f'"open":{self.open!r},"high":{self.high!r},"low":{self.low!r},"close":{self.close!r}'
-        )
-        volumes = f'"base_volume":{self.base_volume!r},"quote_volume":{quote}'
-        return (
-            f'{{"v":{BAR_VERSION},"symbol":{_quoted(self.symbol)},"interval":'
-            f'{_quoted(self.interval)},"open_time":{self.open_time},{prices},{volumes},"source":'
-            f'{_quoted(self.source)},"fetched_at":{self.fetched_at}}}'
-        ).encode()
+        return orjson.dumps({"v": BAR_VERSION, **self.fields()})
+
+    def fields(self) -> dict[str, Any]:
+        """The fields by name, in their order in a message."""
+        return {name: getattr(self, name) for name in FIELD_TYPES}
 
     @classmethod
     def from_json(cls, message: bytes) -> "Bar":
@@ -151,24 +147,6 @@ FIELD_TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 # Nested too deep, and a whole number too large for a price, are what others may send as well.
 _NO_BAR: Final = (ValueError, KeyError, TypeError, RecursionError, OverflowError)
-
-
-class _AtTime:
-    """A bar's fields, and the time at which they are judged."""
-
-    __slots__ = ("_bar", "now_ms")
-
-    def __init__(self, bar: Bar, now_ms: int) -> None:
-        self._bar = bar
-        self.now_ms = now_ms
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._bar, name)
-
-
-@lru_cache(maxsize=65_536)
-def _quoted(text: str) -> str:
-    return json.dumps(text)
 
 
 def _typed(value: Any, kinds: tuple[type, ...]) -> Any:

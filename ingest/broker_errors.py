@@ -1,91 +1,58 @@
 """What a failed call to Kafka means: wait and try again, or a person has to act."""
 
-import logging
+import socket
 import ssl
-import threading
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
+from kafka import KafkaAdminClient
 from kafka.errors import (
     AuthorizationError,
     KafkaError,
-    KafkaTimeoutError,
-    RequestTimedOutError,
     SaslAuthenticationFailedError,
     UnsupportedSaslMechanismError,
 )
 
 from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
-from conf.kafka import Broker, KafkaConnection, connection_to
+from conf.kafka import Broker, KafkaConnection, connection_to, kafka_python_options, tls_context
 
-HUNG_UP: Final = "socket disconnected"
-
-
-class LoggedReasons(logging.Handler):
-    """The errors that kafka-python logs.
-
-    It raises only that it found no broker; that the broker refused us stands in its log alone.
-    A client logs from a thread of its own, so what threads of before say is another client's.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.reasons: list[BaseException] = []
-        self._others = {*threading.enumerate()} - {threading.current_thread()}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Called by `logging`, possibly from the client's own thread."""
-        if threading.current_thread() in self._others:
-            return
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        self.reasons += [one for one in arguments if isinstance(one, BaseException)]
+# ApiVersions, version 0, of a client without a name: a broker answers it before any login.
+HELLO: Final = struct.pack(">ihhih", 10, 18, 0, 0, -1)
+PROBE_S: Final = 3.0
 
 
 @contextmanager
 def connecting(broker: Broker) -> Iterator[None]:
-    """Raise one of our errors where kafka-python fails in the block, in which it connects."""
-    seen = LoggedReasons()
-    logger = logging.getLogger("kafka.net")
-    logger.addHandler(seen)
+    """Raise one of our errors where kafka-python fails in the block, in which it connects.
+
+    It raises the same time-out for a broker that is away and for one that refuses us. So a failure
+    is followed by a look: does the broker answer before the login, and not after it?
+    """
     try:
         yield
     except KafkaError as error:
-        raise unusable(broker, error, seen.reasons) from error
-    finally:
-        logger.removeHandler(seen)
+        to = connection_to(broker)
+        if answers(to) and to.asks_for_user and not _lets_in(broker):
+            raise login_refused(to, "it answers, and hangs up when we log in") from error
+        raise unusable(broker, error) from error
 
 
-def unusable(
-    broker: Broker, error: BaseException, reasons: Iterable[BaseException] = ()
-) -> CandlecastError:
-    """The error of ours for `error` and what led to it, with what to do.
+def unusable(broker: Broker, error: BaseException) -> CandlecastError:
+    """The error of ours for `error`, with what to do.
 
-    ConfigurationError where Kafka refuses user, rights or certificate, else BrokerUnavailable.
+    ConfigurationError where Kafka refuses user or rights, else BrokerUnavailable.
     """
     to = connection_to(broker)
-    reasons = list(reasons)
-    for reason in (error, *reasons):
-        if isinstance(reason, SaslAuthenticationFailedError | UnsupportedSaslMechanismError):
-            return login_refused(to, str(reason))
-        if isinstance(reason, AuthorizationError):
-            return ConfigurationError(
-                f"Kafka at {to} does not let this user do what is needed ({reason}): grant it "
-                "Read, Write, Describe and Create on the topics of [kafka]"
-            )
-        if isinstance(reason, ssl.SSLError) or "[SSL" in str(reason):
-            return ConfigurationError(
-                f"no TLS connection with Kafka at {to} ({reason}): check kafka.ssl_cafile, "
-                "kafka.ssl_certfile and kafka.security_protocol"
-            )
-    # The refusal often gets lost: kafka-python drops what arrives together with the end of the
-    # connection. A broker that is merely away mostly refuses connections, or lets them time out.
-    others = [
-        one for one in reasons if not isinstance(one, KafkaTimeoutError | RequestTimedOutError)
-    ]
-    hung_up = sum(HUNG_UP in str(one) for one in others)
-    if to.asks_for_user and 2 * hung_up > len(others):
-        return login_refused(to, "it hangs up while we log in")
+    if isinstance(error, SaslAuthenticationFailedError | UnsupportedSaslMechanismError):
+        return login_refused(to, str(error))
+    if isinstance(error, AuthorizationError):
+        return ConfigurationError(
+            f"Kafka at {to} does not let this user do what is needed ({error}): grant it "
+            "Read, Write, Describe and Create on the topics of [kafka]"
+        )
     return BrokerUnavailable(
         f"Kafka at {to} can't be used: {type(error).__name__}: {error} "
         f"(kafka.bootstrap_servers, kafka.security_protocol = {to.security_protocol})"
@@ -99,3 +66,42 @@ def login_refused(to: KafkaConnection, reason: str) -> ConfigurationError:
         "CANDLECAST_KAFKA__SASL_USERNAME, CANDLECAST_KAFKA__SASL_PASSWORD and the setting "
         f"kafka.sasl_mechanism = {to.sasl_mechanism}"
     )
+
+
+def answers(to: KafkaConnection) -> bool:
+    """Whether one of the bootstrap servers answers a client that has not logged in.
+
+    Raises ConfigurationError where one does not take our certificate, or we not its.
+    """
+    return any(_says_hello(to, server.strip()) for server in to.bootstrap_servers.split(","))
+
+
+def _says_hello(to: KafkaConnection, server: str) -> bool:
+    place = urlsplit(f"//{server}")
+    try:
+        with socket.create_connection((place.hostname or "", place.port or 9092), PROBE_S) as plain:
+            if not to.encrypted:
+                plain.sendall(HELLO)
+                return bool(plain.recv(1))
+            with tls_context(to).wrap_socket(plain, server_hostname=place.hostname) as encrypted:
+                encrypted.sendall(HELLO)
+                return bool(encrypted.recv(1))
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return False  # a broker that ends hangs up as well
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"no TLS connection with Kafka at {to} ({error}): check kafka.ssl_cafile, "
+            "kafka.ssl_certfile and kafka.security_protocol"
+        ) from error
+    except OSError:
+        return False
+
+
+def _lets_in(broker: Broker) -> bool:
+    """Whether a client can log in now: a broker may have come back since a failure."""
+    try:
+        options = kafka_python_options(broker)
+        KafkaAdminClient(**options, bootstrap_timeout_ms=int(PROBE_S * 1000)).close()
+    except KafkaError:
+        return False
+    return True

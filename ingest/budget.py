@@ -1,4 +1,4 @@
-"""How many calls a source may get: token buckets, one for each limit that it publishes."""
+"""How many calls a source may get: a token bucket for each limit that it publishes."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -15,77 +15,37 @@ WINDOW_S: Final = {
 BURST_SHARE: Final = 0.25
 
 
-class TokenBucket:
-    """Holds up to `capacity` tokens and regains `refill_per_s` of them a second.
-
-    >>> bucket = TokenBucket(capacity=1, refill_per_s=2.0, now_ms=0)
-    >>> bucket.take(), bucket.wait_s(now_ms=0), bucket.wait_s(now_ms=500)
-    (None, 0.5, 0.0)
-    """
-
-    def __init__(self, capacity: float, refill_per_s: float, now_ms: int) -> None:
-        self._capacity = capacity
-        self._refill_per_s = refill_per_s
-        self._tokens = capacity
-        self._seen_ms = now_ms
-
-    def wait_s(self, now_ms: int) -> float:
-        """Seconds from `now_ms` until a token is there; 0 where one is there now."""
-        passed_s = max(0, now_ms - self._seen_ms) / 1000
-        self._tokens = min(self._capacity, self._tokens + passed_s * self._refill_per_s)
-        self._seen_ms = now_ms
-        return max(0.0, (1 - self._tokens) / self._refill_per_s)
-
-    def take(self) -> None:
-        """Use one token."""
-        self._tokens -= 1
-
-    @property
-    def left(self) -> float:
-        """Tokens that are there."""
-        return self._tokens
-
-
 class RateBudget:
     """All limits of one source together; `limits` is calls per `second`, `minute` ... `month`.
 
     >>> budget = RateBudget({"second": 4}, now_ms=0)
-    >>> budget.take(now_ms=0), budget.take(now_ms=0)
-    (0.0, 0.3333333333333333)
+    >>> budget.take(now_ms=0), budget.take(now_ms=0), budget.take(now_ms=500)
+    (0.0, 0.3333333333333333, 0.0)
     """
 
     def __init__(self, limits: Mapping[str, int], now_ms: int) -> None:
-        self._buckets = {
-            window: TokenBucket(
-                max(1.0, limit * BURST_SHARE),
-                limit * (1 - BURST_SHARE) / WINDOW_S[window],
-                now_ms,
-            )
-            for window, limit in limits.items()
-        }
+        self._capacity = {w: max(1.0, limit * BURST_SHARE) for w, limit in limits.items()}
+        self._per_s = {w: sustained_calls(limit) / WINDOW_S[w] for w, limit in limits.items()}
+        self.left = dict(self._capacity)
+        self._seen_ms = now_ms
         self._paused_until_ms = now_ms
 
     def take(self, now_ms: int) -> float:
         """Take a call and return 0, or take none and return the seconds to wait for one."""
-        wait_s = max(
-            (self._paused_until_ms - now_ms) / 1000,
-            *(bucket.wait_s(now_ms) for bucket in self._buckets.values()),
-            0.0,
-        )
-        if wait_s > 0:
-            return wait_s
-        for bucket in self._buckets.values():
-            bucket.take()
-        return 0.0
+        passed_s = max(0, now_ms - self._seen_ms) / 1000
+        self._seen_ms = now_ms
+        wait_s = max(0.0, (self._paused_until_ms - now_ms) / 1000)
+        for window, per_s in self._per_s.items():
+            tokens = min(self._capacity[window], self.left[window] + passed_s * per_s)
+            self.left[window] = tokens
+            wait_s = max(wait_s, (1 - tokens) / per_s)
+        if wait_s == 0:
+            self.left = {window: tokens - 1 for window, tokens in self.left.items()}
+        return wait_s
 
     def pause(self, until_ms: int) -> None:
         """Let no call through before `until_ms` (epoch ms): the source asked for a break."""
         self._paused_until_ms = max(self._paused_until_ms, until_ms)
-
-    @property
-    def left(self) -> dict[str, float]:
-        """Calls left now, by window."""
-        return {window: max(0.0, bucket.left) for window, bucket in self._buckets.items()}
 
 
 def sustained_calls(limit: int) -> float:

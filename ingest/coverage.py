@@ -1,6 +1,5 @@
 """Which bars of one series are on the topic, and which are still to be asked for."""
 
-from collections.abc import Iterator
 from typing import Final
 
 UNKNOWN: Final = 0  # never answered for
@@ -17,8 +16,8 @@ class Coverage:
     >>> coverage = Coverage(first_ms=0, bar_ms=60_000)
     >>> coverage.extend(last_ms=240_000)
     >>> coverage.mark(60_000, PUBLISHED)
-    >>> list(coverage.runs(UNKNOWN))
-    [(0, 0), (120000, 240000)]
+    >>> coverage.oldest(UNKNOWN), coverage.oldest(UNKNOWN, from_ms=60_000), coverage.gaps()
+    (0, 120000, 3)
     """
 
     def __init__(self, first_ms: int, bar_ms: int) -> None:
@@ -53,43 +52,40 @@ class Coverage:
         if index is not None:
             self._states[index] = state
 
-    def mark_unanswered(self, first_ms: int, last_ms: int) -> None:
+    def mark_absent(self, first_ms: int, last_ms: int) -> None:
         """Turn UNKNOWN into ABSENT from `first_ms` to `last_ms`, both included."""
-        start = max(0, (first_ms - self.first_ms) // self.bar_ms)
-        stop = max(0, (last_ms - self.first_ms) // self.bar_ms + 1)
-        self._states[start:stop] = self._states[start:stop].replace(b"\0", b"\1")
+        page = self._slice(first_ms, last_ms)
+        self._states[page] = self._states[page].replace(b"\0", b"\1")
 
     def ask_again(self) -> None:
         """Turn every ABSENT into UNKNOWN."""
         self._states = self._states.replace(b"\1", b"\0")
 
-    def runs(self, state: int, from_ms: int | None = None) -> Iterator[tuple[int, int]]:
-        """Stretches of bars in `state`, as (first, last) `open_time`, both included, ascending."""
-        at = 0 if from_ms is None else max(0, (from_ms - self.first_ms) // self.bar_ms)
-        wanted = bytes([state])
-        while (start := self._states.find(wanted, at)) >= 0:
-            at = start
-            while at < len(self._states) and self._states[at] == state:
-                at += 1
-            yield self._time(start), self._time(at - 1)
+    def oldest(self, state: int, from_ms: int | None = None) -> int | None:
+        """The `open_time` of the first bar in `state`, at or after `from_ms`."""
+        return self._time(self._states.find(state, self._slice(from_ms, None).start))
 
-    def count(self, state: int) -> int:
-        """How many bars are in `state`."""
-        return self._states.count(bytes([state]))
+    def newest(self, state: int, to_ms: int | None = None) -> int | None:
+        """The `open_time` of the last bar in `state`, at or before `to_ms`."""
+        return self._time(self._states.rfind(state, 0, self._slice(None, to_ms).stop))
+
+    def count(self, state: int, first_ms: int | None = None, last_ms: int | None = None) -> int:
+        """How many bars are in `state`, from `first_ms` to `last_ms`, both included."""
+        return self._states[self._slice(first_ms, last_ms)].count(state)
 
     def gaps(self) -> int:
         """How many bars after the first published one are not published."""
-        start = self._states.find(bytes([PUBLISHED]))
-        return 0 if start < 0 else len(self._states) - start - self.count(PUBLISHED)
-
-    def newest_published(self) -> int | None:
-        """The `open_time` of the newest published bar."""
-        index = self._states.rfind(bytes([PUBLISHED]))
-        return self._time(index) if index >= 0 else None
+        first = self._states.find(PUBLISHED)
+        return 0 if first < 0 else len(self._states) - first - self.count(PUBLISHED)
 
     def _index(self, open_time: int) -> int | None:
         index, rest = divmod(open_time - self.first_ms, self.bar_ms)
         return index if rest == 0 and 0 <= index < len(self._states) else None
 
-    def _time(self, index: int) -> int:
-        return self.first_ms + index * self.bar_ms
+    def _slice(self, first_ms: int | None, last_ms: int | None) -> slice:
+        start = 0 if first_ms is None else max(0, (first_ms - self.first_ms) // self.bar_ms)
+        stop = None if last_ms is None else max(0, (last_ms - self.first_ms) // self.bar_ms + 1)
+        return slice(start, stop)
+
+    def _time(self, index: int) -> int | None:
+        return None if index < 0 else self.first_ms + index * self.bar_ms

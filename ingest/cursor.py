@@ -1,15 +1,22 @@
 """What is on a topic already: the cursor of every source, so that no second store can disagree."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
 
-from conf.errors import BrokerUnavailable, MalformedBar
+from conf.errors import BrokerUnavailable, MalformedArticle, MalformedBar
+from conf.events import event
 from conf.kafka import Broker, kafka_python_options
+from conf.settings import Kafka
+from ingest.article import Article, read_message
 from ingest.bar import Bar
 from ingest.broker_errors import connecting
+from ingest.clock import Clock, until_broker_answers
+from ingest.feed import BarFeed
+from ingest.news import BACKFILL_MS, OVERLAP_MS, NewsFeed
+from ingest.publish import ensure_topics
 
 log = logging.getLogger(__name__)
 
@@ -17,20 +24,14 @@ POLL_MS: Final = 500
 # A broker that has messages but delivers none for this many polls in a row is taken as gone.
 SILENT_POLLS: Final = 60
 FETCH_BYTES: Final = 8_000_000
+DAY_S: Final = 86_400.0
 
-Report = Callable[[int, int], None]
 
-
-def messages_since(
-    broker: Broker,
-    topic: str,
-    since_ms: int,
-    report: Report = lambda done, total: None,
-) -> Iterator[bytes]:
+def messages_since(broker: Broker, topic: str, since_ms: int) -> Iterator[bytes]:
     """Yield the values of the messages that were sent at or after `since_ms` (epoch ms).
 
-    Reads up to where the topic ends at the call, without a consumer group. `report` is told how
-    many of how many messages are read. Raises BrokerUnavailable.
+    Reads up to where the topic ends at the call, without a consumer group. Raises
+    BrokerUnavailable.
     """
     with (
         connecting(broker),
@@ -46,22 +47,19 @@ def messages_since(
             max_partition_fetch_bytes=FETCH_BYTES,
         ) as consumer,
     ):
-        yield from _read(consumer, topic, since_ms, report)
+        yield from _read(consumer, topic, since_ms)
 
 
-def _read(consumer: Any, topic: str, since_ms: int, report: Report) -> Iterator[bytes]:
+def _read(consumer: Any, topic: str, since_ms: int) -> Iterator[bytes]:
     ends = _seek(consumer, topic, since_ms)
-    total = sum(end - consumer.position(partition) for partition, end in ends.items())
-    done = silent = 0
+    silent = 0
     while ends:
         polled = consumer.poll(timeout_ms=POLL_MS)
         silent = 0 if polled else silent + 1
         if silent >= SILENT_POLLS:
-            raise BrokerUnavailable(f"topic {topic} delivers nothing; {total - done} are unread")
+            raise BrokerUnavailable(f"topic {topic} delivers nothing, but has unread messages")
         for messages in polled.values():
             yield from (message.value for message in messages if message.value is not None)
-            done += len(messages)
-        report(min(done, total), total)
         ends = {at: end for at, end in ends.items() if consumer.position(at) < end}
 
 
@@ -80,12 +78,7 @@ def _seek(consumer: Any, topic: str, since_ms: int) -> dict[Any, int]:
     return {at: end for at, end in ends.items() if consumer.position(at) < end}
 
 
-def bars_since(
-    broker: Broker,
-    topic: str,
-    since_ms: int,
-    report: Report = lambda done, total: None,
-) -> Iterator[Bar]:
+def bars_since(broker: Broker, topic: str, since_ms: int) -> Iterator[Bar]:
     """Yield the bars on `topic` that were sent at or after `since_ms` (epoch ms).
 
     A bar is sent after it opened, so this finds every bar that opened at or after `since_ms`, and
@@ -93,10 +86,69 @@ def bars_since(
     BrokerUnavailable.
     """
     foreign = 0
-    for value in messages_since(broker, topic, since_ms, report):
+    for value in messages_since(broker, topic, since_ms):
         try:
             yield Bar.from_json(value)
         except MalformedBar:
             foreign += 1
     if foreign:
-        log.warning("event=cursor_passed_over topic=%s messages=%d", topic, foreign)
+        event(log, "passed_over", level=logging.WARNING, topic=topic, messages=foreign)
+
+
+def resume(
+    bars: Sequence[BarFeed],
+    news: Sequence[NewsFeed],
+    kafka: Kafka,
+    clock: Clock,
+) -> int:
+    """Create missing topics, and tell each feed what of it is on them already.
+
+    Returns how many bars are missing. Waits for a broker that is not there yet; raises
+    BrokerUnavailable once the clock is stopping.
+    """
+    names = [kafka.bars_topic, kafka.rejected_topic, *([kafka.news_topic] if news else [])]
+    topics = dict.fromkeys(names, kafka.partitions)
+    retention_s = kafka.retention_days * DAY_S if kafka.retention_days else None
+
+    def read_back() -> int:
+        ensure_topics(kafka, topics, retention_s=retention_s)
+        for feed in news:
+            resume_news(feed, kafka, kafka.news_topic, clock.now_ms())
+        return resume_bars(bars, kafka, kafka.bars_topic, clock.now_ms())
+
+    return until_broker_answers(read_back, clock)
+
+
+def resume_bars(feeds: Sequence[BarFeed], broker: Broker, topic: str, now_ms: int) -> int:
+    """Tell each feed which of its bars are on `topic`; return how many bars are still missing.
+
+    Reads only what was sent since the oldest bar that any feed may want. Raises BrokerUnavailable.
+    """
+    wanted = sum(feed.missing(now_ms) for feed in feeds)
+    by_series = {(feed.series.symbol, feed.series.interval): feed for feed in feeds}
+    since_ms = min(feed.coverage.first_ms for feed in feeds)
+    for bar in bars_since(broker, topic, since_ms):
+        feed = by_series.get((bar.symbol, bar.interval))
+        if feed is not None:
+            feed.saw(bar)
+    left = sum(feed.missing(now_ms) for feed in feeds)
+    event(log, "resumed", series=len(feeds), wanted=wanted, on_topic=wanted - left, missing=left)
+    return left
+
+
+def resume_news(feed: NewsFeed, broker: Broker, topic: str, now_ms: int) -> None:
+    """Tell `feed` which articles are on `topic`; raises BrokerUnavailable."""
+    for value in messages_since(broker, topic, now_ms - BACKFILL_MS - OVERLAP_MS):
+        try:
+            found = read_message(value)
+        except MalformedArticle as error:
+            event(log, "passed_over", level=logging.DEBUG, topic=topic, reason=error)
+            continue
+        if isinstance(found, Article):
+            feed.saw(found)
+
+
+def without_known(bars: Iterable[Bar], known: Iterable[Bar]) -> Iterable[Bar]:
+    """`bars` less those that `known` holds: what a broken-off replay still has to publish."""
+    seen = {(bar.symbol, bar.interval, bar.open_time) for bar in known}
+    return (bar for bar in bars if (bar.symbol, bar.interval, bar.open_time) not in seen)

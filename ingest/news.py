@@ -1,12 +1,14 @@
 """News as a feed of the poller: each article once, however often it is listed."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from conf.events import event
 from ingest.article import BODY_CHARACTERS, Article, Listed
-from ingest.feed import Digest, Request
+from ingest.clock import Clock
+from ingest.feed import Feed, Findings, Steps
 from ingest.publish import article_record
 from ingest.sources import NewsSource
 
@@ -23,24 +25,12 @@ MEASURED_PERIODS: Final = 2
 BACKFILL_MS: Final = 7 * 86_400_000
 
 
-@dataclass(slots=True)
-class _Walk:
-    """One poll's way back from now to what is known."""
-
-    begun_ms: int
-    oldest_ms: int
-    to_ms: int
-    complete: bool = False
-    empty: int = 0
-    found: dict[str, Article] = field(default_factory=dict)
-
-
-class NewsFeed:
+class NewsFeed(Feed):
     """The articles of one provider, polled every `period_ms`.
 
     Providers list the newest first. A poll pages back until it meets what the polls before have
     brought, and only then publishes, oldest first: a poll that breaks off leaves nothing behind
-    that would look like a cursor. Behind the articles goes a sign of life.
+    that would look like a cursor. The articles are followed by a watermark, `Listed`.
 
     An article that the last poll did not list and this one does became available now. One that may
     have been there for longer (a first start, an outage) counts from `delay_ms` after its
@@ -49,107 +39,73 @@ class NewsFeed:
 
     kind = "articles"
 
-    def __init__(self, source: NewsSource, *, topic: str, period_ms: int, delay_ms: int) -> None:
-        self.name = f"news {source.name}"
+    def __init__(self, source: NewsSource, topic: str, *, period_ms: int, delay_ms: int) -> None:
+        super().__init__(f"news {source.provider}", period_ms)
         self._source = source
         self._topic = topic
-        self._period_ms = period_ms
         self._delay_ms = delay_ms
         self._listed_until: int | None = None
         self._known: dict[str, int] = {}
         self._newest_ms: int | None = None
-        self._walk = _Walk(0, 0, 0, complete=True)
 
     def saw(self, article: Article) -> None:
-        """Note an article that is on the topic already."""
-        if article.provider == self._source.name:
+        """Note an article that is on the topic."""
+        if article.provider == self._source.provider:
             self._known[article.id] = article.published_at
             self._newest_ms = max(self._newest_ms or 0, article.published_at)
 
-    def next_poll_ms(self, now_ms: int) -> int:
-        """The next multiple of the period."""
-        return (now_ms // self._period_ms + 1) * self._period_ms
-
-    def begin(self, now_ms: int) -> None:
-        """Start the way back at now."""
-        oldest_ms = now_ms - BACKFILL_MS
+    def poll(self, clock: Clock) -> Steps:
+        """Page back from now to the overlap with what is known, then publish what is new."""
+        begun_ms = to_ms = clock.now_ms()
+        oldest_ms = begun_ms - BACKFILL_MS
         if self._newest_ms is not None:
             oldest_ms = max(oldest_ms, self._newest_ms - OVERLAP_MS)
-        self._walk = _Walk(now_ms, oldest_ms, now_ms)
         self._known = {id_: at for id_, at in self._known.items() if at >= oldest_ms - OVERLAP_MS}
-
-    def next_request(self, now_ms: int) -> Request | None:
-        """The next page back, until the overlap is behind."""
-        walk = self._walk
-        if walk.complete:
-            return None
-        return Request(walk.oldest_ms, walk.to_ms, partial(self._source.fetch, walk.to_ms))
-
-    def digest(self, request: Request, answer: list[Article], now_ms: int) -> Digest:
-        """Gather the page; the last one brings the records of all, oldest first."""
-        digest = Digest(request)
-        walk = self._walk
-        for article in map(_cut, answer):
-            if article.id in self._known or article.id in walk.found:
-                continue
-            reason = article.violation(now_ms)
-            if reason is not None:
-                self._reject(article, reason, digest)
-            elif article.published_at >= walk.oldest_ms:
-                walk.found[article.id] = article
-        listed = [article.published_at for article in answer if article.published_at > 0]
-        walk.empty = 0 if listed else walk.empty + 1
-        if listed:
+        found: dict[str, Article] = {}
+        empty = 0
+        while to_ms >= oldest_ms and empty < EMPTY_ANSWERS:
+            answer: list[Article] | None = yield partial(self._source.articles, to_ms)
+            if answer is None:
+                return  # the next poll begins anew
+            found |= {article.id: article for article in answer if article.id not in found}
+            listed = [article.published_at for article in answer if article.published_at > 0]
+            empty = 0 if listed else empty + 1
             # A page that lists one second only must not be asked for for ever.
-            walk.to_ms = min(min(listed), walk.to_ms - 1_000)
-        walk.complete = walk.to_ms < walk.oldest_ms or walk.empty >= EMPTY_ANSWERS
-        if walk.complete:
-            found = sorted(walk.found.values(), key=lambda a: (a.published_at, a.id))
-            digest.published = [self._dated(article, now_ms) for article in found]
-            life = Listed(self._source.name, walk.begun_ms)
-            digest.records = [article_record(self._topic, a) for a in (*digest.published, life)]
-        return digest
+            to_ms = min([to_ms - 1_000, *listed]) if listed else to_ms
+        yield from self._publish(found, begun_ms, oldest_ms, clock.now_ms())
+        self._listed_until = begun_ms
 
-    def settle(self, digest: Digest) -> None:
-        """Note what is on the topic now."""
-        for article in digest.published:
+    def _publish(
+        self, found: dict[str, Article], begun_ms: int, oldest_ms: int, now_ms: int
+    ) -> Steps:
+        """Publish the articles that are new and keep the rules, oldest first; then note them."""
+        findings, new = Findings(), []
+        for article in found.values():
+            if article.id in self._known:
+                continue
+            cut = replace(article, body=article.body[:BODY_CHARACTERS])
+            reason = cut.violation(now_ms)
+            if reason is not None:
+                self._known[article.id] = max(article.published_at, oldest_ms)
+                findings.rejected.append(reason)
+                about: dict[str, Any] = {
+                    "provider": article.provider,
+                    "id": article.id[:128],
+                    "reason": reason,
+                }
+                event(log, "article_rejected", level=logging.WARNING, **about)
+            elif article.published_at >= oldest_ms:
+                new.append(replace(cut, available_at=self._available_at(cut, begun_ms, now_ms)))
+        new.sort(key=lambda article: (article.published_at, article.id))
+        messages: list[Article | Listed] = [*new, Listed(self._source.provider, begun_ms)]
+        findings.records = [article_record(self._topic, message) for message in messages]
+        findings.new = len(new)
+        yield findings
+        for article in new:
             self.saw(article)
-        if self._walk.complete:
-            self._listed_until = self._walk.begun_ms
 
-    def end(self, now_ms: int) -> None:
-        """Nothing is left to plan."""
-
-    def give_up(self, request: Request) -> bool:
-        """The next poll walks again from the top."""
-        return False
-
-    def newest_close_ms(self) -> int | None:
-        """News are no bars: they are never behind."""
-        return None
-
-    def gaps(self) -> int:
-        """Nobody knows how many articles there ought to be."""
-        return 0
-
-    def missing(self, now_ms: int) -> int:
-        """Nobody knows how many articles there are to come."""
-        return 0
-
-    def _dated(self, article: Article, now_ms: int) -> Article:
-        since, period_ms = self._listed_until, self._period_ms
-        if since is not None and self._walk.begun_ms - since <= MEASURED_PERIODS * period_ms:
-            return replace(article, available_at=now_ms)
-        return replace(article, available_at=min(now_ms, article.published_at + self._delay_ms))
-
-    def _reject(self, article: Article, reason: str, digest: Digest) -> None:
-        digest.rejected.append(reason)
-        self._known[article.id] = max(article.published_at, self._walk.oldest_ms)
-        log.warning(
-            "event=article_rejected provider=%s id=%r reason=%r",
-            *(article.provider, article.id[:128], reason),
-        )
-
-
-def _cut(article: Article) -> Article:
-    return replace(article, body=article.body[:BODY_CHARACTERS])
+    def _available_at(self, article: Article, begun_ms: int, now_ms: int) -> int:
+        since_ms = self._listed_until
+        if since_ms is not None and begun_ms - since_ms <= MEASURED_PERIODS * self._period_ms:
+            return now_ms
+        return min(now_ms, article.published_at + self._delay_ms)

@@ -1,52 +1,63 @@
-"""From settings to series: what is polled, when, and whether that makes sense."""
+"""From settings to feeds: what is polled, when, and whether that makes sense."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from conf.errors import ConfigurationError
+from conf.settings import Ingest, Kafka
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import SYMBOL_PATTERN
-from ingest.budget import WINDOW_S, sustained_calls
-from ingest.feed import Series
+from ingest.budget import WINDOW_S, RateBudget, sustained_calls
+from ingest.feed import BarFeed, Series
 from ingest.sources import Source
 
 # On top of the age that an answer may have: the source needs a moment to close its books.
 GRACE_MARGIN_S: Final = 2.0
+CHECKED_BARS: Final = 3
 
 
-def plan_series(
-    source: Source,
-    *,
-    symbols: Sequence[str],
-    timeframes: Sequence[str],
-    intervals_of: Mapping[str, Sequence[str]],
-    every_s: int,
-    grace_s: Mapping[str, float],
-) -> list[Series]:
-    """One series for each symbol and interval.
+def plan_series(source: Source, settings: Ingest) -> list[Series]:
+    """One series for each symbol and timeframe.
 
-    A series is polled every `every_s` seconds, or once a bar where its bars are longer, at the
-    slot plus the grace: by default the age that the source's answers may have. Raises
-    ConfigurationError naming the setting that makes no sense.
+    A series is polled every `every_s` seconds, or once a bar where its bars are longer, plus the
+    grace: by default the age that the source's answers may have. Raises ConfigurationError naming
+    the setting that makes no sense.
     """
-    check_symbols(symbols, intervals_of)
     series = []
-    for symbol in symbols:
-        for timeframe in check_intervals(symbol, intervals_of.get(symbol, timeframes)):
-            step_s = TIMEFRAME_MS[timeframe] // 1000
-            period_s = max(every_s, step_s)
-            if every_s <= 0 or period_s % step_s:
-                raise ConfigurationError(
-                    f"ingest.every_s = {every_s} must be a multiple of {step_s} s, the length of"
-                    f" a bar of {timeframe}, or shorter"
-                )
-            grace = grace_of(source, timeframe, grace_s)
-            series.append(Series(symbol, timeframe, period_s * 1000, int(grace * 1000)))
+    for symbol, timeframe in named_series(settings):
+        bar_s = TIMEFRAME_MS[timeframe] // 1000
+        period_s = max(settings.every_s, bar_s)
+        if period_s % bar_s:
+            raise ConfigurationError(
+                f"ingest.every_s = {settings.every_s} must be a multiple of {bar_s} s, the length"
+                f" of a bar of {timeframe}, or shorter"
+            )
+        grace_s = _grace_s(source, timeframe, settings)
+        series.append(Series(symbol, timeframe, period_s * 1000, int(grace_s * 1000)))
+    if source.metered:
+        check_budget(series, settings)
     return series
 
 
-def check_symbols(symbols: Sequence[str], intervals_of: Mapping[str, Sequence[str]]) -> None:
+def named_series(settings: Ingest) -> list[tuple[str, str]]:
+    """Each symbol with each of its timeframes; raises ConfigurationError for a wrong symbol."""
+    check_symbols(settings.symbols)
+    strange = sorted(set(settings.intervals_of) - set(settings.symbols))
+    if strange:
+        raise ConfigurationError(
+            f"ingest.intervals_of names {', '.join(strange)}, which ingest.symbols does not"
+        )
+    named = []
+    for symbol in settings.symbols:
+        timeframes = settings.intervals_of.get(symbol, settings.intervals)
+        if not timeframes:
+            raise ConfigurationError(f"ingest.intervals is empty for {symbol}")
+        named += [(symbol, timeframe) for timeframe in dict.fromkeys(timeframes)]
+    return named
+
+
+def check_symbols(symbols: Sequence[str]) -> None:
     """Raise ConfigurationError for no symbol, one twice, or one that is no BASE-QUOTE."""
     if not symbols:
         raise ConfigurationError("ingest.symbols is empty: name at least one, such as BTC-USD")
@@ -56,47 +67,39 @@ def check_symbols(symbols: Sequence[str], intervals_of: Mapping[str, Sequence[st
     twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
     if twice:
         raise ConfigurationError(f"ingest.symbols names {', '.join(twice)} more than once")
-    strange = sorted(set(intervals_of) - set(symbols))
-    if strange:
-        raise ConfigurationError(
-            f"ingest.intervals_of names {', '.join(strange)}, which ingest.symbols does not"
-        )
 
 
-def check_intervals(symbol: str, timeframes: Sequence[str]) -> Sequence[str]:
-    """Return `intervals`; raise ConfigurationError for none, or one that is unknown."""
-    if not timeframes:
-        raise ConfigurationError(f"ingest.intervals is empty for {symbol}")
-    for timeframe in timeframes:
-        if timeframe not in TIMEFRAME_MS:
-            raise ConfigurationError(
-                f"ingest.intervals: {timeframe!r} is unknown; there are {', '.join(TIMEFRAME_MS)}"
-            )
-    return list(dict.fromkeys(timeframes))
+def bar_feeds(
+    source: Source, settings: Ingest, topics: Kafka, now_ms: int, since_ms: int | None = None
+) -> list[BarFeed]:
+    """A feed for each series, from `since_ms` (epoch ms) or `backfill_bars` before now on.
 
-
-def grace_of(source: Source, timeframe: str, grace_s: Mapping[str, float]) -> float:
-    """Seconds between a bar's close and the poll that asks for it.
-
-    Raises ConfigurationError where the setting is shorter than an answer may be old: the bar
-    would be taken as it was before its close.
+    Raises ConfigurationError naming the setting that makes no sense.
     """
-    cache_s = source.cache_s(timeframe)
-    grace = grace_s.get(timeframe, cache_s + GRACE_MARGIN_S)
-    if grace < cache_s:
-        raise ConfigurationError(
-            f"ingest.grace_s.{timeframe} = {grace:g} is shorter than the {cache_s:g} s for which"
-            f" {source.name} caches its answers: a bar would be taken before it is final"
+    return [
+        BarFeed(
+            one,
+            source,
+            topics,
+            since_ms=now_ms - settings.backfill_bars * one.bar_ms if since_ms is None else since_ms,
+            overlap_bars=settings.overlap_bars,
         )
-    return grace
+        for one in plan_series(source, settings)
+    ]
 
 
-def check_budget(series: Sequence[Series], calls_per: Mapping[str, int]) -> None:
+def budget_of(source: Source, settings: Ingest, now_ms: int) -> RateBudget:
+    """What the source allows: no limit where its calls are not metered."""
+    limits = {str(window): calls for window, calls in settings.calls_per.items()}
+    return RateBudget(limits if source.metered else {}, now_ms)
+
+
+def check_budget(series: Sequence[Series], settings: Ingest) -> None:
     """Raise ConfigurationError where polling alone would use more calls than the limits allow.
 
     A limit of N a window sustains three quarters of N; the rest is the burst.
     """
-    for window, limit in calls_per.items():
+    for window, limit in settings.calls_per.items():
         if WINDOW_S[window] < 60:
             continue  # calls wait for a second; for longer they would pile up
         needed = sum(WINDOW_S[window] * 1000 / one.period_ms for one in series)
@@ -106,3 +109,32 @@ def check_budget(series: Sequence[Series], calls_per: Mapping[str, int]) -> None
                 f" {window}, but polling {len(series)} series takes {needed:g}: poll fewer of"
                 " ingest.symbols, raise ingest.every_s, or raise the limit to what your key allows"
             )
+
+
+def check_source(source: Source, series: Series, now_ms: int) -> str:
+    """Ask for a few closed bars once, and say what came; raises what `Source.fetch` may raise."""
+    last_ms = series.last_closed(now_ms)
+    first_ms = last_ms - (CHECKED_BARS - 1) * series.bar_ms
+    bars = source.fetch(series.symbol, series.interval, first_ms, last_ms)
+    rejected = [reason for bar in bars if (reason := bar.violation(now_ms)) is not None]
+    newest = f" newest_close={bars[-1].close:g}" if bars else ""
+    return (
+        f"source={source.name} symbol={series.symbol} interval={series.interval}"
+        f" bars={len(bars)}/{CHECKED_BARS} rejected={len(rejected)}{newest}"
+    )
+
+
+def _grace_s(source: Source, timeframe: str, settings: Ingest) -> float:
+    """Seconds between a bar's close and the poll that asks for it.
+
+    Raises ConfigurationError where the setting is shorter than an answer may be old: the bar
+    would be taken as it was before its close.
+    """
+    cache_s = source.terms(timeframe).cache_s
+    grace_s = settings.grace_s.get(timeframe, cache_s + GRACE_MARGIN_S)
+    if grace_s < cache_s:
+        raise ConfigurationError(
+            f"ingest.grace_s.{timeframe} = {grace_s:g} is shorter than the {cache_s:g} s for which"
+            f" {source.name} caches its answers: a bar would be taken before it is final"
+        )
+    return grace_s

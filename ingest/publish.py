@@ -1,25 +1,28 @@
 """Records to Kafka: `publish` returns only when the broker has acknowledged every one."""
 
+import base64
+import json
 import logging
 import threading
-from collections import deque
-from collections.abc import Iterable, Mapping
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any, Final, NamedTuple, Self
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
-from kafka.partitioner.default import murmur2
+from kafka.partitioner import murmur2
 
 from conf.errors import BrokerUnavailable
+from conf.events import event
 from conf.kafka import Broker, kafka_python_options
 from ingest.article import Article, Listed
-from ingest.bar import Bar
+from ingest.bar import BAR_VERSION, Bar
 from ingest.broker_errors import connecting, unusable
 
 log = logging.getLogger(__name__)
 
-# One minute's bars shall reach the stream as one group: a group that straddles two micro-batches
+# One minute's bars should reach the stream as one group: a group that straddles two micro-batches
 # waits for the second. Who waits for an acknowledgement ends it, so that nobody waits this long; a
 # thousand bars take a tenth of a second to gather, on a busy machine half a second.
 LINGER_S: Final = 5.0
@@ -43,7 +46,7 @@ class Publisher:
     """Sends records and waits for their acknowledgement by all in-sync replicas.
 
     A context manager. After a failure it is still usable: the next call connects anew, and the
-    caller sends the same records again, so a record may arrive twice but never not at all.
+    caller sends the same records again, so each record arrives at least once.
     `timeout_s` bounds how long one attempt waits for the broker; once `stopping` is set, an
     attempt ends within about `stop_after_s`.
     """
@@ -52,13 +55,12 @@ class Publisher:
         self,
         broker: Broker,
         *,
-        linger_s: float = LINGER_S,
         timeout_s: float = 30.0,
         stopping: threading.Event | None = None,
         stop_after_s: float = 3.0,
     ) -> None:
         self._broker = broker
-        self._linger_s = min(linger_s, timeout_s / 2)
+        self._linger_s = min(LINGER_S, timeout_s / 2)
         self._timeout_s = timeout_s
         self._stopping = stopping or threading.Event()
         self._stop_after_s = stop_after_s
@@ -69,17 +71,18 @@ class Publisher:
         self._connected()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Give the connection back; everything that `send` returned for is acknowledged."""
-        self._drop()
+        producer, self._producer = self._producer, None
+        self._partitions.clear()
+        if producer is not None:
+            try:
+                producer.close(timeout=self._stop_after_s if self._stopping.is_set() else 0.5)
+            except KafkaError as error:
+                event(log, "close_failed", level=logging.DEBUG, error=repr(error))
 
     def send(self, records: Iterable[Record]) -> int:
         """Send `records`, wait until all are acknowledged, and return how many they were.
@@ -89,22 +92,22 @@ class Publisher:
         where the broker refuses us.
         """
         sent = 0
-        pending: deque[Any] = deque()
-        try:
-            producer = self._connected()
-            for topic, key, value in records:
-                partition = self._partition(producer, topic, key)
-                pending.append(producer.send(topic, value, key, partition=partition))
-                sent += 1
-                if len(pending) >= MAX_PENDING:
-                    self._await_oldest(pending, MAX_PENDING // 2)
-        except KafkaError as error:
-            self._drop()
-            raise unusable(self._broker, error) from error
-        self._await_oldest(pending, len(pending))
+        waiting = iter(records)
+        while group := list(islice(waiting, MAX_PENDING)):
+            try:
+                producer = self._connected()
+                pending = [
+                    producer.send(topic, value, key, partition=self._partition(topic, key))
+                    for topic, key, value in group
+                ]
+                self._await(pending)
+            except KafkaError as error:
+                self.close()
+                raise unusable(self._broker, error) from error
+            sent += len(group)
         return sent
 
-    def _partition(self, producer: Any, topic: str, key: bytes) -> int:
+    def _partition(self, topic: str, key: bytes) -> int:
         """The partition that Kafka's own rule gives to `key`, worked out once a key.
 
         In pure Python the hash costs a fifth of a send. The number of partitions is asked for
@@ -112,36 +115,28 @@ class Publisher:
         """
         known = self._partitions.get((topic, key))
         if known is None:
-            count = len(producer.partitions_for(topic))
+            count = len(self._producer.partitions_for(topic))
             known = self._partitions[(topic, key)] = (murmur2(key) & 0x7FFFFFFF) % count
         return known
 
-    def _await_oldest(self, pending: deque[Any], count: int) -> None:
-        for _ in range(count):
-            future = pending.popleft()
-            if not future.is_done:
-                self._await(future)
-            if future.exception is not None:
-                self._drop()
-                raise unusable(self._broker, future.exception) from future.exception
-
-    def _await(self, future: Any) -> None:
+    def _await(self, pending: Sequence[Any]) -> None:
+        """Wait until all is acknowledged; raises the KafkaError of the first that is not."""
         waited_s = 0.0
-        while not future.is_done:
+        while not all(future.is_done for future in pending):
             # The producer gives up first: what it still holds would keep its thread alive.
             limit_s = self._stop_after_s if self._stopping.is_set() else self._timeout_s + 1
             if waited_s >= limit_s:
-                self._drop()
+                self.close()
                 raise BrokerUnavailable(
                     f"Kafka at {self._broker} did not acknowledge within {limit_s:g} s"
                 )
             try:
                 self._producer.flush(SLICE_S)  # from now on no record lingers for company
-                future.get(timeout=SLICE_S)
             except KafkaTimeoutError:
                 waited_s += SLICE_S
-            except KafkaError:
-                return  # the future holds it
+        for future in pending:
+            if future.exception is not None:
+                raise future.exception
 
     def _connected(self) -> Any:
         if self._producer is None:
@@ -160,15 +155,6 @@ class Publisher:
                     bootstrap_timeout_ms=int(min(self._timeout_s, 5.0) * 1000),
                 )
         return self._producer
-
-    def _drop(self) -> None:
-        producer, self._producer = self._producer, None
-        self._partitions.clear()
-        if producer is not None:
-            try:
-                producer.close(timeout=self._stop_after_s if self._stopping.is_set() else 0.5)
-            except KafkaError as error:
-                log.debug("event=close_failed error=%r", error)
 
 
 class BarPublisher(Publisher):
@@ -205,6 +191,26 @@ def article_record(topic: str, article: Article | Listed) -> Record:
     return Record(topic, article.provider.encode(), article.to_json())
 
 
+def rejection_record(topic: str, bar: Bar, reason: str, now_ms: int) -> Record:
+    """The message that says why `bar` was not published.
+
+    The same fields as the stream's own rejections; topic, partition and offset are null, since
+    the bar never was on one. The key names the bar, so that a second rejection is seen as one.
+    """
+    seen = {"v": BAR_VERSION, **bar.fields()}
+    value = {
+        "reason": reason,
+        "topic": None,
+        "partition": None,
+        "offset": None,
+        "value_base64": base64.b64encode(json.dumps(seen).encode()).decode(),
+        "source": bar.source,
+        "rejected_at": now_ms,
+    }
+    key = f"{bar.source}:{bar.symbol}:{bar.interval}:{bar.open_time}"
+    return Record(topic, key.encode(), json.dumps(value, separators=(",", ":")).encode())
+
+
 def ensure_topics(
     broker: Broker,
     partitions: Mapping[str, int],
@@ -220,21 +226,16 @@ def ensure_topics(
     Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
     """
     retention_ms = -1 if retention_s is None else int(retention_s * 1000)
-    options = kafka_python_options(broker)
-    timeout_ms = int(timeout_s * 1000)
-    with connecting(broker), KafkaAdminClient(**options, bootstrap_timeout_ms=timeout_ms) as admin:
+    with _admin(broker, timeout_s) as admin:
         missing = sorted(set(partitions) - set(admin.list_topics()))
         for topic in missing:
-            _create_topic(admin, topic, partitions[topic], retention_ms)
+            options = {
+                "num_partitions": partitions[topic],
+                "configs": {"retention.ms": str(retention_ms)},
+            }
+            with suppress(TopicAlreadyExistsError):  # someone else was faster
+                admin.create_topics({topic: options}, wait_for_metadata=True)
     return missing
-
-
-def _create_topic(admin: Any, topic: str, partitions: int, retention_ms: int) -> None:
-    options = {"num_partitions": partitions, "configs": {"retention.ms": str(retention_ms)}}
-    try:
-        admin.create_topics({topic: options}, wait_for_metadata=True)
-    except TopicAlreadyExistsError:
-        log.debug("event=topic_exists topic=%s", topic)  # someone else was faster
 
 
 def check_broker(broker: Broker, topic: str, timeout_s: float = 5.0) -> str:
@@ -242,8 +243,14 @@ def check_broker(broker: Broker, topic: str, timeout_s: float = 5.0) -> str:
 
     Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
     """
+    with _admin(broker, timeout_s) as admin:
+        there = topic in admin.list_topics()
+    return f"broker={broker} topic={topic} {'exists' if there else 'will be created'}"
+
+
+@contextmanager
+def _admin(broker: Broker, timeout_s: float) -> Iterator[Any]:
     options = kafka_python_options(broker)
     timeout_ms = int(timeout_s * 1000)
     with connecting(broker), KafkaAdminClient(**options, bootstrap_timeout_ms=timeout_ms) as admin:
-        there = topic in admin.list_topics()
-    return f"broker={broker} topic={topic} {'exists' if there else 'will be created'}"
+        yield admin

@@ -2,19 +2,17 @@
 
 import heapq
 import logging
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Final
 
 from conf.errors import BrokerUnavailable
+from conf.events import event
 from ingest.bar import Bar
-from ingest.clock import Clock
-from ingest.publish import BarPublisher, Record, bar_record
-from ingest.rejected import rejection_record
-from ingest.retry import until_broker_answers
+from ingest.clock import Clock, until_broker_answers
+from ingest.publish import BarPublisher, Record, bar_record, rejection_record
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +41,11 @@ def paced(bars: Iterable[Bar], speed: float, clock: Clock) -> Iterator[list[Bar]
     The first group comes at once. A consumer that is late is not waited for again: groups follow
     each other directly until the pace is met, so the replay does not drift.
     """
-    started_ms: int | None = None
-    first_close = 0
+    start_ms: float | None = None
     for closed, group in groupby(bars, key=close_time):
-        if started_ms is None:
-            started_ms, first_close = clock.now_ms(), closed
-        due_ms = started_ms + (closed - first_close) / speed
-        wait_s = (due_ms - clock.now_ms()) / 1000
-        if wait_s > 0:
-            clock.sleep(wait_s)
+        if start_ms is None:
+            start_ms = clock.now_ms() - closed / speed
+        clock.sleep(max(0.0, start_ms + closed / speed - clock.now_ms()) / 1000)
         yield list(group)
 
 
@@ -65,18 +59,18 @@ def between(bars: Iterable[Bar], first_ms: int | None, until_ms: int | None) -> 
     )
 
 
-class Refusals:
+class Rejections:
     """Gathers bars that a file holds and no topic should, as records for `bars.rejected`."""
 
     def __init__(self, topic: str, clock: Clock) -> None:
         self._topic = topic
         self._clock = clock
         self._waiting: list[Record] = []
-        self.reasons: Counter[str] = Counter()
+        self.count = 0
 
     def __call__(self, bar: Bar, reason: str) -> None:
         """Note that `bar` breaks the rule `reason`."""
-        self.reasons[reason] += 1
+        self.count += 1
         self._waiting.append(rejection_record(self._topic, bar, reason, self._clock.now_ms()))
 
     def take(self) -> list[Record]:
@@ -97,26 +91,25 @@ def publish_replay(
     groups: Iterable[list[Bar]],
     publisher: BarPublisher,
     *,
-    refusals: Refusals,
+    rejections: Rejections,
     clock: Clock,
-    stopping: threading.Event,
     report: Callable[[int], None] = lambda bars: None,
 ) -> int:
     """Publish group after group, each until Kafka has it; return how many bars.
 
-    Ends early, without an error, once `stopping` is set.
+    Ends early, without an error, once the clock is stopping.
     """
     published = 0
     for group in groups:
-        if stopping.is_set():
+        if clock.stopping.is_set():
             break
-        records = [bar_record(publisher.topic, bar) for bar in group] + refusals.take()
+        records = [bar_record(publisher.topic, bar) for bar in group] + rejections.take()
         try:
-            until_broker_answers(clock, stopping)(publisher.send, records)
+            until_broker_answers(partial(publisher.send, records), clock)
         except BrokerUnavailable as error:
-            log.error("event=stopped_unsent records=%d reason=%r", len(records), str(error))
+            event(log, "stopped_unsent", level=logging.ERROR, records=len(records), reason=error)
             return published
         published += len(group)
         report(len(group))
-    publisher.send(refusals.take())
+    publisher.send(rejections.take())
     return published

@@ -1,25 +1,24 @@
 """`candlecast ingest`: bars from a source to the topic `bars`, until told to stop."""
 
 import logging
-import threading
-from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 from prometheus_client import start_http_server
 from pydantic import ValidationError
 
-from conf.errors import BrokerUnavailable, ConfigurationError
-from conf.settings import Ingest, Kafka, Secrets, load_settings
-from ingest.budget import RateBudget
+from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
+from conf.events import event
+from conf.settings import Ingest, Kafka, load_settings
 from ingest.clock import Clock, SystemClock
-from ingest.feed import Series
-from ingest.live import Live, bar_feeds, check_source, problems
+from ingest.cursor import resume
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
-from ingest.plan import check_budget, plan_series
-from ingest.publish import check_broker
-from ingest.sources import Source, SourceOptions, open_news, open_source
+from ingest.plan import bar_feeds, budget_of, check_source, plan_series
+from ingest.poll import Poller
+from ingest.publish import Publisher, check_broker
+from ingest.sources import NewsSource, SourceOptions, open_source
 from ingest.sources.synthetic import synthetic_symbols
 from jobs.ingest_replay import epoch_ms, replay
 from jobs.terminal.logs import configure_logging
@@ -27,8 +26,6 @@ from jobs.terminal.progress import backfill_bar
 from jobs.terminal.stopping import stop_on_signals
 
 log = logging.getLogger(__name__)
-
-DAY_S = 86_400.0
 
 
 def ingest(
@@ -63,7 +60,7 @@ def ingest(
     """Publish closed bars to Kafka, each acknowledged; Ctrl-C ends it, nothing is lost by it."""
     settings = load_settings()
     configure_logging()
-    stopping = stop_on_signals()
+    clock = SystemClock(stop_on_signals())
     given = {
         "source": source,
         "symbols": _listed(symbols),
@@ -73,75 +70,65 @@ def ingest(
         "metrics_port": metrics_port,
     }
     asked = overridden(settings.ingest, given)
-    if asked.source == "recorded" or until is not None:
-        replay(
-            asked, settings.kafka, file or [], speed, from_, until, again=again, stopping=stopping
-        )
+    first_ms, until_ms = epoch_ms(from_), epoch_ms(until)
+    if asked.source == "recorded" or until_ms is not None:
+        span = (first_ms, until_ms)
+        replay(asked, settings.kafka, file or [], speed, span, clock, again=again)
     elif check:
         raise typer.Exit(report_check(asked, settings.kafka))
     else:
         delay_s = settings.sentiment.delay_s
-        live(asked, settings.kafka, epoch_ms(from_), stopping, delay_s, once=once)
+        live(asked, settings.kafka, first_ms, clock, delay_s, once=once)
 
 
 def live(
     asked: Ingest,
     kafka: Kafka,
     since_ms: int | None,
-    stopping: threading.Event,
+    clock: Clock,
     news_delay_s: float,
     *,
     once: bool = False,
 ) -> None:
-    """Fill what is missing on the topic, then poll until `stopping` is set, or `once`."""
-    clock = SystemClock(stopping)
+    """Fill what is missing on the topic, then poll until the clock is stopping, or `once`."""
     metrics = IngestMetrics()
-    options = source_options(asked, clock, metrics)
-    source, series = planned(asked, options)
-    now_ms = clock.now_ms()
-    feeds = bar_feeds(
-        series,
-        source,
-        now_ms=now_ms,
-        since_ms=since_ms,
-        backfill_bars=asked.backfill_bars,
-        overlap_bars=asked.overlap_bars,
-        bars_topic=kafka.bars_topic,
-        rejected_topic=kafka.rejected_topic,
-    )
-    news = news_feeds(asked, kafka, options, news_delay_s)
-    serve_metrics(asked.metrics_port, metrics)
-    program = Live(
-        kafka,
+    options = SourceOptions(
         clock=clock,
-        stopping=stopping,
-        bars_topic=kafka.bars_topic,
-        news_topic=kafka.news_topic,
+        base_url=asked.base_url,
+        timeout_s=asked.timeout_s,
+        count_call=metrics.calls.inc,
     )
+    source = open_source(asked.source, options)
+    now_ms = clock.now_ms()
+    bars = bar_feeds(source, asked, kafka, now_ms, since_ms)
+    news = []
+    if asked.news_every_s:
+        period_ms, delay_ms = asked.news_every_s * 1000, int(news_delay_s * 1000)
+        if not isinstance(source, NewsSource):
+            raise ConfigurationError(f"ingest.news_every_s: {source.name} lists no news")
+        news = [NewsFeed(source, kafka.news_topic, period_ms=period_ms, delay_ms=delay_ms)]
+    serve_metrics(asked.metrics_port, metrics)
     try:
-        missing = program.resume(feeds, news, *topics_of(kafka, news))
+        missing = resume(bars, news, kafka, clock)
     except BrokerUnavailable as error:
-        log.error("event=stopped reason=%r", str(error))
+        event(log, "stopped", level=logging.ERROR, reason=error)
         return
-    limits: dict[str, int] = dict(asked.calls_per.items()) if source.metered else {}
+    publisher = Publisher(kafka, stopping=clock.stopping)
     with backfill_bar("backfill", missing) as report:
-        program.poll(
-            [*feeds, *news],
-            budget=RateBudget(limits, now_ms),
+        poller = Poller(
+            [*bars, *news],
+            publisher,
+            asked,
+            clock=clock,
+            budget=budget_of(source, asked, now_ms),
             metrics=metrics,
-            workers=asked.workers,
-            attempts=asked.attempts,
-            once=once,
             report=report,
         )
-    log.info("event=stopped")
-
-
-def topics_of(kafka: Kafka, news: Sequence[NewsFeed]) -> tuple[dict[str, int], float | None]:
-    """The topics that are created where they are missing, and how long they keep records (s)."""
-    names = [kafka.bars_topic, kafka.rejected_topic, *([kafka.news_topic] if news else [])]
-    retention_s = kafka.retention_days * DAY_S if kafka.retention_days else None
-    return dict.fromkeys(names, kafka.partitions), retention_s
+        try:
+            poller.run(clock.now_ms() if once else None)
+        finally:
+            publisher.close()
+    event(log, "stopped")
 
 
 def serve_metrics(port: int, metrics: IngestMetrics) -> None:
@@ -154,55 +141,22 @@ def serve_metrics(port: int, metrics: IngestMetrics) -> None:
         raise ConfigurationError(f"ingest.metrics_port = {port} can't be used: {error}") from error
 
 
-def planned(asked: Ingest, options: SourceOptions) -> tuple[Source, list[Series]]:
-    """The source and its series; raises ConfigurationError for settings that make no sense."""
-    source = open_source(asked.source, options)
-    series = plan_series(
-        source,
-        symbols=asked.symbols,
-        timeframes=asked.intervals,
-        intervals_of=asked.intervals_of,
-        every_s=asked.every_s,
-        grace_s=dict(asked.grace_s.items()),
-    )
-    if source.metered:
-        check_budget(series, dict(asked.calls_per.items()))
-    return source, series
-
-
-def source_options(asked: Ingest, clock: Clock, metrics: IngestMetrics) -> SourceOptions:
-    """What a source needs; the key comes from the environment."""
-    key = Secrets().cryptocompare_api_key
-    return SourceOptions(
-        clock=clock,
-        api_key=key.get_secret_value() if key else None,
-        base_url=asked.base_url,
-        timeout_s=asked.timeout_s,
-        count_call=metrics.calls.inc,
-    )
-
-
-def news_feeds(
-    asked: Ingest, kafka: Kafka, options: SourceOptions, delay_s: float
-) -> list[NewsFeed]:
-    """The news of the source that bars come from, where they are asked for."""
-    if not asked.news_every_s:
-        return []
-    source = open_news(asked.source, options)
-    period_ms, delay_ms = asked.news_every_s * 1000, int(delay_s * 1000)
-    return [NewsFeed(source, topic=kafka.news_topic, period_ms=period_ms, delay_ms=delay_ms)]
-
-
 def report_check(asked: Ingest, kafka: Kafka) -> int:
-    """Ask source and broker once, print what is wrong, and return the exit code."""
+    """Ask broker and source once, print what is wrong, and return the exit code."""
     clock = SystemClock()
-    source, series = planned(asked, source_options(asked, clock, IngestMetrics()))
-    lines, code = problems(
-        lambda: check_broker(kafka, kafka.bars_topic),
-        lambda: check_source(source, series[0], clock.now_ms()),
-    )
-    for line in lines:
-        typer.echo(line)
+    options = SourceOptions(clock=clock, base_url=asked.base_url, timeout_s=asked.timeout_s)
+    source = open_source(asked.source, options)
+    series = plan_series(source, asked)
+    code = 0
+    for check in (
+        partial(check_broker, kafka, kafka.bars_topic),
+        partial(check_source, source, series[0], clock.now_ms()),
+    ):
+        try:
+            typer.echo(f"ok      {check()}")
+        except CandlecastError as error:
+            typer.echo(f"problem {type(error).__name__}: {error}")
+            code = code or error.exit_code
     return code
 
 

@@ -1,20 +1,19 @@
 """The replaying half of `candlecast ingest`: recorded files, and the synthetic market as a file."""
 
 import logging
-import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from conf.errors import ConfigurationError
+from conf.events import event
 from conf.settings import Ingest, Kafka
 from ingest.bar import Bar
 from ingest.clock import Clock, SystemClock
-from ingest.cursor import bars_since
-from ingest.plan import check_intervals, check_symbols
+from ingest.cursor import bars_since, without_known
+from ingest.plan import check_symbols, named_series
 from ingest.publish import BarPublisher, ensure_topics
-from ingest.replay import Refusals, between, in_close_order, publish_replay, replay_groups
-from ingest.resume import without_known
+from ingest.replay import Rejections, between, in_close_order, publish_replay, replay_groups
 from ingest.sources import SourceOptions
 from ingest.sources.recorded import Recording, read_bars
 from ingest.sources.synthetic import Synthetic
@@ -22,92 +21,77 @@ from jobs.terminal.progress import backfill_bar
 
 log = logging.getLogger(__name__)
 
+Span = tuple[int | None, int | None]  # first and end, exclusive, epoch ms; None leaves it open
+
 
 def replay(
     asked: Ingest,
     kafka: Kafka,
-    files: list[str],
+    files: Sequence[str],
     speed: str,
-    from_: str | None,
-    until: str | None,
+    span: Span,
+    clock: Clock,
     *,
     again: bool,
-    stopping: threading.Event,
 ) -> int:
     """Publish bars of the past, in the order of their closes; return how many.
 
     Bars that are on the topic already are left out, so a replay that was killed goes on where it
     was, unless `again`. Raises ConfigurationError and BrokerUnavailable.
     """
-    clock = SystemClock(stopping)
     pace = speed_of(speed)
-    refusals = Refusals(kafka.rejected_topic, clock)
-    series = (
-        recorded_series(files, asked.intervals, epoch_ms(from_), epoch_ms(until), refusals)
-        if asked.source == "recorded"
-        else synthetic_series(asked, clock, epoch_ms(from_), epoch_ms(until))
-    )
-    topics = dict.fromkeys((kafka.bars_topic, kafka.rejected_topic), kafka.partitions)
-    ensure_topics(kafka, topics)
+    rejections = Rejections(kafka.rejected_topic, clock)
+    if asked.source == "recorded":
+        series = recorded_series(files, asked.intervals, span, rejections)
+    else:
+        series = synthetic_series(asked, span)
+    ensure_topics(kafka, dict.fromkeys((kafka.bars_topic, kafka.rejected_topic), kafka.partitions))
     bars: Iterable[Bar] = in_close_order(series)
     if not again:
         bars = without_known(bars, bars_since(kafka, kafka.bars_topic, 0))
     with (
-        BarPublisher(kafka, kafka.bars_topic, stopping=stopping) as publisher,
+        BarPublisher(kafka, kafka.bars_topic, stopping=clock.stopping) as publisher,
         backfill_bar("replay", None) as report,
     ):
         published = publish_replay(
             replay_groups(bars, pace, clock),
             publisher,
-            refusals=refusals,
+            rejections=rejections,
             clock=clock,
-            stopping=stopping,
             report=report,
         )
-    rejected = sum(refusals.reasons.values())
-    log.info("event=replayed series=%d bars=%d rejected=%d", len(series), published, rejected)
+    event(log, "replayed", series=len(series), bars=published, rejected=rejections.count)
     return published
 
 
 def recorded_series(
-    files: Sequence[str],
-    timeframes: Sequence[str],
-    first_ms: int | None,
-    until_ms: int | None,
-    refusals: Refusals,
+    files: Sequence[str], timeframes: Sequence[str], span: Span, rejections: Rejections
 ) -> list[Iterable[Bar]]:
-    """The bars of each file, given as SYMBOL=PATH, all of one interval."""
+    """The bars of each file, given as SYMBOL=PATH, all of one timeframe."""
     if not files:
         raise ConfigurationError("--source recorded needs at least one --file SYMBOL=PATH")
     if len(timeframes) != 1:
         raise ConfigurationError("--source recorded takes one --interval, that of its files")
     recordings = [recording(text, timeframes[0]) for text in files]
-    check_symbols([item.symbol for item in recordings], {})
+    check_symbols([one.symbol for one in recordings])
     return [
-        between(
-            read_bars(item.path, item.symbol, item.interval, on_refused=refusals),
-            first_ms,
-            until_ms,
-        )
-        for item in recordings
+        between(read_bars(one.path, one.symbol, one.interval, on_rejected=rejections), *span)
+        for one in recordings
     ]
 
 
-def synthetic_series(
-    asked: Ingest, clock: Clock, first_ms: int | None, until_ms: int | None
-) -> list[Iterable[Bar]]:
-    """Each symbol's made-up bars at each of its intervals."""
+def synthetic_series(asked: Ingest, span: Span) -> list[Iterable[Bar]]:
+    """Each symbol's made-up bars at each of its timeframes."""
     kind, _, seed = asked.source.partition(":")
+    first_ms, until_ms = span
     if kind != "synthetic":
         raise ConfigurationError(f"--until is for recorded and synthetic bars, not {asked.source}")
     if first_ms is None or until_ms is None or first_ms >= until_ms:
         raise ConfigurationError("a synthetic replay needs --from and a later --until")
-    market = Synthetic(SourceOptions(clock=clock, argument=seed))
-    check_symbols(asked.symbols, asked.intervals_of)
+    market = Synthetic(SourceOptions(clock=SystemClock(), argument=seed))
     return [
         market.stream(symbol, timeframe, first_ms, until_ms)
-        for symbol in asked.symbols
-        for timeframe in check_intervals(symbol, asked.intervals_of.get(symbol, asked.intervals))
+        for symbol, timeframe in named_series(asked)
     ]
 
 

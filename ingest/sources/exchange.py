@@ -10,7 +10,7 @@ import ccxt
 from conf.errors import ConfigurationError, NotOffered, RateLimited, SourceUnavailable
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
-from ingest.sources import SourceOptions
+from ingest.sources import SourceOptions, Terms, bars_of, not_served
 
 # What every exchange serves in one answer; asking for more makes some of them cut the stretch.
 PAGE_BARS: Final = 500
@@ -52,26 +52,20 @@ class Exchange:
             self._exchange.urls["api"] = _moved(self._exchange.urls["api"], options.base_url)
         self._markets = threading.Lock()
 
-    def page_bars(self, timeframe: str) -> int:
-        """The most bars that one `fetch` may ask for."""
-        return PAGE_BARS
-
-    def keeps_ms(self, timeframe: str) -> int | None:
-        """Taken as all of it; an exchange that keeps less answers without the older bars."""
-        return None
-
-    def cache_s(self, timeframe: str) -> float:
-        """How old an answer may be, in seconds."""
-        return CACHE_S
+    def terms(self, timeframe: str) -> Terms:
+        """Of the timeframes that ccxt names; an exchange may answer without bars that are old."""
+        offered = self._exchange.timeframes
+        if offered and timeframe not in offered:
+            raise not_served(self.name, timeframe, f"there are {', '.join(offered)}")
+        return Terms(PAGE_BARS, cache_s=CACHE_S)
 
     def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
         """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending."""
         count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
         rows = self._call(symbol, timeframe, first_ms, count)
-        now_ms = self._clock.now_ms()
-        bars = [self._bar(row, symbol, timeframe, now_ms) for row in rows]
-        found = {bar.open_time: bar for bar in bars if first_ms <= bar.open_time <= last_ms}
-        return [found[time] for time in sorted(found)]
+        span, now_ms = (first_ms, last_ms), self._clock.now_ms()
+        values = ([*row[:6], None] for row in rows)
+        return bars_of(values, self.name, symbol, timeframe, span, now_ms)
 
     def _call(self, symbol: str, timeframe: str, first_ms: int, count: int) -> list[Sequence[Any]]:
         try:
@@ -87,16 +81,6 @@ class Exchange:
             # ccxt trusts an answer's form, and falls over one that is something else.
             raise SourceUnavailable(f"{self.name} {symbol}: unreadable: {error!r}") from error
         return list(rows)
-
-    def _bar(self, row: Sequence[Any], symbol: str, timeframe: str, now_ms: int) -> Bar:
-        try:
-            open_, high, low, close, base = (float(value) for value in row[1:6])
-            return Bar(
-                *(symbol, timeframe, int(row[0]), open_, high, low, close, base, None),
-                *(self.name, now_ms),
-            )
-        except (TypeError, ValueError, LookupError) as error:
-            raise SourceUnavailable(f"a bar of {symbol} can't be read: {error!r}") from error
 
 
 def mapped(error: Exception, where: str) -> Exception:

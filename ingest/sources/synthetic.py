@@ -10,7 +10,7 @@ import numpy.typing as npt
 from conf.errors import ConfigurationError
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
-from ingest.sources import SourceOptions
+from ingest.sources import SourceOptions, Terms, not_served
 
 MINUTE_MS: Final = TIMEFRAME_MS["1m"]
 MAX_BARS: Final = 2_000
@@ -44,17 +44,12 @@ class Synthetic:
         self._clock = options.clock
         self._count_call = options.count_call
 
-    def page_bars(self, timeframe: str) -> int:
-        """The most bars that one `fetch` may ask for."""
-        return min(MAX_BARS, MAX_MINUTES * MINUTE_MS // TIMEFRAME_MS[timeframe])
-
-    def keeps_ms(self, timeframe: str) -> int | None:
-        """It reaches back to 1970."""
-        return None
-
-    def cache_s(self, timeframe: str) -> float:
-        """Every answer is fresh."""
-        return 0.0
+    def terms(self, timeframe: str) -> Terms:
+        """Any number of whole minutes, back to 1970."""
+        minutes, rest = divmod(TIMEFRAME_MS[timeframe], MINUTE_MS)
+        if rest:
+            raise not_served(self.name, timeframe, "whole minutes")
+        return Terms(min(MAX_BARS, MAX_MINUTES // minutes))
 
     def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
         """The bars with `first_ms <= open_time <= last_ms`, ascending."""
@@ -88,7 +83,7 @@ class Synthetic:
 
     def stream(self, symbol: str, timeframe: str, first_ms: int, until_ms: int) -> Iterator[Bar]:
         """Yield the bars with `first_ms <= open_time < until_ms`, made page by page."""
-        length = self.page_bars(timeframe) * TIMEFRAME_MS[timeframe]
+        length = self.terms(timeframe).page_bars * TIMEFRAME_MS[timeframe]
         for start in range(first_ms, until_ms, length):
             yield from self.bars(symbol, timeframe, start, min(start + length, until_ms) - 1)
 

@@ -7,7 +7,13 @@ import pytest
 from ingest.publish import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from tests.ingest.market_server import MarketServer, SimulatedClock
-from tests.ingest.runs import PATIENT_S, START_MS, Run
+from tests.ingest.runs import KEY, PATIENT_S, START_MS, Run
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYPTOCOMPARE_API_KEY", KEY)
+    monkeypatch.setenv("COINDESK_API_KEY", f"{KEY}-of-coindesk")
 
 
 @pytest.fixture

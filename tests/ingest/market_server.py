@@ -8,6 +8,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
-from ingest.clock import Clock, monotonic_s
+from ingest.clock import Clock
 from ingest.sources import SourceOptions
 from ingest.sources.synthetic import Synthetic
 
@@ -61,6 +62,7 @@ class SimulatedClock:
 
     def __init__(self, start_ms: int) -> None:
         self._now_ms = start_ms
+        self.stopping = threading.Event()
         self.before_sleep: Callable[[float], None] = lambda seconds: None
 
     def now_ms(self) -> int:
@@ -224,9 +226,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.close_connection = True
-        until_s = monotonic_s() + market.stall_s
+        until_s = time.monotonic() + market.stall_s
         for at in range(len(body)):
-            if monotonic_s() > until_s or market.stopping.wait(0.02):
+            if time.monotonic() > until_s or market.stopping.wait(0.02):
                 return
             try:
                 self.wfile.write(body[at : at + 1])

@@ -1,20 +1,18 @@
 """A run of the poller against a server and a broker, and what a reader makes of its topic."""
 
 import json
-import threading
 from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from conf.settings import Ingest, Kafka
 from ingest.bar import Bar
-from ingest.budget import RateBudget
-from ingest.cursor import bars_since, messages_since
+from ingest.cursor import bars_since, messages_since, resume_bars
 from ingest.feed import BarFeed
 from ingest.metrics import IngestMetrics
-from ingest.plan import plan_series
+from ingest.plan import bar_feeds, budget_of
 from ingest.poll import Poller
 from ingest.publish import Publisher
-from ingest.resume import resume_bars
 from ingest.sources import SourceOptions, open_source
 from tests.ingest.market_server import MarketServer, SimulatedClock
 
@@ -37,54 +35,52 @@ class Run:
     topic: str
     source_name: str = "cryptocompare"
     symbols: Sequence[str] = ("BTC-USD",)
-    intervals: Sequence[str] = ("1m",)
+    timeframes: Sequence[str] = ("1m",)
     intervals_of: dict[str, Sequence[str]] = field(default_factory=dict)
     every_s: int = 60
     backfill_bars: int = 10
     timeout_s: float = PATIENT_S
     calls_per: dict[str, int] = field(default_factory=dict)
-    stopping: threading.Event = field(default_factory=threading.Event)
     metrics: IngestMetrics = field(default_factory=IngestMetrics)
-    overlap_bars: int = 5
     broker_timeout_s: float = 5.0
+
+    @property
+    def kafka(self) -> Kafka:
+        return kafka_settings(self.bootstrap_servers, self.topic)
+
+    @property
+    def settings(self) -> Ingest:
+        return Ingest.model_validate(
+            {
+                "source": self.source_name,
+                "symbols": list(self.symbols),
+                "intervals": list(self.timeframes),
+                "intervals_of": {name: list(some) for name, some in self.intervals_of.items()},
+                "every_s": self.every_s,
+                "backfill_bars": self.backfill_bars,
+                "calls_per": self.calls_per,
+            }
+        )
 
     def until(self, until_ms: int) -> Sequence[BarFeed]:
         """Start, resume from the topic, and poll up to `until_ms` of the simulated time."""
         options = SourceOptions(
-            clock=self.clock, api_key=KEY, base_url=self.server.url, timeout_s=self.timeout_s
+            clock=self.clock, base_url=self.server.url, timeout_s=self.timeout_s
         )
         source = open_source(self.source_name, options)
-        series = plan_series(
-            source,
-            symbols=self.symbols,
-            timeframes=self.intervals,
-            intervals_of=self.intervals_of,
-            every_s=self.every_s,
-            grace_s={},
-        )
         now_ms = self.clock.now_ms()
-        feeds = [
-            BarFeed(
-                one,
-                source,
-                since_ms=now_ms - self.backfill_bars * one.bar_ms,
-                bars_topic=self.topic,
-                rejected_topic=f"{self.topic}.rejected",
-                overlap_bars=self.overlap_bars,
-            )
-            for one in series
-        ]
+        feeds = bar_feeds(source, self.settings, self.kafka, now_ms)
         resume_bars(feeds, self.bootstrap_servers, self.topic, now_ms)
         with Publisher(
-            self.bootstrap_servers, timeout_s=self.broker_timeout_s, stopping=self.stopping
+            self.bootstrap_servers, timeout_s=self.broker_timeout_s, stopping=self.clock.stopping
         ) as publisher:
             Poller(
                 feeds,
                 publisher,
+                self.settings,
                 clock=self.clock,
-                budget=RateBudget(self.calls_per, now_ms),
+                budget=budget_of(source, self.settings, now_ms),
                 metrics=self.metrics,
-                stopping=self.stopping,
             ).run(until_ms)
         self.clock.sleep((until_ms - self.clock.now_ms()) / 1000)
         return feeds
@@ -102,6 +98,16 @@ class Run:
                 (message["reason"], json.loads(b64decode(message["value_base64"]))["open_time"])
             )
         return found
+
+
+def kafka_settings(bootstrap_servers: str, topic: str) -> Kafka:
+    """Topics that are named after `topic`."""
+    return Kafka(
+        bootstrap_servers=bootstrap_servers,
+        bars_topic=topic,
+        rejected_topic=f"{topic}.rejected",
+        news_topic=f"{topic}.news",
+    )
 
 
 def truth(server: MarketServer, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> dict:

@@ -121,6 +121,12 @@ def test_an_answer_that_ccxt_makes_nothing_of_is_no_bar_and_is_asked_for_again_l
     assert exchange.fetch("BTC-USDT", "1m", 0, MINUTE_MS) == []
 
 
+def test_a_timeframe_is_one_of_the_exchange_or_refused_by_name(exchange: Source) -> None:
+    assert exchange.terms("30m").page_bars == 500
+    with pytest.raises(ConfigurationError, match=r"ingest\.intervals: exchange:binance .* 7m"):
+        exchange.terms("7m")
+
+
 def every_error(kind: type[Exception] = ccxt.BaseError) -> list[type[Exception]]:
     return [kind, *(e for child in kind.__subclasses__() for e in every_error(child))]
 

@@ -1,24 +1,23 @@
 """News: each article once, whatever the provider lists and however the program ends."""
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from conf.errors import MalformedArticle
+from conf.settings import Ingest
 from ingest.article import BODY_CHARACTERS, Article, Listed, read_message
 from ingest.budget import RateBudget
-from ingest.cursor import messages_since
+from ingest.cursor import messages_since, resume_news
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
 from ingest.poll import Poller
 from ingest.publish import Publisher
-from ingest.resume import resume_news
-from ingest.sources import SourceOptions, open_news
+from ingest.sources import NewsSource, SourceOptions, open_source
 from tests.ingest.market_server import FIXTURES, PASSING, MarketServer, SimulatedClock, faulty
-from tests.ingest.runs import IMPATIENT_S, KEY, PATIENT_S, START_MS, Run
+from tests.ingest.runs import IMPATIENT_S, PATIENT_S, START_MS, Run
 
 HOUR_S = 3_600
 PERIOD_MS = 600_000
@@ -43,19 +42,19 @@ def read_news(
         attempts: int = 5,
         timeout_s: float = PATIENT_S,
     ) -> list[Article]:
-        options = SourceOptions(clock=clock, api_key=KEY, base_url=server.url, timeout_s=timeout_s)
-        source = open_news(provider, options)
-        feed = NewsFeed(source, topic=topic, period_ms=PERIOD_MS, delay_ms=DELAY_MS)
+        options = SourceOptions(clock=clock, base_url=server.url, timeout_s=timeout_s)
+        source = open_source(provider, options)
+        assert isinstance(source, NewsSource)
+        feed = NewsFeed(source, topic, period_ms=PERIOD_MS, delay_ms=DELAY_MS)
         resume_news(feed, run.bootstrap_servers, topic, clock.now_ms())
         with Publisher(run.bootstrap_servers) as publisher:
             Poller(
                 [feed],
                 publisher,
+                Ingest(attempts=attempts),
                 clock=clock,
                 budget=RateBudget({}, clock.now_ms()),
                 metrics=IngestMetrics(),
-                stopping=threading.Event(),
-                attempts=attempts,
             ).run(until_ms)
         return [found for found in on_topic(run) if isinstance(found, Article)]
 
@@ -186,20 +185,20 @@ def test_after_an_outage_nobody_has_measured_when_an_article_became_available(
     assert found.available_at == found.published_at + DELAY_MS
 
 
-def test_each_poll_leaves_a_sign_of_life_behind_its_articles(
+def test_each_poll_leaves_a_watermark_behind_its_articles(
     read_news: Callable[..., list[Article]], run: Run, server: MarketServer
 ) -> None:
     write(server, 1, START_MS // 1000 - 60)
     read_news(START_MS + 2 * PERIOD_MS)
-    article, *signs = on_topic(run)
+    article, *marks = on_topic(run)
     assert isinstance(article, Article)
-    assert all(isinstance(sign, Listed) for sign in signs)
-    times = [sign.listed_until for sign in signs if isinstance(sign, Listed)]
+    assert all(isinstance(mark, Listed) for mark in marks)
+    times = [mark.listed_until for mark in marks if isinstance(mark, Listed)]
     assert times == sorted(set(times))
     assert len(times) >= 2
 
 
-def test_a_failing_provider_leaves_no_sign_of_life(
+def test_a_failing_provider_leaves_no_watermark(
     read_news: Callable[..., list[Article]], run: Run, server: MarketServer
 ) -> None:
     server.fault = lambda path: "http_500"
@@ -241,7 +240,9 @@ def test_an_article_written_before_its_availability_was_noted_counts_from_its_fe
     texts = ("Up", "", "wire", ("BTC",), (), "", "EN", None)
     old = json.loads(Article("example", "1", START_MS, *texts, START_MS + 5, START_MS).to_json())
     del old["available_at"], old["reach"]
-    assert Article.from_json(json.dumps(old).encode()).available_at == START_MS + 5
+    read = read_message(json.dumps(old).encode())
+    assert isinstance(read, Article)
+    assert read.available_at == START_MS + 5
 
 
 def test_the_recorded_list_of_2020_is_read(

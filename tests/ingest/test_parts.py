@@ -2,20 +2,22 @@
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conf.settings import Kafka
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.budget import RateBudget
 from ingest.coverage import ABSENT, PUBLISHED, UNKNOWN, Coverage
-from ingest.feed import BarFeed, Series
-from ingest.http import retry_after_s
+from ingest.feed import BarFeed, Findings, Series
 from ingest.replay import between, in_close_order, paced
-from ingest.sources import SourceOptions
+from ingest.sources import SourceOptions, Terms
+from ingest.sources.api import retry_after_s
 from ingest.sources.synthetic import Synthetic
 from tests.ingest.market_server import SimulatedClock
 
@@ -25,13 +27,14 @@ marks = st.lists(st.tuples(st.integers(-3, 40), st.sampled_from([ABSENT, PUBLISH
 
 
 @given(st.text(max_size=8), finite, finite, st.none() | finite, st.integers(-(2**60), 2**60))
-def test_a_bars_json_is_what_the_standard_library_would_write(
+def test_a_bars_json_is_what_the_standard_library_reads_and_writes(
     symbol: str, price: float, volume: float, quote: float | None, time: int
 ) -> None:
     bar = Bar(symbol, "1m", time, price, price, price, price, volume, quote, 'a"b', time)
-    expected = json.dumps({"v": 1, **asdict(bar)}, separators=(",", ":")).encode()
-    assert bar.to_json() == expected
-    assert Bar.from_json(expected) == bar
+    expected = {"v": 1, **asdict(bar)}
+    assert json.loads(bar.to_json()) == expected
+    assert list(json.loads(bar.to_json())) == list(expected)
+    assert Bar.from_json(bar.to_json()) == Bar.from_json(json.dumps(expected).encode()) == bar
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -51,16 +54,18 @@ def test_coverage_is_a_dictionary_of_states(changes: list[tuple[int, int]], firs
             model[minute] = state
     coverage.forget_before(first * MINUTE_MS)
     model = {minute: state for minute, state in model.items() if minute >= first}
-    runs = [
-        minute
-        for start, end in coverage.runs(UNKNOWN)
-        for minute in range(start // MINUTE_MS, end // MINUTE_MS + 1)
-    ]
-    assert runs == [minute for minute, state in model.items() if state == UNKNOWN]
+    unknown = [minute * MINUTE_MS for minute, state in model.items() if state == UNKNOWN]
+    assert coverage.oldest(UNKNOWN) == (unknown[0] if unknown else None)
+    assert coverage.newest(UNKNOWN) == (unknown[-1] if unknown else None)
+    later = [time for time in unknown if time >= 15 * MINUTE_MS]
+    assert coverage.oldest(UNKNOWN, 15 * MINUTE_MS) == (later[0] if later else None)
+    earlier = [time for time in unknown if time <= 15 * MINUTE_MS]
+    assert coverage.newest(UNKNOWN, 15 * MINUTE_MS) == (earlier[-1] if earlier else None)
+    assert coverage.count(UNKNOWN, 15 * MINUTE_MS) == len(later)
     assert coverage.count(PUBLISHED) == sum(s == PUBLISHED for s in model.values())
     published = [minute for minute, state in model.items() if state == PUBLISHED]
     newest = published[-1] * MINUTE_MS if published else None
-    assert coverage.newest_published() == newest
+    assert coverage.newest(PUBLISHED) == newest
     assert coverage.gaps() == sum(
         state != PUBLISHED for minute, state in model.items() if published and minute > published[0]
     )
@@ -75,16 +80,11 @@ class Shelf:
     def __init__(self, minutes: set[int], page: int) -> None:
         self.minutes, self.page = minutes, page
 
-    def page_bars(self, timeframe: str) -> int:
-        return self.page
-
-    def keeps_ms(self, timeframe: str) -> int | None:
-        return None
-
-    def cache_s(self, timeframe: str) -> float:
-        return 0.0
+    def terms(self, timeframe: str) -> Terms:
+        return Terms(self.page)
 
     def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
+        assert (last_ms - first_ms) // MINUTE_MS + 1 <= self.page
         return [
             Bar(symbol, timeframe, minute * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, 0.0, None, "shelf", 0)
             for minute in sorted(self.minutes)
@@ -101,26 +101,44 @@ class Shelf:
 def test_any_pages_bring_each_missing_bar_once_and_no_known_one(
     there: set[int], known: set[int], page: int, overlap: int
 ) -> None:
-    now_ms = 60 * MINUTE_MS
-    shelf = Shelf(there, page)
-    feed = BarFeed(
-        Series("A-B", "1m", MINUTE_MS, 0),
-        shelf,
-        since_ms=0,
-        bars_topic="bars",
-        rejected_topic="bars.rejected",
-        overlap_bars=overlap,
-    )
-    feed.begin(now_ms)
-    for bar in Shelf(known, 1).fetch("A-B", "1m", 0, now_ms):
+    clock = SimulatedClock(60 * MINUTE_MS)
+    series = Series("A-B", "1m", MINUTE_MS, 0)
+    feed = BarFeed(series, Shelf(there, page), Kafka(), since_ms=0, overlap_bars=overlap)
+    feed.missing(clock.now_ms())
+    for bar in Shelf(known, 70).fetch("A-B", "1m", 0, clock.now_ms()):
         feed.saw(bar)
+    assert poll(feed, clock) == sorted(there - known)
+
+
+def poll(feed: BarFeed, clock: SimulatedClock) -> list[int]:
+    """Poll once, everything is acknowledged; return the minutes of the bars in their order."""
     brought: list[int] = []
-    while (request := feed.next_request(now_ms)) is not None:
-        assert (request.last_ms - request.first_ms) // MINUTE_MS + 1 <= page
-        digest = feed.digest(request, request.call(), now_ms)
-        brought += [bar.open_time // MINUTE_MS for bar in digest.published]
-        feed.settle(digest)
-    assert brought == sorted(there - known)
+    steps = feed.poll(clock)
+    answer = None
+    with suppress(StopIteration):
+        while True:
+            step = steps.send(answer)
+            if isinstance(step, Findings):
+                found = [Bar.from_json(record.value) for record in step.records]
+                brought += [bar.open_time // MINUTE_MS for bar in found]
+                answer = None
+            else:
+                answer = step()
+    return brought
+
+
+def test_a_page_is_marked_only_when_its_bars_are_acknowledged() -> None:
+    clock = SimulatedClock(60 * MINUTE_MS)
+    series = Series("A-B", "1m", MINUTE_MS, 0)
+    feed = BarFeed(series, Shelf({1, 2}, 70), Kafka(), since_ms=0, overlap_bars=5)
+    steps = feed.poll(clock)
+    found = steps.send(next(steps)())  # type: ignore[operator]
+    assert isinstance(found, Findings)
+    assert (found.new, feed.newest_close_ms()) == (2, None)
+    steps.close()  # the broker was gone until the program was stopped
+    assert feed.missing(clock.now_ms()) == 60
+    assert poll(feed, clock) == [1, 2]
+    assert feed.newest_close_ms() == 3 * MINUTE_MS
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=150), st.integers(1, 20))

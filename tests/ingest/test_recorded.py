@@ -24,9 +24,9 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def refused(path: Path) -> list[tuple[int, str]]:
+def rejected(path: Path) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
-    list(read_bars(path, "A-B", "1m", on_refused=lambda b, why: found.append((b.open_time, why))))
+    list(read_bars(path, "A-B", "1m", on_rejected=lambda b, why: found.append((b.open_time, why))))
     return found
 
 
@@ -53,7 +53,7 @@ def test_the_quote_volume_may_be_missing_altogether(tmp_path: Path) -> None:
     assert [bar.quote_volume for bar in read_bars(path, "A-B", "1m")] == [None]
 
 
-def test_a_row_that_breaks_a_rule_is_refused_by_name_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_a_row_that_breaks_a_rule_is_rejected_by_name_and_the_rest_is_read(tmp_path: Path) -> None:
     rows = [
         "1514219880,10,12,9,11,1.5,16",
         "1514219940,8,12,9,10,1,1",  # open below low
@@ -65,7 +65,7 @@ def test_a_row_that_breaks_a_rule_is_refused_by_name_and_the_rest_is_read(tmp_pa
         "1514220180,10,12,9,10,1,1",
     ]
     path = written(tmp_path, "\n".join([CSV.splitlines()[0], *rows]))
-    assert refused(path) == [
+    assert rejected(path) == [
         (1514219940000, "low must not exceed open"),
         (1514219941000, "open_time must lie on the interval's grid"),
         (1514220000000, "open must be positive and finite"),
@@ -76,12 +76,12 @@ def test_a_row_that_breaks_a_rule_is_refused_by_name_and_the_rest_is_read(tmp_pa
     assert [b.open_time for b in read_bars(path, "A-B", "1m")] == [1514219880000, 1514220180000]
 
 
-def test_a_refused_bar_is_logged_where_nobody_asks_for_it(
+def test_a_rejected_bar_is_logged_where_nobody_asks_for_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = written(tmp_path, CSV.replace("10,10,10,10", "10,9,10,10"))
     assert len(list(read_bars(path, "A-B", "1m"))) == 2
-    assert "event=bar_refused symbol=A-B interval=1m open_time=1514220000000" in caplog.text
+    assert "event=bar_rejected symbol=A-B interval=1m open_time=1514220000000" in caplog.text
 
 
 def test_vectorised_rules_judge_as_the_bar_itself_does(tmp_path: Path) -> None:
@@ -124,4 +124,4 @@ def test_every_shipped_bar_keeps_the_rules(
     path = data_dir / f"{name}.csv.gz"
     read: list[Bar] = list(read_bars(path, symbol, "1m"))
     assert len(read) == bars
-    assert refused(path) == []
+    assert rejected(path) == []

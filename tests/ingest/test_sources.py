@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -14,7 +15,8 @@ from conf.errors import (
     RateLimited,
     SourceUnavailable,
 )
-from ingest.sources import Source, SourceOptions, open_source
+from conf.timeframes import TIMEFRAME_MS
+from ingest.sources import SOURCES, NewsSource, Source, SourceOptions, open_source
 from tests.ingest.market_server import (
     ERRORS,
     FIXTURES,
@@ -29,6 +31,7 @@ from tests.ingest.runs import IMPATIENT_S, KEY, MINUTE_MS, PATIENT_S, START_MS
 HOUR_MS = 60 * MINUTE_MS
 OPEN_MS = START_MS - 10 * MINUTE_MS
 
+KEYS = {"cryptocompare": KEY, "coindesk": f"{KEY}-of-coindesk"}
 EXPECTED = {
     "rate_limit_http200_old": RateLimited,
     "rate_limit_http200_cooldown": RateLimited,
@@ -53,7 +56,7 @@ EXPECTED = {
 def source(
     name: str, server: MarketServer, clock: SimulatedClock, timeout_s: float = PATIENT_S
 ) -> Source:
-    options = SourceOptions(clock=clock, api_key=KEY, base_url=server.url, timeout_s=timeout_s)
+    options = SourceOptions(clock=clock, base_url=server.url, timeout_s=timeout_s)
     return open_source(name, options)
 
 
@@ -89,7 +92,7 @@ def fixture_body(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
-@pytest.mark.parametrize("interval", ["1m", "5m", "15m"])
+@pytest.mark.parametrize("timeframe", ["1m", "5m", "15m"])
 def test_bars_of_a_stretch_come_whole_and_as_the_market_made_them(
     name: str, timeframe: str, server: MarketServer, clock: SimulatedClock
 ) -> None:
@@ -104,7 +107,7 @@ def test_bars_of_a_stretch_come_whole_and_as_the_market_made_them(
 
 
 @pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
-@pytest.mark.parametrize("interval", ["1h", "1d"])
+@pytest.mark.parametrize("timeframe", ["1h", "1d"])
 def test_hours_and_days_have_endpoints_of_their_own(
     name: str, timeframe: str, server: MarketServer, clock: SimulatedClock
 ) -> None:
@@ -190,25 +193,88 @@ def test_a_rate_limit_carries_the_wait_that_the_api_asks_for(
     }
 
 
-@pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
+@pytest.mark.parametrize("name", sorted(KEYS))
 def test_a_refused_key_is_reported_with_the_variable_and_without_the_key(
     name: str, server: MarketServer, clock: SimulatedClock
 ) -> None:
     server.key = "another-key"
-    with pytest.raises(ConfigurationError, match="CRYPTOCOMPARE_API_KEY") as caught:
+    with pytest.raises(ConfigurationError, match=f"{name.upper()}_API_KEY") as caught:
         source(name, server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS)
     assert KEY not in str(caught.value) + repr(caught.value.__cause__)
 
 
-@pytest.mark.parametrize("name", ["cryptocompare", "coindesk"])
-def test_the_key_travels_in_the_header_alone(
+@pytest.mark.parametrize("name", sorted(KEYS))
+def test_each_source_sends_its_own_key_in_the_header_alone(
     name: str, server: MarketServer, clock: SimulatedClock
 ) -> None:
-    server.key = KEY
-    source(name, server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS)
-    assert server.headers[0]["Authorization"] == f"Apikey {KEY}"
+    opened = source(name, server, clock)
+    opened.fetch("BTC-USD", "1m", OPEN_MS, START_MS)
+    assert isinstance(opened, NewsSource)
+    opened.articles(START_MS)
+    assert [sent["Authorization"] for sent in server.headers] == [f"Apikey {KEYS[name]}"] * 2
     assert not any(KEY in path for path in server.calls)
-    assert KEY not in repr(SourceOptions(clock=clock, api_key=KEY))
+
+
+def test_without_a_key_of_its_own_a_source_sends_no_other_ones(
+    server: MarketServer, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COINDESK_API_KEY")
+    source("coindesk", server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS)
+    assert "Authorization" not in server.headers[0]
+
+
+def test_an_answer_that_drips_is_left_when_its_time_is_over(
+    server: MarketServer, clock: SimulatedClock
+) -> None:
+    server.stall_s = 60
+    server.fault = lambda path: "drip"
+    with pytest.raises(SourceUnavailable, match=r"took longer than 0\.3 s"):
+        source("cryptocompare", server, clock, 0.3).fetch("BTC-USD", "1m", OPEN_MS, START_MS)
+
+
+def test_an_answer_that_is_too_large_is_left(
+    answering: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.sources.api.MAX_BODY_BYTES", 100_000)
+    with pytest.raises(SourceUnavailable, match="more than 100000 bytes"):
+        answering("cryptocompare", {"Message": "a" * 200_000}).fetch("BTC-USD", "1m", 0, MINUTE_MS)
+
+
+@pytest.mark.parametrize(
+    ("length_ms", "path", "aggregate", "page"),
+    [
+        (30 * MINUTE_MS, "histominute", 30, 66),
+        (2 * HOUR_MS, "histohour", 2, 1_000),
+        (7 * 24 * HOUR_MS, "histoday", 7, 285),
+    ],
+)
+def test_a_new_timeframe_needs_its_length_alone(
+    length_ms: int,
+    path: str,
+    aggregate: int,
+    page: int,
+    server: MarketServer,
+    clock: SimulatedClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(TIMEFRAME_MS, "new", length_ms)
+    opened = source("cryptocompare", server, clock)
+    last_ms = START_MS // length_ms * length_ms - length_ms
+    bars = opened.fetch("BTC-USD", "new", last_ms - 2 * length_ms, last_ms)
+    assert [bar.open_time for bar in bars] == [last_ms - n * length_ms for n in (2, 1, 0)]
+    assert f"/data/v2/{path}?" in server.calls[0]
+    assert f"aggregate={aggregate}" in server.calls[0]
+    assert opened.terms("new").page_bars == page
+
+
+@pytest.mark.parametrize("name", ["cryptocompare", "coindesk", "synthetic"])
+@pytest.mark.parametrize("length_ms", [MINUTE_MS // 2, 45 * MINUTE_MS + 1])
+def test_a_timeframe_that_a_source_does_not_serve_is_refused_by_name(
+    name: str, length_ms: int, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TIMEFRAME_MS, "strange", length_ms)
+    with pytest.raises(ConfigurationError, match=r"ingest\.intervals: .* no bars of strange"):
+        open_source(name, SourceOptions(clock=clock)).terms("strange")
 
 
 def test_the_recorded_answer_of_2020_is_read(answering: Callable[..., Source]) -> None:
@@ -261,3 +327,18 @@ def test_an_answer_of_another_form_is_no_answer(
 def test_an_unknown_source_is_refused_with_those_that_exist(clock: SimulatedClock) -> None:
     with pytest.raises(ConfigurationError, match=r"ingest\.source 'moon' is unknown; .*coindesk"):
         open_source("moon", SourceOptions(clock=clock))
+
+
+def test_the_source_that_the_documentation_shows_works_as_written(
+    answering: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path("docs/ingest.md").read_text()
+    (tmp_path / "example_source.py").write_text(text.split("```python\n")[1].split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(SOURCES, "example", "example_source:Example")
+    row = {"t": MINUTE_MS, "o": 10.0, "h": 12.0, "l": 9.0, "c": 11.0, "v": 1.5}
+    opened = answering("example", [row])
+    (bar,) = opened.fetch("BTC-USD", "1m", MINUTE_MS, MINUTE_MS)
+    assert (bar.open_time, bar.high, bar.source) == (MINUTE_MS, 12.0, "example")
+    assert bar.violation(START_MS) is None
+    assert opened.terms("1m").page_bars == 1_000

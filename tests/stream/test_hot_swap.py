@@ -101,7 +101,7 @@ def flowing(stream: RunningStream, groups: Iterator[list[Bar]]) -> Iterator[list
     kafka, stopping, published = stream.settings.kafka, threading.Event(), list[Bar]()
 
     def publish() -> None:
-        with BarPublisher(kafka, kafka.bars_topic, linger_s=0) as publisher:
+        with BarPublisher(kafka, kafka.bars_topic) as publisher:
             for group in groups:
                 publisher.publish(group)
                 published.extend(group)
