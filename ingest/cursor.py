@@ -95,12 +95,7 @@ def bars_since(broker: Broker, topic: str, since_ms: int) -> Iterator[Bar]:
         event(log, "passed_over", level=logging.WARNING, topic=topic, messages=foreign)
 
 
-def resume(
-    bars: Sequence[BarFeed],
-    news: Sequence[NewsFeed],
-    kafka: Kafka,
-    clock: Clock,
-) -> int:
+def resume(bars: Sequence[BarFeed], news: Sequence[NewsFeed], kafka: Kafka, clock: Clock) -> int:
     """Create missing topics, and tell each feed what of it is on them already.
 
     Returns how many bars are missing. Waits for a broker that is not there yet; raises
@@ -113,21 +108,21 @@ def resume(
     def read_back() -> int:
         ensure_topics(kafka, topics, retention_s=retention_s)
         for feed in news:
-            resume_news(feed, kafka, kafka.news_topic, clock.now_ms())
-        return resume_bars(bars, kafka, kafka.bars_topic, clock.now_ms())
+            resume_news(feed, kafka, clock.now_ms())
+        return resume_bars(bars, kafka, clock.now_ms())
 
     return until_broker_answers(read_back, clock)
 
 
-def resume_bars(feeds: Sequence[BarFeed], broker: Broker, topic: str, now_ms: int) -> int:
-    """Tell each feed which of its bars are on `topic`; return how many bars are still missing.
+def resume_bars(feeds: Sequence[BarFeed], kafka: Kafka, now_ms: int) -> int:
+    """Tell each feed which of its bars are on the topic; return how many are still missing.
 
     Reads only what was sent since the oldest bar that any feed may want. Raises BrokerUnavailable.
     """
     wanted = sum(feed.missing(now_ms) for feed in feeds)
     by_series = {(feed.series.symbol, feed.series.interval): feed for feed in feeds}
     since_ms = min(feed.coverage.first_ms for feed in feeds)
-    for bar in bars_since(broker, topic, since_ms):
+    for bar in bars_since(kafka, kafka.bars_topic, since_ms):
         feed = by_series.get((bar.symbol, bar.interval))
         if feed is not None:
             feed.saw(bar)
@@ -136,13 +131,13 @@ def resume_bars(feeds: Sequence[BarFeed], broker: Broker, topic: str, now_ms: in
     return left
 
 
-def resume_news(feed: NewsFeed, broker: Broker, topic: str, now_ms: int) -> None:
-    """Tell `feed` which articles are on `topic`; raises BrokerUnavailable."""
-    for value in messages_since(broker, topic, now_ms - BACKFILL_MS - OVERLAP_MS):
+def resume_news(feed: NewsFeed, kafka: Kafka, now_ms: int) -> None:
+    """Tell `feed` which articles are on the topic; raises BrokerUnavailable."""
+    for value in messages_since(kafka, kafka.news_topic, now_ms - BACKFILL_MS - OVERLAP_MS):
         try:
             found = read_message(value)
         except MalformedArticle as error:
-            event(log, "passed_over", level=logging.DEBUG, topic=topic, reason=error)
+            event(log, "passed_over", level=logging.DEBUG, topic=kafka.news_topic, reason=error)
             continue
         if isinstance(found, Article):
             feed.saw(found)

@@ -70,7 +70,7 @@ class Run:
         source = open_source(self.source_name, options)
         now_ms = self.clock.now_ms()
         feeds = bar_feeds(source, self.settings, self.kafka, now_ms)
-        resume_bars(feeds, self.bootstrap_servers, self.topic, now_ms)
+        resume_bars(feeds, self.kafka, now_ms)
         with Publisher(
             self.bootstrap_servers, timeout_s=self.broker_timeout_s, stopping=self.clock.stopping
         ) as publisher:

@@ -46,7 +46,7 @@ def read_news(
         source = open_source(provider, options)
         assert isinstance(source, NewsSource)
         feed = NewsFeed(source, topic, period_ms=PERIOD_MS, delay_ms=DELAY_MS)
-        resume_news(feed, run.bootstrap_servers, topic, clock.now_ms())
+        resume_news(feed, run.kafka, clock.now_ms())
         with Publisher(run.bootstrap_servers) as publisher:
             Poller(
                 [feed],
