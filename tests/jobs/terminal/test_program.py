@@ -1,0 +1,50 @@
+"""A program ends in one way: a line for people, and an exit code for whoever started it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from conf.errors import BrokerUnavailable, ConfigurationError, DataLoss
+from jobs.terminal.program import run_program
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BrokerUnavailable("it is away"), 75),
+        (ConfigurationError("it is wrong"), 78),
+        (DataLoss("it is gone"), 65),
+    ],
+)
+def test_an_error_of_ours_is_the_last_line_and_an_exit_code(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_program(raising(error))
+    assert ended.value.code == code
+    assert capsys.readouterr().err == f"candlecast: {error}\n"
+
+
+def test_an_error_that_is_not_ours_keeps_its_stack_trace() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_program(raising(ZeroDivisionError()))
+
+
+def test_ctrl_c_is_a_good_end() -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_program(raising(KeyboardInterrupt()))
+    assert ended.value.code == 0
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (3, 3)])
+def test_a_number_is_the_exit_code(result: int | None, code: int) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_program(lambda: result)
+    assert ended.value.code == code
