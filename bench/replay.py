@@ -17,6 +17,7 @@ from bench.job import SparkJob
 from bench.series import HORIZONS, LOOKBACK
 from bench.timeline import ContenderStuck
 from jobs.machine.processes import wait_until
+from store.files import BATCH
 
 TIMEOUT_S: Final = 300
 
@@ -87,7 +88,7 @@ def warm_up_rows(batches: Iterable[WrittenBatch], at_least: int) -> int:
 def written_batches(table: Path) -> list[WrittenBatch]:
     """The micro-batches of a table, in order."""
     found = []
-    for folder in table.glob("batch=*"):
+    for folder in table.glob(f"{BATCH}*"):
         files = list(folder.glob("*.parquet"))
         rows = sum(pq.read_metadata(file).num_rows for file in files)
         batch_id = int(folder.name.rpartition("-")[2])

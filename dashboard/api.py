@@ -117,8 +117,8 @@ def scores(
     span: Annotated[SpanName, Query(description="up to the newest scored target time")] = "24h",
     backfilled: Annotated[bool, Query(description="made after their target time")] = False,
 ) -> list[Score]:
-    """The scoreboard, as of some seconds ago; empty before the first is computed."""
-    board = _sources(request).board.scores()
+    """The scoreboard as `candlecast score` computed it last; empty before it has run."""
+    board = _sources(request).tables.scores()
     if board is None:
         return []
     rows = board[(board["span"] == span) & (board["backfilled"].astype(bool) == backfilled)]

@@ -1,57 +1,40 @@
 """What the HTTP API answers; times are epoch ms UTC, as in the topics."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel
+import pyarrow as pa
+from pydantic import BaseModel, create_model
+
+from dashboard.tables import PREDICTION_COLUMNS
+from store.schema import COUNT, FLAG, NUMBER, PREDICTIONS, SCORES, SMALL, TEXT, TIME, Table
 
 SpanName = Literal["1h", "24h", "7d", "all"]
+_PYTHON: Final[dict[pa.DataType, type]] = {
+    TEXT: str,
+    NUMBER: float,
+    SMALL: int,
+    COUNT: int,
+    FLAG: bool,
+    TIME: int,
+}
 
 
-class Prediction(BaseModel):
-    """One prediction; the price shall lie in `lower..upper` with probability `coverage`."""
-
-    symbol: str
-    interval: str
-    as_of: int
-    horizon: int
-    target_time: int
-    last_close: float
-    predicted_close: float
-    lower: float
-    upper: float
-    coverage: float
-    model_version: str
-    predicted_at: int
+def row_of(table: Table, columns: Iterable[str]) -> Any:
+    """A model of rows of a table."""
+    kinds = {name: _PYTHON[table.columns[name]] for name in columns}
+    fields: dict[str, Any] = {
+        name: (kind | None if name in table.optional else kind, ...) for name, kind in kinds.items()
+    }
+    return create_model(table.name, **fields)
 
 
-class Score(BaseModel):
+class Prediction(row_of(PREDICTIONS, PREDICTION_COLUMNS)):  # type: ignore[misc]
+    """One prediction; the price should lie in `lower..upper` with probability `coverage`."""
+
+
+class Score(row_of(SCORES, SCORES.columns)):  # type: ignore[misc]
     """A row of the scoreboard; null where there is nothing to compare with."""
-
-    symbol: str
-    interval: str
-    horizon: int
-    model_version: str
-    backfilled: bool
-    span: str
-    predictions: int
-    skill_persistence: float | None
-    skill_arima: float | None
-    arima_predictions: int
-    mae: float
-    mse: float
-    r2: float | None
-    directional_accuracy: float | None
-    direction_low: float
-    direction_high: float
-    interval_coverage: float
-    promised_coverage: float
-    mean_width: float
-    dm_persistence: float
-    dm_p_persistence: float
-    dm_arima: float | None
-    dm_p_arima: float | None
-    first_target: int
-    last_target: int
 
 
 class Model(BaseModel):

@@ -1,4 +1,4 @@
-"""The chart: candles, what was predicted for them, and the path ahead with its interval."""
+"""The chart: candles, their predictions, and the path ahead with its interval."""
 
 from typing import Final
 
@@ -13,10 +13,6 @@ BAND: Final = "rgba(224, 159, 62, 0.18)"
 PATH: Final = "#5e7ce2"
 PATH_BAND: Final = "rgba(94, 124, 226, 0.25)"
 HEIGHT: Final = 460
-TIMES: Final = (
-    *("open_time", "close_time", "as_of", "target_time"),
-    *("available_at", "published_at"),
-)
 # Shares of the height: the news stand under the price, where there are any.
 PRICE_ABOVE: Final = 0.24
 NEWS_BELOW: Final = 0.18
@@ -31,7 +27,7 @@ def price_chart(
 ) -> go.Figure:
     """Draw one series; times of all tables are UTC without a zone and are shown in `zone`.
 
-    Predicted prices stand at their target time, so that they lie over the close that they meant.
+    Predicted prices stand at their target time, so that they lie over the close that they forecast.
     """
     candles, predictions = in_zone(candles, zone), in_zone(predictions, zone)
     figure = go.Figure()
@@ -56,8 +52,7 @@ def price_chart(
 def in_zone(table: pd.DataFrame, zone: str) -> pd.DataFrame:
     """The times of a table on the clocks of `zone`, without a zone: Plotly knows none."""
     table = table.copy()
-    for name in set(TIMES) & set(table.columns):
-        times = pd.to_datetime(table[name])
+    for name, times in table.select_dtypes("datetime").items():
         table[name] = times.dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
     return table
 
@@ -117,7 +112,7 @@ def _add_past(figure: go.Figure, made: pd.DataFrame, horizon: int) -> None:
 
 
 def unbroken(made: pd.DataFrame) -> list[pd.DataFrame]:
-    """Predictions of one horizon in runs without a gap: nothing was said in between."""
+    """Predictions of one horizon in runs without a gap."""
     if len(made) < 2:
         return [made] if len(made) else []
     made = made.sort_values(["as_of", "predicted_at"])

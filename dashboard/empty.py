@@ -23,7 +23,7 @@ def no_bars(state: str, servers: str) -> None:
 
 
 def no_topic(state: str, servers: str) -> None:
-    """There are bars, but the newest predictions can't be had."""
+    """There are bars, but the topic of predictions can't be read."""
     text = _STATES.get(state, "").format(servers=servers)
     st.warning(f"{text} What is shown comes from the tables alone.", icon=":material/power_off:")
 
@@ -60,9 +60,12 @@ def nothing_in_range(symbol: str, timeframe: str, span: str) -> None:
     )
 
 
-def nothing_scored() -> None:
-    """No prediction's target time has come."""
-    st.info(
-        "Nothing to score yet: a prediction counts once its target time has passed.",
-        icon=":material/hourglass_empty:",
+def nothing_scored(computed: bool) -> None:
+    """No score was ever computed, or no prediction's target time has passed."""
+    text = (
+        "Nothing to score yet: a prediction counts once its target time has passed."
+        if computed
+        else "No scores yet: run `candlecast score`, or `candlecast score --every 60` to keep them "
+        "up to date."
     )
+    st.info(text, icon=":material/hourglass_empty:")

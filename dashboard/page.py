@@ -47,10 +47,16 @@ def read_range(
 def read_news(
     symbol: str, timeframe: str, since_ms: int, bars: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the news said bar by bar, and the articles behind it; empty where none are read."""
+    """The sentiment of each bar, and the articles behind it; empty where no news are read."""
     tables = sources().tables
     sentiment = tables.sentiment(symbol, timeframe, since_ms, bars)
     return sentiment, tables.articles(symbol, since_ms, SHOWN_ARTICLES)
+
+
+@st.cache_data(ttl=REFRESH_S / 2, show_spinner=False)
+def read_scores() -> pd.DataFrame | None:
+    """The scoreboard; every page shows the same."""
+    return sources().tables.scores()
 
 
 @st.cache_data(ttl=REFRESH_S / 2, show_spinner=False)
@@ -63,7 +69,7 @@ def main() -> None:
     """Lay the page out."""
     st.set_page_config(page_title="Candlecast", page_icon=candle(), layout="wide")
     st.title("Candlecast", anchor=False)
-    st.caption("Predictions of cryptocurrency prices, checked against what came. No advice.")
+    st.caption("Predictions of cryptocurrency prices, checked against actual prices. No advice.")
     series = sources().series()
     if not series:
         waiting()
@@ -170,12 +176,9 @@ def shown_time(time: Any, zone: str) -> str:
 def scoreboard() -> None:
     """How good the predictions were; live ones and backfilled ones apart."""
     st.subheader("Was it right?", anchor=False)
-    board = sources().board.scores()
-    if board is None:
-        st.info("The scores are being computed.")
-        return
-    if board.empty:
-        empty.nothing_scored()
+    board = read_scores()
+    if board is None or board.empty:
+        empty.nothing_scored(computed=board is not None)
         return
     columns = st.columns(2)
     span = columns[0].segmented_control("Over", SPANS, default="24h", key="span") or "24h"
@@ -189,7 +192,8 @@ def scoreboard() -> None:
             st.info(f"No {made} prediction has come to its target time in this span.")
         else:
             st.dataframe(styled(shown), hide_index=True)
-    st.caption(f"{LEGEND} Backfilled: made after their target time had passed.")
+    until = f"{board['last_target'].max():%Y-%m-%d %H:%M} UTC"
+    st.caption(f"{LEGEND} Backfilled: made after their target time. Scored up to {until}.")
 
 
 @st.fragment(run_every=SLOW_REFRESH_S)
@@ -214,7 +218,7 @@ def models(zone: str) -> None:
     if decided:
         st.markdown("**Decisions of the gate**")
         st.dataframe(pd.DataFrame(decided), hide_index=True)
-    drift = sources().board.drift()
+    drift = sources().tables.drift()
     if not drift.empty:
         st.markdown("**Drift against the training range** (population stability index)")
         st.dataframe(drift.drop(columns="checked_at").round(3), hide_index=True)

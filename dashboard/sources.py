@@ -1,4 +1,4 @@
-"""What every open page shares: one reader of the topics, one of the tables, one scoreboard."""
+"""What every open page shares: one reader of the topics and one of the tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +7,12 @@ from typing import Any
 import pandas as pd
 
 from conf.settings import Settings
-from dashboard.board import Board
 from dashboard.newest import NewestMessages, Row, Series
 from dashboard.tables import Tables
 from model.decisions import decisions
 from model.registry import RegisteredModel, Registry
 from store.prometheus import Samples, read_metrics
-
-IDENTITY = ["as_of", "horizon", "model_version"]
+from store.schema import PREDICTIONS, TIME
 
 
 @dataclass(frozen=True)
@@ -24,28 +22,25 @@ class Sources:
     warehouse_dir: Path
     tables: Tables
     newest: NewestMessages
-    board: Board
     registry: Registry
     metrics_url: str
 
     @classmethod
     def open(cls, settings: Settings) -> "Sources":
-        """Start the reader of the topics and the scoreboard."""
+        """Start the reader of the topics."""
         kafka, folder = settings.kafka, settings.warehouse.folder
         stream = settings.stream
         return cls(
             folder,
             Tables(folder),
             NewestMessages(kafka, kafka.predictions_topic, kafka.rejected_topic).start(),
-            Board(folder).start(),
             Registry(settings.registry.tracking_uri, settings.registry.artifact_dir),
             f"http://{stream.metrics_host}:{stream.metrics_port}/metrics",
         )
 
     def close(self) -> None:
-        """End both threads."""
+        """End the reader of the topics."""
         self.newest.stop()
-        self.board.stop()
 
     def series(self) -> list[Series]:
         """Every series that has bars or predictions."""
@@ -60,7 +55,7 @@ class Sources:
         if fresh.empty:
             return stored
         both = fresh if stored.empty else pd.concat([stored, fresh], ignore_index=True)
-        return both.drop_duplicates(IDENTITY).sort_values(["as_of", "horizon"])
+        return both.drop_duplicates(list(PREDICTIONS.identity)).sort_values(["as_of", "horizon"])
 
     def models(self) -> list[RegisteredModel]:
         """Every registered model, newest first."""
@@ -78,8 +73,8 @@ class Sources:
 def as_frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:
     """Messages of the topic with the columns of the table; times become UTC without a zone."""
     frame = pd.DataFrame(rows, columns=columns)
-    for name in ("as_of", "target_time", "predicted_at"):
-        frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms").astype(
-            "datetime64[us]"
-        )
+    for name in columns:
+        if PREDICTIONS.columns[name] == TIME:
+            times = pd.to_datetime(frame[name].astype("Int64"), unit="ms")
+            frame[name] = times.astype("datetime64[us]")
     return frame

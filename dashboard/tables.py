@@ -7,6 +7,7 @@ these alone the names are handed to DuckDB.
 
 import os
 import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,9 @@ import duckdb
 import pandas as pd
 
 from conf.timeframes import TIMEFRAME_MS
-from store.views import TABLES, open_duckdb
+from store.files import BATCH
+from store.schema import PREDICTIONS, TABLES
+from store.views import open_duckdb
 
 Series = tuple[str, str]  # symbol, interval
 
@@ -23,6 +26,9 @@ Series = tuple[str, str]  # symbol, interval
 SERIES_STEP: Final = 200
 # More candles than these are a smear on any screen: neighbours are drawn as one.
 MAX_CANDLES: Final = 1_500
+
+# What the page and the API show of a prediction.
+PREDICTION_COLUMNS: Final = [n for n in PREDICTIONS.columns if n not in ("query_id", "batch_id")]
 
 _SERIES: Final = "SELECT symbol, interval, epoch_ms(max(open_time)) FROM bars_raw GROUP BY ALL"
 # A number comes to DuckDB in the narrowest type that holds it, in which times of 1970 overflow.
@@ -35,9 +41,8 @@ WHERE symbol = $symbol AND interval = $interval
   AND open_time >= make_timestamp($since::BIGINT * 1000)
 GROUP BY epoch_ms(open_time) // $step ORDER BY 1
 """
-_PREDICTIONS: Final = """
-SELECT symbol, interval, as_of, horizon, target_time, last_close, predicted_close, lower, upper,
-       coverage, model_version, predicted_at
+_PREDICTIONS: Final = f"""
+SELECT {", ".join(PREDICTION_COLUMNS)}
 FROM predictions
 WHERE symbol = $symbol AND interval = $interval
   AND as_of >= make_timestamp($since::BIGINT * 1000)
@@ -75,7 +80,7 @@ class Folders:
         with self._lock:
             try:
                 with os.scandir(self.path) as entries:
-                    names = {e.name: e for e in entries if e.name.startswith("batch=")}
+                    names = {e.name: e for e in entries if e.name.startswith(BATCH)}
             except FileNotFoundError:
                 names = {}
             known = {n: at for n, at in self._changed_at.items() if n in names}
@@ -99,10 +104,7 @@ class Tables:
     def __init__(self, warehouse_dir: Path, threads: int = 2) -> None:
         self._dir = warehouse_dir
         self._threads = threads
-        self._folders = {
-            table: Folders(warehouse_dir / table)
-            for table in ("bars", "predictions", "skipped", "sentiment", "articles")
-        }
+        self._folders = {table: Folders(warehouse_dir / table) for table in TABLES}
         self._series: dict[Series, int] = {}
         self._seen: set[str] = set()
         self._lock = threading.Lock()
@@ -117,7 +119,8 @@ class Tables:
             fresh = sorted(folders.keys() - self._seen, key=lambda n: -folders[n])[:SERIES_STEP]
             if fresh:
                 files = [f"{self._dir}/bars/{name}/*.parquet" for name in fresh]
-                for symbol, timeframe, newest in self._rows({"bars": files}, _SERIES):
+                rows: Iterator[Any] = self._ask("bars", files, _SERIES).itertuples(index=False)
+                for symbol, timeframe, newest in rows:
                     known = self._series.get((symbol, timeframe), 0)
                     self._series[symbol, timeframe] = max(known, newest)
                 self._seen |= set(fresh)
@@ -125,64 +128,60 @@ class Tables:
 
     def candles(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
         """Candles from `since_ms` on, of one bar or, where there are very many, of several."""
-        files = self._folders["bars"].since(since_ms)
-        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
-        return self._frame({"bars": files}, _CANDLES, symbol, timeframe, since_ms, step)
+        return self._in_steps("bars", _CANDLES, symbol, timeframe, since_ms, bars)
 
     def predictions(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
         """Predictions made from `since_ms` on, thinned out as the candles are."""
-        files = self._folders["predictions"].since(since_ms)
-        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
-        return self._frame({"predictions": files}, _PREDICTIONS, symbol, timeframe, since_ms, step)
+        return self._in_steps("predictions", _PREDICTIONS, symbol, timeframe, since_ms, bars)
 
     def sentiment(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
-        """What the news said from `since_ms` on, where there were any, put together as candles."""
-        files = self._folders["sentiment"].since(since_ms)
-        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
-        return self._frame({"sentiment": files}, _SENTIMENT, symbol, timeframe, since_ms, step)
+        """Sentiment of the news from `since_ms` on, where there were any, in the candles' steps."""
+        return self._in_steps("sentiment", _SENTIMENT, symbol, timeframe, since_ms, bars)
 
     def articles(self, symbol: str, since_ms: int, most: int) -> pd.DataFrame:
         """The newest articles about the symbol's coin, or the market, since `since_ms`."""
-        files = {"articles": self._folders["articles"].since(since_ms)}
         values = {"symbol": symbol, "since": since_ms, "most": most}
-        found: pd.DataFrame = self._retry(files, lambda c: c.execute(_ARTICLES, values).df())
-        return found
+        return self._frame("articles", _ARTICLES, since_ms, values)
 
     def skipped(self, since_ms: int) -> dict[str, int]:
         """Bars without a prediction by reason, of what was written since `since_ms`."""
-        files = self._folders["skipped"].since(since_ms)
-        return dict(self._rows({"skipped": files}, _SKIPPED))
+        rows = self._frame("skipped", _SKIPPED, since_ms)
+        return dict(zip(rows["reason"], rows["bars"].tolist(), strict=True))
+
+    def scores(self) -> pd.DataFrame | None:
+        """The scoreboard; None before `candlecast score` has computed one."""
+        there = self.written_at("scores") is not None
+        return self._frame("scores", "SELECT * FROM scoreboard ORDER BY ALL") if there else None
+
+    def drift(self) -> pd.DataFrame:
+        """The newest drift figures of each champion."""
+        return self._frame("drift", "SELECT * FROM drift ORDER BY ALL")
 
     def written_at(self, table: str) -> float | None:
         """When a table last grew, unix seconds; None while it is empty."""
         return max(self._folders[table].refresh().values(), default=None)
 
-    def _frame(
-        self,
-        files: dict[str, list[str]],
-        query: str,
-        symbol: str,
-        timeframe: str,
-        since: int,
-        step: int,
+    def _in_steps(
+        self, table: str, query: str, symbol: str, timeframe: str, since_ms: int, bars: int
     ) -> pd.DataFrame:
-        values = {"symbol": symbol, "interval": timeframe, "since": since, "step": step}
-        found: pd.DataFrame = self._retry(files, lambda c: c.execute(query, values).df())
-        return found
+        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
+        values = {"symbol": symbol, "interval": timeframe, "since": since_ms, "step": step}
+        return self._frame(table, query, since_ms, values)
 
-    def _rows(self, files: dict[str, list[str]], query: str) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = self._retry(files, lambda c: c.execute(query).fetchall())
-        return rows
+    def _frame(
+        self, table: str, query: str, since_ms: int = 0, values: Mapping[str, object] | None = None
+    ) -> pd.DataFrame:
+        return self._ask(table, self._folders[table].since(since_ms), query, values)
 
-    def _retry(self, files: dict[str, list[str]], ask: Any) -> Any:
+    def _ask(
+        self, table: str, files: list[str], query: str, values: Mapping[str, object] | None = None
+    ) -> pd.DataFrame:
         try:
-            return self._ask(files, ask)
+            with open_duckdb(self._dir, {table: files}, self._threads) as connection:
+                return connection.execute(query, values).df()
         except duckdb.IOException:
-            # A folder was compacted or dropped between listing and reading it.
-            left = {t: [f for f in fs if Path(f).parent.exists()] for t, fs in files.items()}
-            return self._ask(left, ask)
-
-    def _ask(self, files: dict[str, list[str]], ask: Any) -> Any:
-        none: dict[str, list[str]] = {table: [] for table in TABLES}
-        with open_duckdb(self._dir, none | files, self._threads) as connection:
-            return ask(connection)
+            # A folder was compacted or dropped after it was listed, or holds no file yet.
+            left = [file for file in files if any(Path(file).parent.glob("*.parquet"))]
+            if left == files:
+                raise
+            return self._ask(table, left, query, values)

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import typer
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.events import event
@@ -24,20 +24,11 @@ from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
 from spark.session import build_session
 from store.folders import Folders
+from store.schema import STREAM_TABLES, Table
 
 log = logging.getLogger(__name__)
 
 DAY_PREFIX: Final = "day-"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """How rows of a table are told apart: its time, its identity, and which of several counts."""
-
-    name: str
-    time: str
-    identity: tuple[str, ...]
-    best_first: tuple[Column | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +41,6 @@ class CompactedDay:
     folders: int
 
 
-def tables() -> tuple[Table, ...]:
-    """The tables that the stream writes."""
-    series = ("symbol", "interval")
-    return (
-        Table("bars", "open_time", (*series, "open_time"), (F.desc("fetched_at"), F.desc("batch"))),
-        Table(
-            "predictions",
-            "as_of",
-            (*series, "as_of", "horizon", "model_version"),
-            ("predicted_at", "batch"),
-        ),
-        Table("skipped", "as_of", (*series, "as_of", "reason"), ("batch",)),
-        Table("articles", "available_at", ("provider", "id"), ("available_at", "batch")),
-        Table("sentiment", "open_time", (*series, "open_time"), ("batch",)),
-    )
-
-
 def compact(
     spark: SparkSession, warehouse_dir: str, closed_before: date, keep_from: date | None = None
 ) -> list[CompactedDay]:
@@ -75,7 +49,7 @@ def compact(
     Folders that hold a row of a day still open are left alone, whole.
     """
     done = []
-    for table in tables():
+    for table in STREAM_TABLES.values():
         folders = Folders(spark, f"{warehouse_dir}/{table.name}")
         done += compact_table(spark, table, folders, closed_before, keep_from)
     return done
@@ -121,10 +95,9 @@ def _write_day(
     """Write one day's rows, each identity once; return the folder's future name and the count."""
     staged = f"_compacting-{day}"
     folders.discard(staged)
-    best = Window.partitionBy(*table.identity).orderBy(*table.best_first)
     merged = (
         rows.where((F.col("day") == F.lit(day)) & F.col("batch").isin(*sources))
-        .withColumn("_place", F.row_number().over(best))
+        .withColumn("_place", F.expr(table.place))
         .where("_place = 1")
         .drop("_place", "day", "batch")
     )

@@ -8,6 +8,7 @@ import typer
 
 from conf.errors import ConfigurationError
 from conf.settings import load_settings
+from store.schema import TABLES
 from store.views import open_duckdb
 
 FORMATS: Final = {
@@ -16,12 +17,7 @@ FORMATS: Final = {
     "json": "JSON, ARRAY",
 }
 # What a range of time means in each of them.
-TIME_OF: Final = {
-    "bars": "open_time",
-    "predictions": "as_of",
-    "scored": "target_time",
-    "skipped": "as_of",
-}
+TIME_OF: Final = {"scored": "target_time", **{t.name: t.time for t in TABLES.values()}}
 
 
 def export(
@@ -57,17 +53,18 @@ def export_rows(
     `since` is included, `until` is not. A time without a zone is UTC.
     """
     time = TIME_OF[table]
-    query = (
-        f"SELECT * FROM {table} WHERE ($symbol IS NULL OR symbol = $symbol) "
-        f"AND ($since IS NULL OR {time} >= $since) AND ($until IS NULL OR {time} < $until) "
-        f"ORDER BY {time}, symbol, interval"
-    )
-    values = {"symbol": symbol, "since": _utc(since), "until": _utc(until)}
+    columns = TABLES["predictions" if table == "scored" else table].columns
+    if symbol is not None and "symbol" not in columns:
+        raise ConfigurationError(f"--symbol {symbol}: {table} has no symbols")
+    bounds = {"symbol =": symbol, f"{time} >=": _utc(since), f"{time} <": _utc(until)}
+    values = {clause: value for clause, value in bounds.items() if value is not None}
+    where = " AND ".join(["true", *(f"{clause} ?" for clause in values)])
+    query = f"SELECT * FROM {table} WHERE {where} ORDER BY {time}, {', '.join(list(columns)[:2])}"
     file.parent.mkdir(parents=True, exist_ok=True)
     target = str(file).replace("'", "''")
+    copy = f"COPY ({query}) TO '{target}' (FORMAT {FORMATS[form]})"
     with open_duckdb(warehouse_dir) as connection:
-        done = connection.execute(f"COPY ({query}) TO '{target}' (FORMAT {FORMATS[form]})", values)
-        (count,) = done.fetchall()[0]
+        ((count,),) = connection.execute(copy, [*values.values()]).fetchall()
     return int(count)
 
 

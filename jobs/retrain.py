@@ -197,7 +197,7 @@ def look(settings: Settings, timeframe: str, now: datetime, force: bool = False)
         return []
     logger.info("interval=%s retrain=%s", timeframe, reason)
     return retrain(
-        with_archived_news(read_warehouse(warehouse / "bars", timeframe), warehouse),
+        with_archived_news(read_warehouse(warehouse, timeframe), warehouse),
         model_settings_from(settings),
         registry,
         promotions_dir,

@@ -1,15 +1,16 @@
-"""`candlecast score`: predictions against what came, as a table; what the stream learns from it.
+"""`candlecast score`: predictions against actual prices; what the stream learns from it.
 
-1. ARIMA's forecasts for the moments that lack them (`warehouse/arima`)
+1. ARIMA's forecasts for the moments that lack them (table `arima`)
 2. interval factors of the champions, from live coverage, into the registry
-3. drift of features and residuals (`warehouse/drift`)
-4. the scoreboard, printed; alerts, sent
+3. drift of features and residuals (table `drift`)
+4. the scoreboard (table `scores`), printed; alerts, sent
 
 It reads the warehouse and never touches the stream; `--every` repeats it.
 """
 
 import logging
-import threading
+import time
+from contextlib import suppress
 from typing import Annotated, Final
 
 import duckdb
@@ -20,20 +21,20 @@ from rich.console import Console
 from rich.table import Table
 
 from conf.errors import CandlecastError, ConfigurationError
+from conf.events import event
 from conf.settings import Settings, load_settings
 from jobs.scoring.alerts import raise_alerts
 from jobs.scoring.arima import update_arima
 from jobs.scoring.drift import update_drift
 from jobs.scoring.intervals import adapt_intervals
 from jobs.scoring.metrics import ScoreMetrics
+from jobs.scoring.scoreboard import SPANS, update_scores
 from jobs.terminal.logs import configure_logging
 from model.registry import Registry
 from store.prometheus import read_metrics
-from store.views import read_board
 
 log = logging.getLogger(__name__)
 
-SPANS: Final = ("1h", "24h", "7d", "all")
 TABLE_WIDTH: Final = 150
 
 
@@ -48,12 +49,10 @@ def score(
     console = Console(width=max(Console().width, TABLE_WIDTH))
     if span not in SPANS:
         raise ConfigurationError(f"--span {span}: there are {', '.join(SPANS)}")
-    stopping, metrics = threading.Event(), ScoreMetrics()
-    if every and settings.score.metrics_port:
-        start_http_server(
-            settings.score.metrics_port, settings.score.metrics_host, metrics.registry
-        )
-    try:
+    metrics, port = ScoreMetrics(), settings.score.metrics_port
+    if every and port:
+        start_http_server(port, settings.score.metrics_host, metrics.registry)
+    with suppress(KeyboardInterrupt):
         while True:
             try:
                 board = score_once(settings, drift)
@@ -63,11 +62,10 @@ def score(
             except (CandlecastError, duckdb.Error, OSError) as error:
                 if not every:
                     raise
-                log.warning("score=failed reason=%s", error)
-            if not every or stopping.wait(every):
+                event(log, "score_failed", level=logging.WARNING, reason=error)
+            if not every:
                 return
-    except KeyboardInterrupt:
-        return
+            time.sleep(every)
 
 
 def score_once(settings: Settings, with_drift: bool = True) -> pd.DataFrame:
@@ -78,7 +76,7 @@ def score_once(settings: Settings, with_drift: bool = True) -> pd.DataFrame:
     adapt_intervals(warehouse_dir, registry, settings.intervals.adapt_rate)
     if with_drift:
         update_drift(warehouse_dir, registry, settings.score.psi_watch, settings.score.psi_alarm)
-    board = read_board(warehouse_dir)
+    board = update_scores(warehouse_dir)
     url = f"http://{settings.stream.metrics_host}:{settings.stream.metrics_port}/metrics"
     raise_alerts(board, warehouse_dir, settings.alerts, read_metrics(url))
     return board
@@ -88,40 +86,40 @@ def print_board(console: Console, board: pd.DataFrame, span: str) -> None:
     """The scoreboard of one span as a table."""
     rows = board[board["span"] == span]
     if rows.empty:
-        console.print("Nothing to score yet: no prediction's target time has come.")
+        console.print("Nothing to score yet: no prediction's target time has passed.")
         return
+    columns = {
+        "symbol": rows["symbol"],
+        "horizon": rows["horizon"].astype(str) + " x " + rows["interval"],
+        "model": rows["model_version"],
+        "": rows["backfilled"].map({True: "backfilled", False: "live"}),
+        "n": shown(rows["predictions"], ","),
+        "skill": shown(rows["skill_persistence"], "+.2%"),
+        "DM p": shown(rows["dm_p_persistence"], ".3f"),
+        "vs ARIMA": shown(rows["skill_arima"], "+.2%"),
+        "DM p ": shown(rows["dm_p_arima"], ".3f"),
+        "MAE": shown(rows["mae"], ".4g"),
+        "MSE": shown(rows["mse"], ".4g"),
+        "R2": shown(rows["r2"], ".4f"),
+        "direction": shown(rows["directional_accuracy"], ".1%")
+        + (" (" + shown(rows["direction_low"], ".0%"))
+        + (".." + shown(rows["direction_high"], ".0%") + ")"),
+        "covered": shown(rows["interval_coverage"], ".1%")
+        + (" of " + shown(rows["promised_coverage"], ".0%")),
+        "width": shown(rows["mean_width"], ".2%"),
+    }
     table = Table(title=f"scoreboard, {span} up to {rows['last_target'].max():%Y-%m-%d %H:%M} UTC")
-    for name in (
-        *("symbol", "horizon", "model", "", "n", "skill", "DM p", "vs ARIMA", "DM p"),
-        *("MAE", "MSE", "R2", "direction", "covered", "width"),
-    ):
+    for name in columns:
         table.add_column(name, justify="right")
-    for row in rows.itertuples():
-        table.add_row(
-            str(row.symbol),
-            f"{row.horizon} x {row.interval}",
-            str(row.model_version),
-            "backfilled" if row.backfilled else "live",
-            f"{row.predictions:,}",
-            figure(row.skill_persistence, "+.2%"),
-            figure(row.dm_p_persistence, ".3f"),
-            figure(row.skill_arima, "+.2%"),
-            figure(row.dm_p_arima, ".3f"),
-            figure(row.mae, ".4g"),
-            figure(row.mse, ".4g"),
-            figure(row.r2, ".4f"),
-            f"{figure(row.directional_accuracy, '.1%')} "
-            f"({figure(row.direction_low, '.0%')}..{figure(row.direction_high, '.0%')})",
-            f"{figure(row.interval_coverage, '.1%')} of {figure(row.promised_coverage, '.0%')}",
-            figure(row.mean_width, ".2%"),
-        )
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     console.print(table)
 
 
-def figure(value: object, form: str) -> str:
-    """A figure in its form, `-` where there is none.
+def shown(figures: pd.Series, form: str) -> pd.Series:
+    """Figures in a form, `-` where there is none.
 
-    >>> figure(0.0312, "+.1%"), figure(float("nan"), ".2f")
-    ('+3.1%', '-')
+    >>> list(shown(pd.Series([0.0312, float("nan")]), "+.1%"))
+    ['+3.1%', '-']
     """
-    return "-" if pd.isna(value) else format(value, form)  # type: ignore[call-overload]
+    return figures.map(lambda figure: "-" if pd.isna(figure) else format(figure, form))

@@ -215,7 +215,7 @@ def _read(
     until_ms = None if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1000)
     if data is None:
         names = None if symbols is None else symbols.split(",")
-        return read_warehouse(warehouse.folder / "bars", timeframe, names, until_ms)
+        return read_warehouse(warehouse.folder, timeframe, names, until_ms)
     if symbol is None:
         raise ConfigurationError("--data needs --symbol, such as BTC-USD")
     series = read_file(data, symbol, timeframe)

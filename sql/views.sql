@@ -1,41 +1,23 @@
--- The tables of the warehouse as people ask for them. DuckDB and Spark SQL run this same text over
--- bars_raw, predictions_raw and so on: the Parquet folders as they lie there.
+-- The warehouse as people ask for it. DuckDB and Spark SQL run this same text. What stands in braces
+-- `store/views.py` fills in: a table is its rows, each once, by the identity and the order of versions
+-- in `store/schema.py`; `bar_length` is the length of the row's interval.
 
 -- The newest version of each bar.
 CREATE OR REPLACE TEMP VIEW bars AS
-SELECT symbol, interval, open_time, open, high, low, close, base_volume, quote_volume, source,
-       fetched_at,
-       open_time + CASE interval WHEN '1m' THEN INTERVAL '1' MINUTE WHEN '5m' THEN INTERVAL '5' MINUTE
-                                 WHEN '15m' THEN INTERVAL '15' MINUTE WHEN '1h' THEN INTERVAL '1' HOUR
-                                 WHEN '1d' THEN INTERVAL '1' DAY END AS close_time
-FROM (
-  SELECT *, row_number() OVER (
-    PARTITION BY symbol, interval, open_time ORDER BY fetched_at DESC, batch DESC) AS newest
-  FROM bars_raw
-) AS versions WHERE newest = 1;
+SELECT *, open_time + {bar_length} AS close_time FROM {bars};
 
 -- One row a prediction, also where two checkpoints have made it.
 CREATE OR REPLACE TEMP VIEW predictions AS
-SELECT symbol, interval, as_of, horizon, target_time, last_close, predicted_close, lower, upper,
-       coverage, model_version, query_id, batch_id, predicted_at,
-       predicted_at > target_time AS backfilled
-FROM (
-  SELECT *, row_number() OVER (
-    PARTITION BY symbol, interval, as_of, horizon, model_version ORDER BY predicted_at) AS earliest
-  FROM predictions_raw
-) AS made WHERE earliest = 1;
+SELECT *, predicted_at > target_time AS backfilled FROM {predictions};
 
--- Bars whose window was not complete when they came, and why nothing was predicted.
-CREATE OR REPLACE TEMP VIEW skipped AS
-SELECT DISTINCT symbol, interval, as_of, reason FROM skipped_raw;
+-- Bars whose window was not complete, and why nothing was predicted from them.
+CREATE OR REPLACE TEMP VIEW skipped AS SELECT * FROM {skipped};
 
--- What ARIMA would have said at the same moment, fitted on bars of earlier days alone.
-CREATE OR REPLACE TEMP VIEW arima AS
-SELECT symbol, interval, as_of, horizon, max(arima_close) AS arima_close, max(fitted_until) AS fitted_until
-FROM arima_raw GROUP BY symbol, interval, as_of, horizon;
+-- ARIMA's forecast for the same moment, fitted on bars of earlier days alone.
+CREATE OR REPLACE TEMP VIEW arima AS SELECT * FROM {arima};
 
--- Predictions whose target time has come, beside what the price really was: the close of the bar
--- that ends at the target time. Returns are logarithms of price over last_close.
+-- Predictions whose target time has passed, each with the actual price: the close of the bar that
+-- ends at the target time. Returns are logarithms of price over last_close.
 CREATE OR REPLACE TEMP VIEW scored AS
 SELECT p.*, b.close AS actual_close,
        ln(b.close / p.last_close) AS actual_return,
@@ -48,18 +30,19 @@ INNER JOIN bars b
 LEFT JOIN arima a
   ON a.symbol = p.symbol AND a.interval = p.interval AND a.as_of = p.as_of AND a.horizon = p.horizon;
 
--- The news, each article once, with its score from -1 to 1; `coins` with commas, '' for the market.
-CREATE OR REPLACE TEMP VIEW articles AS
-SELECT provider, id, published_at, available_at, title, source, url, coins, score, weight
-FROM (
-  SELECT *, row_number() OVER (PARTITION BY provider, id ORDER BY available_at, batch) AS earliest
-  FROM articles_raw
-) AS listed WHERE earliest = 1;
+-- How good the predictions of a series are, at a horizon, of a model, over a span: `candlecast score`
+-- computes it. MAE, MSE and R2 are of prices; skills compare squared errors of returns, skill_arima
+-- over the rows that ARIMA forecast too; directional_accuracy leaves out prices that did not move, and
+-- carries Wilson's 95 % interval; mean_width is upper - lower over last_close; dm_* is the statistic of
+-- Diebold and Mariano, negative where the model leads, dm_p_* its two-sided p-value.
+CREATE OR REPLACE TEMP VIEW scores AS SELECT * FROM {scores};
+CREATE OR REPLACE TEMP VIEW scoreboard AS SELECT * FROM scores;
 
--- What the news said in each bar that was predicted with them; shares are of `count` articles.
-CREATE OR REPLACE TEMP VIEW sentiment AS
-SELECT symbol, interval, open_time, count, mean, weighted_mean, positive, negative
-FROM (
-  SELECT *, row_number() OVER (PARTITION BY symbol, interval, open_time ORDER BY batch) AS earliest
-  FROM sentiment_raw
-) AS told WHERE earliest = 1;
+-- Population stability of each feature and of the residuals of each champion.
+CREATE OR REPLACE TEMP VIEW drift AS SELECT * FROM {drift};
+
+-- The news, each article once, with its score from -1 to 1; `coins` with commas, '' for the market.
+CREATE OR REPLACE TEMP VIEW articles AS SELECT * FROM {articles};
+
+-- The news of each bar that was predicted with them; shares are of `count` articles.
+CREATE OR REPLACE TEMP VIEW sentiment AS SELECT * FROM {sentiment};

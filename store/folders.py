@@ -6,6 +6,7 @@ from pyspark.sql import SparkSession
 
 from conf.errors import CandlecastError
 from spark.files import Folder
+from store.files import BATCH
 
 
 class Folders:
@@ -18,17 +19,17 @@ class Folders:
 
     def names(self) -> list[str]:
         """What stands behind `batch=`, for each folder."""
-        return self._after("batch=")
+        return self._after(BATCH)
 
     def publish(self, staged: str, name: str) -> None:
         """Make a finished folder visible, in one rename."""
-        if not self._folder.rename(staged, f"batch={name}"):
-            raise CandlecastError(f"{self.path}: {staged} could not become batch={name}")
+        if not self._folder.rename(staged, f"{BATCH}{name}"):
+            raise CandlecastError(f"{self.path}: {staged} could not become {BATCH}{name}")
 
     def remove(self, names: Iterable[str]) -> None:
         """Take folders away that another one has replaced."""
         for name in names:
-            self._folder.delete(f"batch={name}")
+            self._folder.delete(f"{BATCH}{name}")
 
     def discard(self, staged: str) -> None:
         """Remove what a run that died has left unfinished."""

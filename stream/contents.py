@@ -17,7 +17,7 @@ REFUSED: Final = "refused"
 CONTENTS: Final = pa.schema(
     [("shard", pa.int32()), (PACKED, pa.binary()), ("content", pa.string())]
 )
-# The tables of REFUSED and of ARTICLES.
+# The table of REFUSED.
 REFUSED_SCHEMA: Final = pa.schema(
     [
         ("reason", pa.string()),
@@ -25,20 +25,6 @@ REFUSED_SCHEMA: Final = pa.schema(
         ("partition", pa.int32()),
         ("offset", pa.int64()),
         ("payload", pa.binary()),
-    ]
-)
-ARCHIVED: Final = pa.schema(
-    [
-        ("provider", pa.string()),
-        ("id", pa.string()),
-        ("published_at", pa.int64()),
-        ("available_at", pa.int64()),
-        ("title", pa.string()),
-        ("source", pa.string()),
-        ("url", pa.string()),
-        ("coins", pa.string()),
-        ("score", pa.float64()),
-        ("weight", pa.float64()),
     ]
 )
 # A refused message is kept for a person to look at, not to be played again: its beginning will do.

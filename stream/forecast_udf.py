@@ -30,33 +30,6 @@ FORECAST: Final = StructType(
         StructField("abstained", BinaryType()),
     ]
 )
-# Times in epoch ms, UTC.
-PREDICTED: Final = pa.schema(
-    [
-        ("symbol", pa.string()),
-        ("interval", pa.string()),
-        ("as_of", pa.int64()),
-        ("horizon", pa.int32()),
-        ("target_time", pa.int64()),
-        ("last_close", pa.float64()),
-        ("predicted_close", pa.float64()),
-        ("lower", pa.float64()),
-        ("upper", pa.float64()),
-        ("coverage", pa.float64()),
-        ("model_version", pa.string()),
-        ("query_id", pa.string()),
-        ("batch_id", pa.int64()),
-        ("predicted_at", pa.int64()),
-    ]
-)
-ABSTAINED: Final = pa.schema(
-    [
-        ("symbol", pa.string()),
-        ("interval", pa.string()),
-        ("as_of", pa.int64()),
-        ("reason", pa.string()),
-    ]
-)
 NOT_FINITE: Final = "prediction not finite"
 
 # A worker lives for many micro-batches; a session is built once a version, and an old one is let
@@ -154,7 +127,7 @@ def prediction_table(
     prices: Mapping[str, Any],
     micro_batch: tuple[str, int],
 ) -> pa.Table:
-    """`PREDICTED` for `windows` and their prices, each (n_windows, n_horizons)."""
+    """Packed predictions for `windows` and their prices, each (n_windows, n_horizons)."""
     horizons = np.asarray(session.horizons, np.int32)
     count = len(windows) * len(horizons)
     each = np.repeat(np.arange(len(windows), dtype=np.int32), len(horizons))

@@ -17,15 +17,15 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.kafka import Broker, spark_options
 from model.champions import Champions, ServedModel
-from model.news import NEWS_COLUMNS
 from store.folders import Folders
+from store.schema import PREDICTIONS, SENTIMENT, STREAM_TABLES
 from stream.contents import REFUSED_SCHEMA
-from stream.forecast_udf import FORECAST, PREDICTED, forecast_udf
+from stream.forecast_udf import FORECAST, forecast_udf
 from stream.metrics import WrittenMicroBatch
 from stream.operator_rows import REJECTED, TOLD, WINDOWS
 from stream.packed import PACKED, unpack
 from stream.to_kafka import messages_of
-from stream.to_parquet import TABLES, write_tables, writing
+from stream.to_parquet import write_tables, writing
 
 # Kafka's default of 16 kB a request holds some fifty predictions. The end of a task sends what is
 # there, so that nobody waits for a batch to fill.
@@ -91,7 +91,7 @@ class MicroBatchWriter:
         may_be_repeated = not self._folders
         if may_be_repeated:
             spark = forecast.sparkSession
-            self._folders = {t: Folders(spark, f"{self.warehouse_dir}/{t}") for t in TABLES}
+            self._folders = {t: Folders(spark, f"{self.warehouse_dir}/{t}") for t in STREAM_TABLES}
             for folders in self._folders.values():
                 folders.discard_all(writing(query_id))
         addresses = {table: folders.address for table, folders in self._folders.items()}
@@ -136,13 +136,13 @@ def written_micro_batch(written: list[Row], models: Mapping[str, ServedModel]) -
 
 def prediction_messages(forecast: DataFrame) -> DataFrame:
     """What goes to the topic of predictions: the rows of the table."""
-    return messages_of(F.col("forecast.predicted"), forecast, PREDICTED.names)
+    return messages_of(F.col("forecast.predicted"), forecast, PREDICTIONS.packed.names)
 
 
 def sentiment_messages(forecast: DataFrame) -> DataFrame:
     """What goes to the topic of sentiment: the same rows."""
     told = F.when(F.col("kind") == TOLD, F.col(PACKED))
-    return messages_of(told, forecast, ["symbol", "interval", "open_time", *NEWS_COLUMNS])
+    return messages_of(told, forecast, SENTIMENT.packed.names)
 
 
 def rejected_messages(forecast: DataFrame) -> DataFrame:

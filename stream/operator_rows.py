@@ -14,6 +14,7 @@ from pyspark.sql.types import BinaryType, LongType, StringType, StructField, Str
 from conf.timeframes import TIMEFRAME_MS
 from model.features import sequence_steps
 from model.news import NEWS_COLUMNS, news_of_bars
+from store.schema import BARS as BAR_TABLE
 from stream.contents import ARTICLES, BARS, NEWS, REFUSED
 from stream.packed import PACKED, constant, from_bytes, to_bytes
 from stream.state.rings import Emission, runs
@@ -45,7 +46,6 @@ OUTPUT: Final = StructType(
         StructField("bars", BinaryType()),
     ]
 )
-BAR_COLUMNS: Final = ["symbol", "interval", "open_time", *VALUES, "source", "fetched_at"]
 
 Row = tuple[str, str | None, int, bytes, bytes | None]
 
@@ -75,7 +75,7 @@ def rows_of_shard(
         news = updated_news(variables.news, sent.get(NEWS, []), news_silent_ms)
     if BARS in sent:
         bars = pa.concat_tables(sent[BARS])
-        found.append(row(BARS, bars.select(BAR_COLUMNS)))
+        found.append(row(BARS, bars.select(list(BAR_TABLE.columns))))
         for advance in ShardStore(variables, settings, _copies).advance(shard, bars):
             found += emission_rows(advance, settings.lookback, news)
     return pd.DataFrame(found, columns=OUTPUT.names)

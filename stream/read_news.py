@@ -12,8 +12,8 @@ from ingest.article import Article, Listed, read_message
 from model.sentiment import score
 from spark.arrow import map_in_arrow
 from store.articles import weight
+from store.schema import ARTICLES as ARTICLE_TABLE
 from stream.contents import (
-    ARCHIVED,
     ARTICLES,
     CONTENTS,
     KEPT_BYTES,
@@ -51,7 +51,7 @@ def _packed(rows: list[dict[str, Any]], shard_keys: Sequence[int]) -> pa.RecordB
     told = to_bytes(pa.Table.from_pylist(news, _NEWS))
     out = [(key, told, NEWS) for key in shard_keys] if news else []
     for content, found, schema in (
-        (ARTICLES, articles, ARCHIVED),
+        (ARTICLES, articles, ARTICLE_TABLE.packed),
         (REFUSED, refused, REFUSED_SCHEMA),
     ):
         if found:
@@ -92,6 +92,6 @@ def _checked(value: bytes | None, now_ms: int) -> Article | Listed:
 
 
 def _scored(article: Article) -> dict[str, Any]:
-    kept = {name: getattr(article, name, None) for name in ARCHIVED.names}
+    kept = {name: getattr(article, name, None) for name in ARTICLE_TABLE.columns}
     said = {"score": score(article.title, article.body), "weight": weight(article)}
     return {**kept, "coins": ",".join(article.coins), **said}

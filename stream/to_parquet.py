@@ -22,13 +22,11 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from model.news import NEWS_COLUMNS
 from spark.arrow import map_in_arrow
-from stream.contents import ARCHIVED, ARTICLES, BARS
-from stream.forecast_udf import ABSTAINED, PREDICTED
+from store.schema import STREAM_TABLES
+from stream.contents import ARTICLES, BARS
 from stream.operator_rows import REJECTED, SKIPPED, TOLD
 from stream.packed import PACKED, from_bytes
-from stream.state.shard import VALUES
 
 # What the task says: so many rows, of that reason where the table has reasons, in that folder; and
 # how many messages were rejected, which go to no table.
@@ -41,31 +39,6 @@ WRITTEN: Final = pa.schema(
     ]
 )
 
-# Times are epoch ms, UTC, in messages and packed tables, and TIMESTAMP in Parquet.
-TIMES: Final = {
-    "as_of",
-    "target_time",
-    "predicted_at",
-    "open_time",
-    "fetched_at",
-    "published_at",
-    "available_at",
-}
-_BAR: Final = [("symbol", pa.string()), ("interval", pa.string()), ("open_time", pa.int64())]
-TABLES: Final = {
-    "predictions": PREDICTED,
-    "bars": pa.schema(
-        [
-            *_BAR,
-            *[(name, pa.float64()) for name in VALUES],
-            ("source", pa.string()),
-            ("fetched_at", pa.int64()),
-        ]
-    ),
-    "skipped": ABSTAINED,
-    "articles": ARCHIVED,
-    "sentiment": pa.schema([*_BAR, *[(name, pa.float64()) for name in NEWS_COLUMNS]]),
-}
 # The table that what the operator emits goes to as it is, by kind.
 TABLE_OF: Final = {BARS: "bars", SKIPPED: "skipped", ARTICLES: "articles", TOLD: "sentiment"}
 
@@ -109,7 +82,7 @@ def _write_all(
 
 
 def _write(name: str, pieces: list[pa.Table], address: str, prefix: str) -> Iterator[Row]:
-    wanted = stored(TABLES[name])
+    wanted = STREAM_TABLES[name].stored
     rows = pa.concat_tables(as_stored(piece, wanted) for piece in pieces)
     if len(rows) == 0:
         return
@@ -127,27 +100,17 @@ def _write(name: str, pieces: list[pa.Table], address: str, prefix: str) -> Iter
         yield name, None, len(rows), folder
 
 
-def stored(schema: pa.Schema) -> pa.Schema:
-    """What a table of this schema is in Parquet.
-
-    >>> stored(pa.schema([("symbol", pa.string()), ("as_of", pa.int64())])).types
-    [DataType(string), TimestampType(timestamp[us, tz=UTC])]
-    """
-    time = pa.timestamp("us", "UTC")
-    return pa.schema([(f.name, time if f.name in TIMES else f.type) for f in schema])
-
-
 def as_stored(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
     """The columns of a packed table that are stored, with their types there.
 
-    >>> wanted = stored(pa.schema([("as_of", pa.int64())]))
+    >>> wanted = pa.schema([("as_of", pa.timestamp("us", "UTC"))])
     >>> rows = as_stored(pa.table({"end": [7], "as_of": [1_500]}), wanted)
     >>> rows.column_names, str(rows["as_of"][0])
     (['as_of'], '1970-01-01 00:00:01.500000+00:00')
     """
     columns = [
         pc.cast(rows[field.name], pa.timestamp("ms", "UTC"))
-        if field.name in TIMES
+        if pa.types.is_timestamp(field.type)
         else rows[field.name]
         for field in wanted
     ]

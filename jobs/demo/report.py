@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -15,8 +15,13 @@ from rich.table import Table
 from ingest.bar import Bar
 from model.features import complete_windows
 from model.series import Series, on_grid
+from store.views import read_sql
 
 Window = tuple[str, int]  # symbol, as_of (epoch ms)
+_MADE: Final = """
+SELECT symbol, epoch_ms(as_of) AS as_of, horizon, model_version, count(*) AS rows
+FROM predictions_raw GROUP BY ALL
+"""
 
 
 @dataclass(frozen=True)
@@ -94,27 +99,12 @@ def predictable_windows(bars: Iterable[Bar], lookback: int, since_ms: int) -> se
 
 def parquet_rows(warehouse_dir: Path, table: str) -> int:
     """How many rows a table has by now."""
-    if not any(warehouse_dir.glob(f"{table}/batch=*/*.parquet")):
-        return 0
-    with duckdb.connect() as connection:
-        files = warehouse_dir / table / "batch=*" / "*.parquet"
-        (count,) = connection.execute(f"SELECT count(*) FROM '{files}'").fetchall()[0]
-    return int(count)
+    return len(read_sql(warehouse_dir, f"SELECT 1 FROM {table}_raw"))
 
 
 def parquet_predictions(warehouse_dir: Path, horizons: int) -> tuple[set[Window], int]:
     """Windows with a prediction at every horizon, and the number of rows beyond the first each."""
-    if not parquet_rows(warehouse_dir, "predictions"):
-        return set(), 0
-    files = warehouse_dir / "predictions" / "batch=*" / "*.parquet"
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        rows = connection.execute(
-            "SELECT symbol, epoch_ms(as_of::TIMESTAMP), horizon, model_version, count(*) "
-            f"FROM read_parquet('{files}') GROUP BY ALL"
-        ).fetchall()
-    by_window: dict[Window, set[int]] = defaultdict(set)
-    for symbol, as_of, horizon, _, _ in rows:
-        by_window[symbol, as_of].add(horizon)
-    complete = {window for window, found in by_window.items() if len(found) == horizons}
-    return complete, sum(count - 1 for *_, count in rows)
+    made = read_sql(warehouse_dir, _MADE)
+    complete = made.groupby(["symbol", "as_of"])["horizon"].nunique() == horizons
+    windows = {(str(symbol), int(as_of)) for symbol, as_of in complete.index[complete]}
+    return windows, int((made["rows"] - 1).sum())

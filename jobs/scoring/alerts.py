@@ -1,6 +1,6 @@
-"""Alerts without Grafana: a message to Slack, Discord or Telegram when something starts or stops.
+"""Alerts without Grafana: a message when something starts or stops, to any service Apprise knows.
 
-Each alert is said once when it begins, again after a while if it goes on, and once when it is over.
+Each alert is sent once when it begins, again after a while if it goes on, and once when it is over.
 """
 
 import json
@@ -10,25 +10,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import pandas as pd
-import requests
 from pydantic import SecretStr
 
+from conf.events import event
 from conf.settings import Alerts, Secrets
-from conf.timeframes import TIMEFRAME_MS
 from store.prometheus import Samples
-from store.views import open_duckdb
+from store.views import read_sql
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_S: Final = 10
 _LAG: Final = ("candlecast_lag_records", ())
 # Of live predictions only: recorded bars, years old, are no reason to wake anyone.
 _NEWEST_LIVE: Final = """
-SELECT interval, epoch_ms(max(predicted_at)) FROM predictions_raw
-WHERE predicted_at <= target_time GROUP BY interval
+SELECT interval, epoch_ms(max(predicted_at)) / 1000 AS at_s,
+       min((epoch_ms(target_time) - epoch_ms(as_of)) / horizon) / 1000 AS bar_s
+FROM predictions_raw WHERE predicted_at <= target_time GROUP BY interval
 """
+# The name of the text in the JSON that each form takes; Apprise's own other fields are left out.
+_TEXT: Final = {"slack": "text", "discord": "content", "telegram": "text"}
+_LEFT_OUT: Final = "&:title=&:version=&:type=&:attachments="
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def raise_alerts(
     now: Callable[[], float] = time.time,
     webhook: SecretStr | None = None,
 ) -> list[Alert]:
-    """Find what is wrong, say what is new about it, and remember; returns what is wrong now."""
+    """Find what is wrong, send what is new about it, and remember; returns what is wrong now."""
     file = warehouse_dir / "_scores" / "alerts.json"
     state: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     lag = None if metrics is None else metrics.get(_LAG)
@@ -56,30 +59,29 @@ def raise_alerts(
         *lag_rising(lag, state.get("lag"), bounds.lag_records),
         *badly_scored(board, bounds.coverage_tolerance, bounds.min_predictions),
     ]
-    said: dict[str, float] = state.get("said", {})
-    due, over = changes(found, said, bounds.repeat_after_s, now())
+    # "said" is the name in files of earlier versions.
+    sent: dict[str, float] = state.get("said", {})
+    due, over = changes(found, sent, bounds.repeat_after_s, now())
     url = webhook or Secrets().alert_webhook_url
     delivered = True
     for text in [alert.text for alert in due] + [f"over: {name}" for name in over]:
-        log.warning("alert=%r", text)
+        event(log, "alert", level=logging.WARNING, text=text)
         delivered = (url is None or send(text, url, bounds)) and delivered
     if delivered:
-        kept = {alert.name: said.get(alert.name, now()) for alert in found}
-        said = {**kept, **{alert.name: now() for alert in due}}
+        kept = {alert.name: sent.get(alert.name, now()) for alert in found}
+        sent = {**kept, **{alert.name: now() for alert in due}}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"lag": lag, "said": said}))
+    file.write_text(json.dumps({"lag": lag, "said": sent}))
     return found
 
 
-def silent(warehouse_dir: Path, intervals: int, now_s: float) -> list[Alert]:
-    """No live prediction for so many lengths of a bar."""
-    with open_duckdb(warehouse_dir) as connection:
-        newest = connection.execute(_NEWEST_LIVE).fetchall()
-    quiet = [(name, now_s - at / 1000) for name, at in newest]
+def silent(warehouse_dir: Path, bars: int, now_s: float) -> list[Alert]:
+    """No live prediction for so many bars."""
+    newest = read_sql(warehouse_dir, _NEWEST_LIVE).itertuples(index=False)
     return [
-        Alert(f"silent {name}", f"no {name} prediction for {age:.0f} s")
-        for name, age in quiet
-        if age > (intervals + 1) * TIMEFRAME_MS[name] / 1000
+        Alert(f"silent {timeframe}", f"no {timeframe} prediction for {now_s - at_s:.0f} s")
+        for timeframe, at_s, bar_s in newest
+        if now_s - at_s > (bars + 1) * bar_s
     ]
 
 
@@ -115,27 +117,42 @@ def badly_scored(board: pd.DataFrame, tolerance: float, min_predictions: int) ->
 
 
 def changes(
-    found: list[Alert], said: dict[str, float], repeat_after_s: float, now_s: float
+    found: list[Alert], sent: dict[str, float], repeat_after_s: float, now_s: float
 ) -> tuple[list[Alert], list[str]]:
-    """What has to be said now: alerts that are new or due again, names of those that are over."""
-    due = [a for a in found if now_s - said.get(a.name, -repeat_after_s) >= repeat_after_s]
+    """What to send now: alerts that are new or due again, names of those that are over."""
+    due = [a for a in found if now_s - sent.get(a.name, -repeat_after_s) >= repeat_after_s]
     names = {alert.name for alert in found}
-    return due, [name for name in said if name not in names]
+    return due, [name for name in sent if name not in names]
 
 
 def send(text: str, url: SecretStr, bounds: Alerts) -> bool:
-    """Post one message in the form that the receiver knows; whether it was taken."""
-    content: dict[str, dict[str, str]] = {
-        "slack": {"text": f"Candlecast: {text}"},
-        "discord": {"content": f"Candlecast: {text}"},
-        "telegram": {"chat_id": bounds.telegram_chat_id, "text": f"Candlecast: {text}"},
-    }
-    try:
-        answer = requests.post(url.get_secret_value(), json=content[bounds.form], timeout=TIMEOUT_S)
-    except requests.RequestException as error:
-        # The URL is the secret: requests puts it into its message.
-        log.warning("alert=undelivered reason=%s", type(error).__name__)
-        return False
-    if not answer.ok:
-        log.warning("alert=undelivered status=%d", answer.status_code)
-    return answer.ok
+    """Send one message; whether it was taken. The URL is a secret, and appears in no log line."""
+    import apprise
+
+    logging.getLogger("apprise").disabled = True  # it writes URLs
+    receivers = apprise.Apprise()
+    known = receivers.add(apprise_url(url.get_secret_value(), bounds))
+    taken = bool(receivers.notify(f"Candlecast: {text}")) if known else False
+    if not taken:
+        reason = "not taken" if known else "ALERT_WEBHOOK_URL is no URL that Apprise knows"
+        event(log, "alert_undelivered", level=logging.WARNING, reason=reason)
+    return taken
+
+
+def apprise_url(url: str, bounds: Alerts) -> str:
+    """The receiver as Apprise names it; a plain web address takes JSON in the form of `bounds`.
+
+    >>> apprise_url("mailto://me:secret@example.com", Alerts())
+    'mailto://me:secret@example.com'
+    >>> apprise_url("https://example.com/hook", Alerts())[:38]
+    'jsons://example.com/hook?:message=text'
+    """
+    import apprise
+
+    scheme, _, address = url.partition("://")
+    if scheme not in ("http", "https") or apprise.Apprise.instantiate(url) is not None:
+        return url
+    form = f":message={_TEXT[bounds.form]}{_LEFT_OUT}"
+    if bounds.form == "telegram":
+        form += f"&:chat_id={quote(bounds.telegram_chat_id)}"
+    return f"json{scheme[4:]}://{address}{'&' if '?' in address else '?'}{form}"

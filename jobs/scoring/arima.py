@@ -1,4 +1,4 @@
-"""What ARIMA would have said when a prediction was made: refitted daily, on past data alone.
+"""ARIMA's forecast for each prediction: refitted daily, on past data alone.
 
 Each UTC day's model is fitted on the bars that closed before that day, its order chosen by AICc,
 and runs through the day with those coefficients. Kept in `warehouse/arima`, a file a day, so that
@@ -17,8 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from model.baselines import Arima
+from store.files import append_rows
+from store.schema import ARIMA
 from store.views import open_duckdb
 
 log = logging.getLogger(__name__)
@@ -70,23 +73,19 @@ def period_start(time_ms: int, timeframe: str) -> int:
 def update_arima(warehouse_dir: Path) -> int:
     """Add the forecasts that predictions lack; returns how many were added."""
     models = FittedModels(warehouse_dir / "_scores" / "arima.json")
+    found = []
     with open_duckdb(warehouse_dir) as connection:
         missing = connection.execute(_MISSING).df()
-        found = []
         for (symbol, timeframe), rows in missing.groupby(["symbol", "interval"], sort=True):
-            bars = connection.execute(_CLOSES, [symbol, timeframe]).fetchnumpy()
-            if len(bars["time"]):
-                closes = _on_grid(
-                    np.asarray(bars["time"]),
-                    np.asarray(bars["close"]),
-                    TIMEFRAME_MS[str(timeframe)],
-                )
+            bars = connection.execute(_CLOSES, [symbol, timeframe]).df()
+            if len(bars):
+                closes = _on_grid(bars, TIMEFRAME_MS[str(timeframe)])
                 found += list(_forecasts(str(symbol), str(timeframe), rows, closes, models))
     models.save()
     for day, rows in _by_day(found):
-        _append(warehouse_dir / "arima" / f"batch={day}", rows)
+        append_rows(warehouse_dir, ARIMA, day, rows)
     added = sum(len(rows) for rows in found)
-    log.info("arima_forecasts=%d missing_before=%d fits=%d", added, len(missing), models.fits)
+    event(log, "arima", forecasts=added, missing_before=len(missing), fits=models.fits)
     return added
 
 
@@ -118,10 +117,11 @@ class FittedModels:
         staging.replace(self._file)
 
 
-def _on_grid(times: NDArray[np.int64], values: Floats, bar_ms: int) -> Closes:
+def _on_grid(bars: pd.DataFrame, bar_ms: int) -> Closes:
+    times = bars["time"].to_numpy()
     rows = (times - times[0]) // bar_ms
     close = np.full(int(rows[-1]) + 1, math.nan)
-    close[rows] = values
+    close[rows] = bars["close"].to_numpy()
     return Closes(int(times[0]), bar_ms, close)
 
 
@@ -152,16 +152,6 @@ def _by_day(found: list[pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
         return
     rows = pd.concat(found, ignore_index=True)
     for name in ("as_of", "fitted_until"):
-        rows[name] = pd.to_datetime(rows[name], unit="ms").astype("datetime64[us]")
+        rows[name] = pd.to_datetime(rows[name], unit="ms", utc=True)
     for day, own in rows.groupby(rows["as_of"].dt.strftime("%Y-%m-%d")):
         yield str(day), own
-
-
-def _append(folder: Path, rows: pd.DataFrame) -> None:
-    """Put rows into a day's file, in one step for whoever reads it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file, staging = folder / "part-0.parquet", folder / ".part-0.staging"
-    if file.exists():
-        rows = pd.concat([pd.read_parquet(file, partitioning=None), rows], ignore_index=True)
-    rows.to_parquet(staging, index=False, compression="zstd")
-    staging.replace(file)

@@ -1,33 +1,37 @@
 """Drift: do features and residuals still look as they did where the champion was trained?
 
 Population stability index over tenths of the training range: the sum of (now - then) ln(now / then)
-of their shares. Residuals are errors over the interval's half-width, so that a wide market is no
-drift; their reference is the newest part of the training range, which the intervals fit.
+of their shares. Residuals are errors over half-widths of prediction intervals, so that a wide
+market is no drift; their reference is the newest part of the training range, which they fit.
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conf.errors import ConfigurationError, NotEnoughBars
+from conf.errors import NotEnoughBars
+from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from model.artifact import Artifact
 from model.dataset import Span
 from model.features import bar_features
 from model.forecast import Forecaster
-from model.outcomes import LSTM
+from model.outcomes import LSTM, joined
 from model.registry import Registry
 from model.series import Series
 from model.validate import forecast_outcomes
 from store.archived_news import with_archived_news
+from store.files import replace_rows
+from store.schema import DRIFT
 from store.series import read_warehouse
-from store.views import open_duckdb
+from store.views import read_sql
 
 log = logging.getLogger(__name__)
 
@@ -81,34 +85,31 @@ def population_stability(then: Floats, now: Floats) -> float:
 def update_drift(
     warehouse_dir: Path, registry: Registry, watch: float, alarm: float
 ) -> list[Drift]:
-    """Measure the drift of each champion and keep it in `warehouse/drift`, one file an interval."""
+    """Measure the drift of each champion and keep it in the table `drift`."""
     found: list[Drift] = []
     for timeframe in TIMEFRAME_MS:
         version = registry.champion(timeframe)
         if version is None:
             continue
         try:
-            bars = read_warehouse(warehouse_dir / "bars", timeframe)
-        except (ConfigurationError, NotEnoughBars):
+            bars = read_warehouse(warehouse_dir, timeframe)
+        except NotEnoughBars:
             continue
         series = with_archived_news(bars, warehouse_dir)
         measured = measure_drift(registry.load(version), series, warehouse_dir, watch, alarm)
-        _write(warehouse_dir / "drift" / f"batch={timeframe}", measured)
+        rows = pd.DataFrame([asdict(one) for one in measured]).assign(checked_at=datetime.now(UTC))
+        replace_rows(warehouse_dir, DRIFT, timeframe, rows)
         found += measured
-        drifted = [d.name for d in measured if d.verdict == "drifted"]
-        log.info("drift=%s model=%s", ",".join(drifted) or "none", version)
+        drifted = ",".join(one.name for one in measured if one.verdict == "drifted")
+        event(log, "drift", model=version, drifted=drifted or "none")
     return found
 
 
 def drifted(warehouse_dir: Path, timeframe: str) -> list[str]:
     """Why a retraining is due, one sentence each; empty where nothing has drifted."""
-    with open_duckdb(warehouse_dir) as connection:
-        rows = connection.execute(
-            "SELECT kind, name, psi, model_version FROM drift_raw "
-            "WHERE interval = ? AND verdict = 'drifted' ORDER BY psi DESC",
-            [timeframe],
-        ).fetchall()
-    return [f"{kind} {name} of {model}: PSI {psi:.2f}" for kind, name, psi, model in rows]
+    query = "SELECT * FROM drift WHERE interval = ? AND verdict = 'drifted' ORDER BY psi DESC"
+    rows: Iterator[Any] = read_sql(warehouse_dir, query, [timeframe]).itertuples()
+    return [f"{row.kind} {row.name} of {row.model_version}: PSI {row.psi:.2f}" for row in rows]
 
 
 def measure_drift(
@@ -125,9 +126,9 @@ def measure_drift(
     then = _validation_residuals(artifact, series)
     now = _scored_residuals(warehouse_dir, artifact.version)
     empty = np.empty(0)
-    for place, horizon in enumerate(manifest.horizons):
-        past = then[:, place] if len(then) else empty
-        samples.append(("residual", f"horizon {horizon}", past, now.get(horizon, empty)))
+    for horizon in manifest.horizons:
+        before, after = (found.get(horizon, empty) for found in (then, now))
+        samples.append(("residual", f"horizon {horizon}", before, after))
     return [
         Drift(manifest.interval, artifact.version, kind, name, *_verdict(a, b, watch, alarm))
         for kind, name, a, b in samples
@@ -160,31 +161,22 @@ def _feature_samples(artifact: Artifact, series: list[Series]) -> list[tuple[Flo
     return [(before[:, i], after[:, i]) for i in range(n_features)]
 
 
-def _validation_residuals(artifact: Artifact, series: list[Series]) -> Floats:
-    """Errors over half-widths, (n_windows, n_horizons), where the intervals were calibrated."""
-    manifest = artifact.manifest
-    forecaster = Forecaster(artifact)
-    part = Span(manifest.validated_from + 1, manifest.trained_until)
-    found = []
-    for own in series:
-        if own.symbol not in manifest.symbols:
-            continue
-        outcomes = forecast_outcomes(own, part, {LSTM: forecaster})
-        found.append(outcomes.residuals(LSTM).reshape(-1, len(manifest.horizons)))
-    return np.concatenate(found or [np.empty((0, len(manifest.horizons)))])
+def _validation_residuals(artifact: Artifact, series: list[Series]) -> dict[int, Floats]:
+    """Errors over half-widths by horizon, where the intervals were calibrated."""
+    manifest, forecaster = artifact.manifest, Forecaster(artifact)
+    part = Span(manifest.validated_from, manifest.trained_until)
+    known = [
+        forecast_outcomes(one, part, {LSTM: forecaster})
+        for one in series
+        if one.symbol in manifest.symbols
+    ]
+    if not known:
+        return {}
+    outcomes = joined(known)
+    return {horizon: outcomes.at(horizon).residuals(LSTM) for horizon in manifest.horizons}
 
 
 def _scored_residuals(warehouse_dir: Path, version: str) -> dict[int, Floats]:
-    with open_duckdb(warehouse_dir) as connection:
-        rows = connection.execute(_NEWEST_RESIDUALS, [version, RECENT_BARS]).fetchnumpy()
-    horizon, residual = np.asarray(rows["horizon"]), np.asarray(rows["residual"], float)
-    return {int(h): residual[horizon == h] for h in np.unique(horizon)}
-
-
-def _write(folder: Path, measured: list[Drift]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = pd.DataFrame([d.__dict__ for d in measured])
-    rows["checked_at"] = pd.Timestamp(datetime.now(UTC)).tz_localize(None).as_unit("us")
-    staging = folder / ".part-0.staging"
-    rows.to_parquet(staging, index=False)
-    staging.replace(folder / "part-0.parquet")
+    rows = read_sql(warehouse_dir, _NEWEST_RESIDUALS, [version, RECENT_BARS])
+    found = rows.groupby("horizon")["residual"]
+    return {int(str(horizon)): values.to_numpy(float) for horizon, values in found}

@@ -1,19 +1,17 @@
-"""Interval factors from live coverage: what the stream reads together with the champion.
+"""Interval factors from live coverage; the stream reads them together with the champion.
 
-Only live outcomes count, each once: the interval of a prediction was known before its target time.
+Only live outcomes count, each once: their intervals were known before the target time.
 """
 
 import logging
 from pathlib import Path
 from typing import Final
 
-import duckdb
-import numpy as np
-
+from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from model.intervals import adapt_factor
 from model.registry import Registry
-from store.views import open_duckdb
+from store.views import read_sql
 
 log = logging.getLogger(__name__)
 
@@ -32,34 +30,32 @@ def adapt_intervals(warehouse_dir: Path, registry: Registry, rate: float) -> dic
 
     Returns how many outcomes each version was moved by.
     """
-    used: dict[str, int] = {}
-    with open_duckdb(warehouse_dir) as connection:
-        for timeframe in TIMEFRAME_MS:
-            version = registry.champion(timeframe)
-            if version is not None:
-                used[version] = _adapt(connection, registry, version, rate)
+    used = {}
+    for timeframe in TIMEFRAME_MS:
+        version = registry.champion(timeframe)
+        if version is not None:
+            used[version] = _adapt(warehouse_dir, registry, version, rate)
     return used
 
 
-def _adapt(
-    connection: duckdb.DuckDBPyConnection, registry: Registry, version: str, rate: float
-) -> int:
+def _adapt(warehouse_dir: Path, registry: Registry, version: str, rate: float) -> int:
     timeframe = version.split("-")[0]
     tags = next(m.tags for m in registry.models(timeframe) if m.version == version)
-    rows = connection.execute(_OUTCOMES, [version, int(tags.get(SCORED_UNTIL, 0))]).fetchnumpy()
-    if not len(rows["horizon"]):
+    rows = read_sql(warehouse_dir, _OUTCOMES, [version, int(tags.get(SCORED_UNTIL, 0))])
+    if rows.empty:
         return 0
     manifest = registry.load(version).manifest
     before = registry.interval_factors(version) or (1.0,) * len(manifest.horizons)
     factors = list(before)
     for place, horizon in enumerate(manifest.horizons):
-        chosen = rows["horizon"] == horizon
-        covered = np.asarray(rows["covered"][chosen], bool)
+        chosen = rows[rows["horizon"] == horizon]
+        covered = chosen["covered"].to_numpy(bool)
         if len(covered):
             # Symbols of one minute rise and fall together: a minute counts as one outcome.
-            share = len(np.unique(rows["target_time"][chosen])) / len(covered)
+            share = chosen["target_time"].nunique() / len(covered)
             factors[place] = adapt_factor(factors[place], covered, manifest.coverage, rate * share)
     registry.set_interval_factors(version, tuple(factors))
-    registry.tag(version, SCORED_UNTIL, str(np.max(rows["target_time"])))
-    log.info("interval_factors=%s model=%s outcomes=%d", factors, version, len(rows["horizon"]))
-    return len(rows["horizon"])
+    registry.tag(version, SCORED_UNTIL, str(rows["target_time"].max()))
+    shown = ",".join(f"{factor:.4g}" for factor in factors)
+    event(log, "interval_factors", model=version, factors=shown, outcomes=len(rows))
+    return len(rows)

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -121,7 +120,7 @@ def tables_of(world: World, *, through_views: bool) -> dict[str, pd.DataFrame]:
     folder = world.disk.folder
     if not through_views:
         return {name: in_ms(pd.read_parquet(folder / name)) for name in TABLES}
-    with closing(open_duckdb(str(folder))) as views:
+    with open_duckdb(folder) as views:
         return {name: in_ms(views.execute(f"SELECT * FROM {name}").df()) for name in TABLES}
 
 

@@ -18,6 +18,7 @@ from ingest.replay import in_close_order
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker, free_port
 from jobs.machine.processes import Program, wait_until
+from jobs.scoring.scoreboard import update_scores
 from stream.metrics import StreamMetrics
 from stream.query import start_query
 from tests.dashboard.browser import open_browser
@@ -88,6 +89,7 @@ def demo(
     running = Demo(stream, bars, port)
     stream.queries.append(start_query(spark, settings, metrics))
     running.publish(ARCHIVED)
+    update_scores(running.warehouse)
     yield running
     stream.stop()
     spark.streams.removeListener(metrics)

@@ -22,6 +22,7 @@ from dashboard.api import create_app
 from ingest.publish import ensure_topics
 from jobs.machine.broker import EmbeddedBroker, free_port
 from jobs.machine.processes import wait_until
+from jobs.scoring.scoreboard import update_scores
 from tests.store import tables
 
 TOPIC = "api-predictions"
@@ -66,9 +67,9 @@ def url(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Ite
     for horizon in (1, 5):
         rows = tables.predictions(CLOSE, tables.guesses(CLOSE, seed=horizon), horizon)
         tables.write(warehouse, "predictions", rows, f"q-{horizon}")
+    update_scores(warehouse)
     ensure_topics(broker.bootstrap_servers, {TOPIC: 1})
     with serving(chosen_settings(warehouse, broker.bootstrap_servers)) as running:
-        assert wait_until(lambda: get(running, "/scores") != [], 30)
         assert wait_until(lambda: get(running, "/health")["broker"] == "connected", 30)
         yield running
 
@@ -97,6 +98,11 @@ def test_a_range_may_begin_long_before_the_first_bar(url: str, since: int) -> No
 def test_scores_are_those_of_the_view(url: str) -> None:
     found = {s["horizon"]: s["predictions"] for s in get(url, "/scores?span=all")}
     assert found == {1: 299, 5: 295}
+
+
+def test_there_are_no_scores_before_they_are_computed(tmp_path: Path) -> None:
+    with serving(chosen_settings(tmp_path, "127.0.0.1:9")) as fresh:
+        assert get(fresh, "/scores") == []
 
 
 def test_an_unknown_symbol_is_not_found(url: str) -> None:

@@ -210,7 +210,7 @@ def test_each_empty_state_says_what_to_do_and_goes_by_itself(
         tables.write(warehouse, "bars", tables.bars(close))
         expect(page.get_by_text("No model is in service for 1m bars")).to_be_visible()
         expect(page.get_by_text("No model yet.")).to_be_visible()
-        expect(page.get_by_text("Nothing to score yet")).to_be_visible()
+        expect(page.get_by_text("No scores yet: run")).to_be_visible()
         rows = tables.predictions(close, tables.guesses(close, seed=1))
         tables.write(warehouse, "predictions", rows[:2])
         expect(page.locator(".st-key-figures")).to_contain_text("2026-01-01 00:03")

@@ -261,8 +261,8 @@ def test_archived_articles_are_the_news_of_the_archived_bars(tmp_path: Path) -> 
         }
     )
     tables.write(tmp_path, "bars", tables.bars(close))
-    (plain,) = with_archived_news(read_warehouse(tmp_path / "bars", "1m"), tmp_path)
+    (plain,) = with_archived_news(read_warehouse(tmp_path, "1m"), tmp_path)
     assert not has_news(plain)
     tables.write(tmp_path, "articles", articles)
-    (told,) = with_archived_news(read_warehouse(tmp_path / "bars", "1m"), tmp_path)
+    (told,) = with_archived_news(read_warehouse(tmp_path, "1m"), tmp_path)
     assert told.bars[:, 6].tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]

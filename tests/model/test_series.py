@@ -42,47 +42,47 @@ def _row(minute: int, close: float, fetched: int = 0, symbol: str = "BTC-USD") -
 
 
 def _write(folder: Path, batch: str, *rows: dict[str, object]) -> None:
-    target = folder / "date=2024-01-01" / f"batch={batch}"
+    target = folder / "bars" / batch
     target.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(list(rows), SCHEMA), target / "part.parquet")
 
 
 def test_the_newest_version_of_a_bar_wins(tmp_path: Path) -> None:
-    _write(tmp_path, "q-0", _row(0, 10.0), _row(1, 11.0, fetched=5))
-    _write(tmp_path, "q-1", _row(1, 99.0, fetched=2), _row(0, 12.0, fetched=9))
+    _write(tmp_path, "batch=q-0", _row(0, 10.0), _row(1, 11.0, fetched=5))
+    _write(tmp_path, "batch=q-1", _row(1, 99.0, fetched=2), _row(0, 12.0, fetched=9))
     (series,) = read_warehouse(tmp_path, "1m")
     assert series.close.tolist() == [12.0, 11.0]
     assert series.first_open_time == 1_704_067_200_000
 
 
 def test_a_missing_bar_is_a_row_of_nan(tmp_path: Path) -> None:
-    _write(tmp_path, "q-0", _row(0, 10.0), _row(3, 11.0))
+    _write(tmp_path, "batch=q-0", _row(0, 10.0), _row(3, 11.0))
     (series,) = read_warehouse(tmp_path, "1m")
     np.testing.assert_array_equal(series.close, [10.0, np.nan, np.nan, 11.0])
     assert series.n_present == 2
 
 
 def test_bars_from_the_given_time_on_are_left_out(tmp_path: Path) -> None:
-    _write(tmp_path, "q-0", _row(0, 10.0), _row(1, 11.0))
+    _write(tmp_path, "batch=q-0", _row(0, 10.0), _row(1, 11.0))
     (series,) = read_warehouse(tmp_path, "1m", until_ms=1_704_067_260_000)
     assert series.close.tolist() == [10.0]
 
 
 def test_a_batch_still_being_written_is_not_read(tmp_path: Path) -> None:
-    _write(tmp_path, "q-0", _row(0, 10.0))
-    _write(tmp_path / "_temporary", "q-1", _row(1, 11.0))
+    _write(tmp_path, "batch=q-0", _row(0, 10.0))
+    _write(tmp_path, "_writing-q-1", _row(1, 11.0))
     (series,) = read_warehouse(tmp_path, "1m")
     assert series.close.tolist() == [10.0]
 
 
 def test_each_symbol_is_a_series(tmp_path: Path) -> None:
-    _write(tmp_path, "q-0", _row(0, 10.0), _row(0, 2.0, symbol="ETH-USD"))
+    _write(tmp_path, "batch=q-0", _row(0, 10.0), _row(0, 2.0, symbol="ETH-USD"))
     assert [s.symbol for s in read_warehouse(tmp_path, "1m")] == ["BTC-USD", "ETH-USD"]
     assert [s.symbol for s in read_warehouse(tmp_path, "1m", ["ETH-USD"])] == ["ETH-USD"]
 
 
 def test_a_symbol_without_bars_is_named(tmp_path: Path) -> None:
-    _write(tmp_path, "q-0", _row(0, 10.0))
+    _write(tmp_path, "batch=q-0", _row(0, 10.0))
     with pytest.raises(NotEnoughBars, match="no 1m bars of LTC-USD"):
         read_warehouse(tmp_path, "1m", ["LTC-USD"])
 

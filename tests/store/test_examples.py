@@ -11,6 +11,7 @@ import yaml
 from nbclient import NotebookClient
 
 from jobs.scoring.metrics import ScoreMetrics
+from jobs.scoring.scoreboard import update_scores
 from stream.metrics import StreamMetrics
 from tests.store.tables import bars, guesses, predictions, random_walk, write
 
@@ -24,6 +25,7 @@ def test_the_notebook_runs_over_a_warehouse(
     close = random_walk(300, seed=1)
     write(tmp_path, "bars", bars(close))
     write(tmp_path, "predictions", predictions(close, guesses(close, seed=2)))
+    update_scores(tmp_path)
     monkeypatch.setenv("CANDLECAST_WAREHOUSE__DIR", str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{Path('/usr/bin')}")
     notebook = nbformat.read(ROOT / "examples" / "scores.ipynb", as_version=4)

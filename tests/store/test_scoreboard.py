@@ -1,4 +1,4 @@
-"""The scoreboard in SQL: what is scored, when, and that it equals `model/evaluate.py`."""
+"""The scoreboard: what is scored, when, and that it equals `model/evaluate.py`."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,16 +8,19 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
+from conf.errors import ConfigurationError
+from conf.timeframes import TIMEFRAME_MS
+from jobs.scoring.scoreboard import update_scores
 from model.evaluate import score
 from model.significance import diebold_mariano, wilson_interval
-from store.views import create_spark_views, open_duckdb, read_board
+from store.schema import SCORES
+from store.views import ask_spark, create_spark_views, read_board, read_sql
 from tests.store import tables
 from tests.store.tables import bars, guesses, predictions, random_walk, write
 
 
 def scored(warehouse: Path) -> pd.DataFrame:
-    with open_duckdb(warehouse) as connection:
-        return connection.execute("SELECT * FROM scored ORDER BY symbol, horizon, as_of").df()
+    return read_sql(warehouse, "SELECT * FROM scored ORDER BY symbol, horizon, as_of")
 
 
 @pytest.fixture
@@ -38,13 +41,15 @@ def warehouse(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 15])
-def test_the_sql_equals_the_evaluation_on_the_same_rows(warehouse: Path, horizon: int) -> None:
+def test_the_scoreboard_equals_the_evaluation_on_the_same_rows(
+    warehouse: Path, horizon: int
+) -> None:
     rows = scored(warehouse)
     rows = rows[(rows["symbol"] == "ETH-USD") & (rows["horizon"] == horizon)]
     last, predicted, actual = (
         rows[name].to_numpy() for name in ("last_close", "predicted_close", "actual_close")
     )
-    board = read_board(warehouse)
+    board = update_scores(warehouse)
     found = board[
         (board["symbol"] == "ETH-USD") & (board["horizon"] == horizon) & (board["span"] == "all")
     ].iloc[0]
@@ -58,18 +63,18 @@ def test_the_sql_equals_the_evaluation_on_the_same_rows(warehouse: Path, horizon
         ("directional_accuracy", metrics.directional_accuracy),
     ):
         assert found[name] == pytest.approx(value, rel=1e-9), name
-    came, said = np.log(actual / last), np.log(predicted / last)
-    moved = (came != 0) & (said != 0)
-    hits = int(np.sum(np.sign(came[moved]) == np.sign(said[moved])))
-    timeframe = wilson_interval(hits, int(moved.sum()))
-    assert (found["direction_low"], found["direction_high"]) == pytest.approx(timeframe, rel=1e-9)
+    moved, forecast = np.log(actual / last), np.log(predicted / last)
+    both = (moved != 0) & (forecast != 0)
+    hits = int(np.sum(np.sign(moved[both]) == np.sign(forecast[both])))
+    wilson = wilson_interval(hits, int(both.sum()))
+    assert (found["direction_low"], found["direction_high"]) == pytest.approx(wilson, rel=1e-9)
     inside = (rows["lower"] <= actual) & (actual <= rows["upper"])
     assert found["interval_coverage"] == pytest.approx(inside.mean(), rel=1e-9)
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 15])
 @pytest.mark.parametrize("span", ["1h", "all"])
-def test_diebold_mariano_in_sql_equals_the_one_of_the_gate(
+def test_diebold_mariano_equals_the_one_of_the_gate(
     warehouse: Path, horizon: int, span: str
 ) -> None:
     rows = scored(warehouse)
@@ -77,27 +82,27 @@ def test_diebold_mariano_in_sql_equals_the_one_of_the_gate(
     if span == "1h":
         newest = scored(warehouse)["target_time"].max()
         rows = rows[rows["target_time"] > newest - timedelta(hours=1)]
-    board = read_board(warehouse)
+    board = update_scores(warehouse)
     found = board[
         (board["symbol"] == "BTC-USD") & (board["horizon"] == horizon) & (board["span"] == span)
     ].iloc[0]
-    came = rows["actual_return"]
-    own = ((rows["predicted_return"] - came) ** 2).to_numpy()
-    expected = diebold_mariano(own, (came**2).to_numpy(), horizon)
+    actual = rows["actual_return"]
+    own = ((rows["predicted_return"] - actual) ** 2).to_numpy()
+    expected = diebold_mariano(own, (actual**2).to_numpy(), horizon)
     assert found["dm_persistence"] == pytest.approx(expected.statistic, rel=1e-6)
-    assert found["dm_p_persistence"] == pytest.approx(expected.p_value, abs=2e-6)
+    assert found["dm_p_persistence"] == pytest.approx(expected.p_value, abs=1e-9)
     with_arima = rows["arima_return"].notna().to_numpy()
-    rival = ((rows["arima_return"] - came) ** 2).to_numpy()
+    rival = ((rows["arima_return"] - actual) ** 2).to_numpy()
     expected = diebold_mariano(own[with_arima], rival[with_arima], horizon)
     assert found["dm_arima"] == pytest.approx(expected.statistic, rel=1e-6)
-    assert found["dm_p_arima"] == pytest.approx(expected.p_value, abs=2e-6)
+    assert found["dm_p_arima"] == pytest.approx(expected.p_value, abs=1e-9)
     skill = 1 - own[with_arima].sum() / rival[with_arima].sum()
     assert found["skill_arima"] == pytest.approx(skill, rel=1e-9)
 
 
 def test_spark_and_duckdb_read_the_same_scores(warehouse: Path, spark: SparkSession) -> None:
     query = "SELECT * FROM scored ORDER BY symbol, horizon, as_of"
-    create_spark_views(spark, str(warehouse), query)
+    create_spark_views(spark, str(warehouse))
     by_spark = spark.sql(query).toPandas()
     by_duckdb = scored(warehouse)
     times = dict.fromkeys(by_duckdb.select_dtypes(include=["datetime"]).columns, "datetime64[us]")
@@ -106,14 +111,54 @@ def test_spark_and_duckdb_read_the_same_scores(warehouse: Path, spark: SparkSess
     )
 
 
-def test_spark_runs_the_scoreboard_too(warehouse: Path, spark: SparkSession) -> None:
-    where = "symbol = 'BTC-USD' AND horizon = 5 AND span = 'all'"
-    query = f"SELECT * FROM scoreboard WHERE {where}"
-    create_spark_views(spark, str(warehouse), query)
-    found = spark.sql(query).collect()
-    expected = read_board(warehouse).query("symbol == 'BTC-USD' and horizon == 5 and span == 'all'")
-    for name in ("skill_persistence", "skill_arima", "dm_p_persistence", "dm_p_arima", "r2"):
-        assert found[0][name] == pytest.approx(expected.iloc[0][name], rel=1e-9), name
+def test_spark_and_duckdb_read_the_same_scoreboard(warehouse: Path, spark: SparkSession) -> None:
+    update_scores(warehouse)
+    create_spark_views(spark, str(warehouse))
+    by_duckdb = read_board(warehouse)
+    by_spark = spark.sql(
+        f"SELECT * FROM scoreboard ORDER BY {', '.join(SCORES.identity)}"
+    ).toPandas()
+    times = dict.fromkeys(("first_target", "last_target"), "datetime64[us]")
+    assert len(by_duckdb) == 2 * 3 * 4
+    pd.testing.assert_frame_equal(by_spark.astype(times), by_duckdb, check_dtype=False)
+
+
+def test_a_timeframe_that_is_not_known_is_an_error_that_names_it(
+    tmp_path: Path, spark: SparkSession
+) -> None:
+    write(tmp_path, "bars", bars([100.0, 101.0]).assign(interval="30m"))
+    query = "SELECT * FROM scored"
+    write(tmp_path, "predictions", predictions([100.0], [101.0]).assign(interval="30m"))
+    with pytest.raises(ConfigurationError, match="unknown timeframe 30m"):
+        read_sql(tmp_path, query)
+    with pytest.raises(ConfigurationError, match="unknown timeframe 30m"):
+        update_scores(tmp_path)
+    with pytest.raises(ConfigurationError, match="unknown timeframe 30m"):
+        ask_spark(spark, str(tmp_path), query, most=1)
+
+
+def test_a_new_timeframe_is_scored_as_soon_as_its_length_is_known(
+    tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_hours = bars([100.0, 101.0]).assign(interval="30m")
+    half_hours["open_time"] = tables.START + pd.to_timedelta([0, 30], unit="min")
+    made = predictions([100.0], [101.0]).assign(interval="30m")
+    made["as_of"], made["target_time"] = half_hours["open_time"][1], pd.Timestamp(2026, 1, 1, 1)
+    write(tmp_path, "bars", half_hours)
+    write(tmp_path, "predictions", made)
+    monkeypatch.setitem(TIMEFRAME_MS, "30m", 1_800_000)
+    query = "SELECT actual_close FROM scored"
+    assert list(read_sql(tmp_path, query)["actual_close"]) == [101.0]
+    assert ask_spark(spark, str(tmp_path), query, most=9) == (["actual_close"], [(101.0,)])
+
+
+@pytest.mark.parametrize(("timeframe", "length_ms"), TIMEFRAME_MS.items())
+def test_sql_and_python_agree_on_how_long_a_bar_is(
+    tmp_path: Path, timeframe: str, length_ms: int
+) -> None:
+    write(tmp_path, "bars", bars([100.0]).assign(interval=timeframe))
+    query = "SELECT epoch_ms(close_time) - epoch_ms(open_time) AS length_ms FROM bars"
+    assert list(read_sql(tmp_path, query)["length_ms"]) == [length_ms]
 
 
 def test_a_prediction_is_not_scored_before_its_target_time(tmp_path: Path) -> None:
@@ -146,7 +191,7 @@ def test_live_and_backfilled_predictions_are_apart(tmp_path: Path) -> None:
     live = predictions(close, guesses(close, 1))
     late = predictions(close, guesses(close, 2), predicted_after=timedelta(days=1), version="1m-2")
     write(tmp_path, "predictions", pd.concat([live, late]))
-    board = read_board(tmp_path).query("span == 'all'")
+    board = update_scores(tmp_path).query("span == 'all'")
     assert dict(zip(board["model_version"], board["backfilled"], strict=True)) == {
         "1m-1": False,
         "1m-2": True,
@@ -157,7 +202,7 @@ def test_spans_end_at_the_newest_target_time_with_an_actual(tmp_path: Path) -> N
     close = random_walk(200, seed=1)
     write(tmp_path, "bars", bars(close))
     write(tmp_path, "predictions", predictions(close, guesses(close, 1)))
-    board = read_board(tmp_path).set_index("span")["predictions"]
+    board = update_scores(tmp_path).set_index("span")["predictions"]
     assert (board["1h"], board["24h"], board["all"]) == (60, 199, 199)
 
 
@@ -173,3 +218,14 @@ def test_staging_folders_are_not_read(tmp_path: Path) -> None:
 
 def test_an_empty_warehouse_has_an_empty_scoreboard(tmp_path: Path) -> None:
     assert read_board(tmp_path).empty
+    assert update_scores(tmp_path).empty
+    assert read_board(tmp_path).empty
+
+
+def test_the_view_holds_what_was_computed_last(warehouse: Path) -> None:
+    update_scores(warehouse)
+    write(warehouse, "bars", bars(random_walk(700, seed=0)), "b-9")
+    board = update_scores(warehouse)
+    pd.testing.assert_frame_equal(read_board(warehouse), board, check_dtype=False)
+    newest = board.query("symbol == 'BTC-USD' and horizon == 1 and span == 'all'")
+    assert list(newest["predictions"]) == [600]

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.scoring.arima import update_arima
 from model.baselines import Arima
-from store.views import open_duckdb
+from store.views import read_sql
 from tests.store import tables
 from tests.store.tables import bars, guesses, predictions, random_walk, write
 
@@ -30,8 +30,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def forecasts(warehouse: Path) -> pd.DataFrame:
-    with open_duckdb(warehouse) as connection:
-        return connection.execute("SELECT * FROM arima ORDER BY as_of, horizon").df()
+    return read_sql(warehouse, "SELECT * FROM arima ORDER BY as_of, horizon")
 
 
 def test_every_prediction_of_the_second_day_has_a_rival(warehouse: Path) -> None:

@@ -12,15 +12,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from apprise import Apprise
 from pydantic import SecretStr
 
 from conf.settings import Alerts
 from jobs.export import export_rows
-from jobs.scoring.alerts import Alert, badly_scored, changes, raise_alerts
+from jobs.scoring.alerts import (
+    Alert,
+    apprise_url,
+    badly_scored,
+    changes,
+    raise_alerts,
+    send,
+)
 from jobs.scoring.drift import drifted, update_drift
 from jobs.scoring.intervals import adapt_intervals
+from jobs.scoring.scoreboard import update_scores
 from model.registry import Registry
-from store.views import read_board
 from tests.artifacts import save_random_artifact
 from tests.store import tables
 from tests.store.tables import bars, guesses, predictions, random_walk, write
@@ -134,27 +142,51 @@ def webhook() -> Iterator[SecretStr]:
         ("telegram", {"chat_id": "42", "text": "Candlecast: {}"}),
     ],
 )
-def test_a_silent_stream_is_told_once_in_the_receivers_form(
+def test_a_silent_stream_is_reported_once_in_the_receivers_form(
     tmp_path: Path, webhook: SecretStr, form: Any, message: dict[str, str]
 ) -> None:
     write_live(tmp_path, 10, half_width=0.1)
     bounds = Alerts(form=form, telegram_chat_id="42")
     last = (tables.START + timedelta(minutes=10, seconds=2)).timestamp()
-    board = read_board(tmp_path)
+    board = update_scores(tmp_path)
     for _ in range(2):
         raise_alerts(board, tmp_path, bounds, None, lambda: last + 600, webhook)
     text = "no 1m prediction for 600 s"
     assert Receiver.messages == [{k: v.format(text) for k, v in message.items()}]
 
 
-def test_the_end_of_an_alert_is_told_too(tmp_path: Path, webhook: SecretStr) -> None:
+def test_the_end_of_an_alert_is_sent_too(tmp_path: Path, webhook: SecretStr) -> None:
     write_live(tmp_path, 10, half_width=0.1)
     last = (tables.START + timedelta(minutes=10, seconds=2)).timestamp()
     for age in (600, 60):
         raise_alerts(
-            read_board(tmp_path), tmp_path, Alerts(), None, lambda a=age: last + a, webhook
+            update_scores(tmp_path), tmp_path, Alerts(), None, lambda a=age: last + a, webhook
         )  # type: ignore[misc]
     assert [m["text"] for m in Receiver.messages][1:] == ["Candlecast: over: silent 1m"]
+
+
+@pytest.mark.parametrize(
+    ("url", "service"),
+    [
+        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "slack"),
+        ("https://discord.com/api/webhooks/1234567890/abcDEF_x", "discord"),
+        ("tgram://123456789:ABCdefABCdefABCdefABCdefABCdefABCde/42", "tgram"),
+        ("mailto://me:secret@example.com", "mailto"),
+        ("https://api.telegram.org/bot123:abc/sendMessage", "jsons"),
+        ("http://127.0.0.1/hook?key=1", "json"),
+    ],
+)
+def test_a_receiver_may_be_any_url_that_apprise_knows(url: str, service: str) -> None:
+    receiver = Apprise.instantiate(apprise_url(url, Alerts(form="telegram", telegram_chat_id="4")))
+    assert receiver.url().startswith(f"{service}://")
+
+
+def test_an_address_that_no_service_takes_is_reported_without_the_address(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not send("silent", SecretStr("nosuch://secret-token"), Alerts())
+    assert "no URL that Apprise knows" in caplog.text
+    assert "secret-token" not in caplog.text
 
 
 def test_an_unreachable_webhook_is_tried_again_and_its_address_kept_secret(
@@ -163,14 +195,14 @@ def test_an_unreachable_webhook_is_tried_again_and_its_address_kept_secret(
     write_live(tmp_path, 10, half_width=0.1)
     url = SecretStr("http://127.0.0.1:9/secret-token")
     for _ in range(2):
-        raise_alerts(read_board(tmp_path), tmp_path, Alerts(), None, lambda: 2e9, url)
-    assert caplog.text.count("alert=undelivered") == 2
+        raise_alerts(update_scores(tmp_path), tmp_path, Alerts(), None, lambda: 2e9, url)
+    assert caplog.text.count("event=alert_undelivered") == 2
     assert "secret-token" not in caplog.text
 
 
 def test_recorded_bars_wake_nobody(tmp_path: Path) -> None:
     write_live(tmp_path, 10, half_width=0.1, late=timedelta(days=1))
-    assert raise_alerts(read_board(tmp_path), tmp_path, Alerts(), None, lambda: 2e9) == []
+    assert raise_alerts(update_scores(tmp_path), tmp_path, Alerts(), None, lambda: 2e9) == []
 
 
 def test_bad_intervals_and_negative_skill_over_a_day_are_alerts(tmp_path: Path) -> None:
@@ -178,9 +210,9 @@ def test_bad_intervals_and_negative_skill_over_a_day_are_alerts(tmp_path: Path) 
     write(tmp_path, "bars", bars(close))
     wild = predictions(close, guesses(close, seed=2, size=0.01), half_width=0.0001)
     write(tmp_path, "predictions", wild)
-    found = badly_scored(read_board(tmp_path), tolerance=0.05, min_predictions=500)
+    found = badly_scored(update_scores(tmp_path), tolerance=0.05, min_predictions=500)
     assert [alert.name.split()[0] for alert in found] == ["coverage", "skill"]
-    assert badly_scored(read_board(tmp_path), tolerance=0.05, min_predictions=10_000) == []
+    assert badly_scored(update_scores(tmp_path), tolerance=0.05, min_predictions=10_000) == []
 
 
 def test_an_alert_that_goes_on_is_repeated_after_a_while() -> None:

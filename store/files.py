@@ -1,0 +1,52 @@
+"""How a table lies in a local warehouse: `TABLE/batch=NAME/*.parquet`, files that are complete.
+
+A folder is one micro-batch, one compacted day, or what one run of `candlecast score` keeps up to
+date. What is still being written has a name that begins with an underscore or a dot.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from store.schema import Table
+
+BATCH: Final = "batch="
+COMMITTED: Final = f"{BATCH}*/*.parquet"
+
+
+def committed(warehouse_dir: Path, table: str) -> list[str]:
+    """The pattern of a table's files; nothing while there are none."""
+    pattern = warehouse_dir / table / COMMITTED
+    return [str(pattern)] if any(warehouse_dir.glob(f"{table}/{COMMITTED}")) else []
+
+
+def replace_rows(warehouse_dir: Path, table: Table, batch: str, rows: pd.DataFrame) -> None:
+    """Let a folder of a table hold `rows` and nothing else, in one step for whoever reads it."""
+    _write(_file(warehouse_dir, table, batch), _stored(table, rows))
+
+
+def append_rows(warehouse_dir: Path, table: Table, batch: str, rows: pd.DataFrame) -> None:
+    """Add rows to those in a folder of a table, in one step for whoever reads it."""
+    file, stored = _file(warehouse_dir, table, batch), _stored(table, rows)
+    if file.exists():
+        before = pq.ParquetFile(file).read(stored.column_names).cast(stored.schema)
+        stored = pa.concat_tables([before, stored])
+    _write(file, stored)
+
+
+def _file(warehouse_dir: Path, table: Table, batch: str) -> Path:
+    return warehouse_dir / table.name / f"{BATCH}{batch}" / "part-0.parquet"
+
+
+def _stored(table: Table, rows: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(rows, schema=table.stored, preserve_index=False)
+
+
+def _write(file: Path, rows: pa.Table) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staging = file.with_name(".part-0.staging")
+    pq.write_table(rows, staging, compression="zstd")
+    staging.replace(file)
