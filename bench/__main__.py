@@ -22,9 +22,10 @@ from bench.line_up import OTHERS, onnx_alone, replay_other
 from bench.live import run_live
 from bench.outputs import require_same
 from bench.replay import cold_start_s, replay_job
-from bench.report import RESULTS, Measured, merged, report, show, write
+from bench.report import RESULTS, Measured, merged, report, write
 from bench.series import LOOKBACK
 from bench.stage import NETWORK, Stage
+from bench.table import table
 from bench.timeline import ContenderStuck
 from jobs.machine.processes import ProgramEnded
 from jobs.terminal.program import run_program
@@ -165,7 +166,7 @@ def main() -> None:
             groups = QUICK_GROUPS if args.quick else FULL_GROUPS
             run.measured.live = run_live(stage, LIVE_SYMBOLS, args.rounds, groups)
         measured = save(args.rounds)
-    show(measured, Console())
+    print(table(measured))
     if args.merge:
         write(RESULTS, merged(json.loads(RESULTS.read_text()), measured, parts))
     console.print(f"written to {out} after {time.monotonic() - begun:.0f} s")

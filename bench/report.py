@@ -10,9 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-from rich.table import Table
-
 from bench.live import Latencies, percentile
 from bench.replay import Replayed
 
@@ -218,40 +215,3 @@ def write(file: Path, content: Mapping[str, Any]) -> None:
     """Replace the file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def show(content: Mapping[str, Any], console: Console) -> None:
-    """Print medians, ranges and ratios."""
-    table = Table("replay", "bars/s", "range", "CPU us a bar", title="medians over the rounds")
-    for name, found in content["replay"].items():
-        rates, cpu = found["bars_per_s"], found["cpu_us_per_bar"]
-        table.add_row(name, f"{rates['median']:,.0f}", bounds(rates), f"{cpu['median']:.0f}")
-    for name, rates in content["onnx_alone_windows_per_s"].items():
-        table.add_row(f"ONNX alone, {name}", f"{rates['median']:,.0f}", bounds(rates), "")
-    console.print(table)
-    live = Table("live", "bars apart", "p50 ms", "range", "p99 ms", "range")
-    for side, gaps in content["live_ms"].items():
-        for gap, found in gaps.items():
-            cells = [
-                cell
-                for one in found.values()
-                for cell in (
-                    f"{one['all_bars']:,}",
-                    f"{min(one['rounds']):,} - {max(one['rounds']):,}",
-                )
-            ]
-            live.add_row(side, gap, *cells)
-    console.print(live)
-    for name, value in content["ratios"].items():
-        shown = "not measured" if value is None else f"{value:,.2f}"
-        rounds = content["ratios_by_round"].get(name)
-        console.print(f"{name:32}{shown:>14}   {bounds(rounds, 2) if rounds else ''}")
-
-
-def bounds(found: Mapping[str, float], digits: int = 0) -> str:
-    """The range of a figure.
-
-    >>> bounds({"min": 1200.0, "max": 3400.0})
-    '1,200 - 3,400'
-    """
-    return f"{found['min']:,.{digits}f} - {found['max']:,.{digits}f}"

@@ -18,8 +18,8 @@ from jobs.machine.broker import EmbeddedBroker
 from model.series import Series
 from spark.session import build_session
 from tests.artifacts import random_champion
-from tests.model.synthetic import START, random_series
 from tests.streams import RunningStream, stream_settings
+from tests.synthetic import START, random_series
 
 if TYPE_CHECKING:  # with it comes TensorFlow, which few tests need
     from model.training import ModelSettings, TrainedModel

@@ -16,7 +16,7 @@ from ingest.sources.synthetic import Synthetic
 from store.views import open_duckdb
 from stream.state.rings import WARMING_UP
 from tests.chaos.world import FROM, SYMBOLS, World
-from tests.stream.predictions import IDENTITY, PRICES, batch_predictions
+from tests.predictions import IDENTITY, PRICES, batch_predictions
 from tests.streams import read_topic
 
 BAR_COLUMNS: Final = [

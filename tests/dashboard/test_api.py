@@ -23,7 +23,7 @@ from ingest.publish import ensure_topics
 from jobs.machine.broker import EmbeddedBroker, free_port
 from jobs.machine.processes import wait_until
 from jobs.scoring.scoreboard import update_scores
-from tests.store import tables
+from tests import tables
 
 TOPIC = "api-predictions"
 WITH_PARAMETERS = ["/scores", "/predictions/{symbol}", "/predictions/{symbol}/history"]

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from dashboard.scores import shown_board
 from store.views import open_duckdb, read_board
+from tests import tables
 from tests.dashboard.conftest import Demo, serving, watched
-from tests.store import tables
 
 DEAD_BROKER = {"CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9"}
 REACHES_THE_PAGE_S = 5.0

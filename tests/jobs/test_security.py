@@ -27,7 +27,7 @@ from jobs.machine.processes import Program, spark_submit, wait_until
 from spark.errors import explain
 from stream.query import checkpoint_dir, start_query
 from tests.jobs.certificates import Party, make_party
-from tests.stream.predictions import assert_same_predictions, batch_predictions
+from tests.predictions import assert_same_predictions, batch_predictions
 from tests.streams import environment, stream_settings
 
 USER = "candlecast-user-7c1f"

@@ -24,8 +24,8 @@ from model.training import ModelSettings, TrainedModel
 from model.walk_forward import FoldSettings
 from store.archived_news import with_archived_news
 from store.series import read_warehouse
-from tests.model.synthetic import START, random_series, write_file
-from tests.store import tables
+from tests import tables
+from tests.synthetic import START, random_series, write_file
 
 PART = Span(START, START + 1200 * 60_000)
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)

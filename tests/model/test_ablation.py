@@ -16,7 +16,7 @@ from model.series import Series
 from model.training import ModelSettings
 from model.walk_forward import FoldSettings
 from store.articles import scored
-from tests.model.synthetic import random_series, write_file
+from tests.synthetic import random_series, write_file
 
 HOUR = 3_600_000
 DELAY = 900_000

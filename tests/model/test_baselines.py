@@ -4,7 +4,7 @@ import pytest
 from model.baselines import Arima, Ridge
 from model.evaluate import directional_accuracy, score, skill
 from model.significance import diebold_mariano, wilson_interval
-from tests.model.synthetic import random_bars
+from tests.synthetic import random_bars
 
 CLOSE = random_bars(3000, seed=51, momentum=0.4)[:, 3]
 TRAIN, TEST = np.arange(100, 2000), np.arange(2100, 2980)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from model.dataset import Span, windows_of
 from model.early import EARLY, early_targets, first_horizon
-from tests.model.synthetic import START, random_bars, random_series
+from tests.synthetic import START, random_bars, random_series
 
 
 def bars_that_open_elsewhere(seed: int) -> NDArray[np.float64]:

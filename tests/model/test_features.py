@@ -12,7 +12,7 @@ from model.features import (
     window_features,
     window_targets,
 )
-from tests.model.synthetic import random_bars
+from tests.synthetic import random_bars
 
 
 def test_a_window_with_a_missing_bar_is_not_complete() -> None:

@@ -6,7 +6,7 @@ import pytest
 from conf.errors import ArtifactMismatch
 from model.forecast import Forecaster
 from model.training import TrainedModel
-from tests.model.synthetic import random_bars
+from tests.synthetic import random_bars
 
 
 def test_a_forecast_has_a_price_a_window_and_horizon(trained: TrainedModel) -> None:

@@ -6,7 +6,7 @@ from model.leak import check_for_leak, shuffled_bars
 from model.series import Series
 from model.training import ModelSettings
 from model.walk_forward import FoldSettings
-from tests.model.synthetic import random_series
+from tests.synthetic import random_series
 
 FOLDS = FoldSettings(count=2, first_train_share=0.6)
 

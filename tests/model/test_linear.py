@@ -4,7 +4,7 @@ from model.dataset import Span, Windows, stretches, windows_of
 from model.features import FEATURE_NAMES
 from model.linear import fit_linear, flat_features, out_of_fold_outputs
 from model.series import Series
-from tests.model.synthetic import START, random_series
+from tests.synthetic import START, random_series
 
 LOOKBACK, HORIZONS = 16, (1, 3)
 RETURN = FEATURE_NAMES.index("log_return")

@@ -14,7 +14,7 @@ from model.promotion import GateSettings, judge
 from model.registry import Registry
 from model.series import Series
 from model.training import TrainedModel
-from tests.model.synthetic import START, random_series
+from tests.synthetic import START, random_series
 
 GATE = GateSettings(level=0.05, min_windows=100)
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)

@@ -8,7 +8,7 @@ import pytest
 from model.features import NEWS_FEATURE_NAMES, window_features
 from model.news import ScoredArticles, news_of_bars, with_news
 from model.sentiment import _LEXICON, SCORED_CHARACTERS, plain_text, score
-from tests.model.synthetic import random_series
+from tests.synthetic import random_series
 
 MINUTE = 60_000
 

@@ -24,7 +24,7 @@ from model.lstm import load_keras
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
-from tests.model.synthetic import START, random_series
+from tests.synthetic import START, random_series
 
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
 

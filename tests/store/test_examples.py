@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from jobs.scoring.metrics import ScoreMetrics
 from jobs.scoring.scoreboard import update_scores
 from stream.metrics import StreamMetrics
-from tests.store.tables import bars, guesses, predictions, random_walk, write
+from tests.tables import bars, guesses, predictions, random_walk, write
 
 ROOT = Path(__file__).parent.parent.parent
 METRIC = re.compile(r"candlecast_\w+")

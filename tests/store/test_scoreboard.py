@@ -15,8 +15,8 @@ from model.evaluate import score
 from model.significance import diebold_mariano, wilson_interval
 from store.schema import SCORES
 from store.views import ask_spark, create_spark_views, read_board, read_sql
-from tests.store import tables
-from tests.store.tables import bars, guesses, predictions, random_walk, write
+from tests import tables
+from tests.tables import bars, guesses, predictions, random_walk, write
 
 
 def scored(warehouse: Path) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.pack import build_code
 from jobs.machine.processes import spark_submit, wait_until
 from tests.cluster import Cluster, cheap_options
-from tests.stream.predictions import assert_same_predictions, batch_predictions
+from tests.predictions import assert_same_predictions, batch_predictions
 from tests.streams import environment, stream_settings
 
 TIMEOUT_S = 180

@@ -19,7 +19,7 @@ from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
 from model.registry import Registry
 from tests.artifacts import save_random_artifact
-from tests.stream.predictions import IDENTITY
+from tests.predictions import IDENTITY
 from tests.streams import RunningStream, stream_settings
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from stream.state.rings import GAP, LATE, WARMING_UP
-from tests.stream.predictions import assert_same_predictions, batch_predictions
+from tests.predictions import assert_same_predictions, batch_predictions
 from tests.streams import RunningStream
 
 YEAR_MS = 365 * 86_400_000

@@ -21,7 +21,7 @@ from model.registry import Registry
 from store.articles import scored
 from stream.query import start_query
 from tests.artifacts import save_random_artifact
-from tests.stream.predictions import assert_same_predictions, batch_predictions
+from tests.predictions import assert_same_predictions, batch_predictions
 from tests.streams import RunningStream, stream_settings
 
 MINUTE = 60_000

@@ -11,7 +11,7 @@ from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from stream.state.rings import GAP, WARMING_UP
-from tests.stream.predictions import assert_same_predictions, batch_predictions
+from tests.predictions import assert_same_predictions, batch_predictions
 from tests.streams import RunningStream
 
 

@@ -11,8 +11,8 @@ import pytest
 from jobs.scoring.arima import update_arima
 from model.baselines import Arima
 from store.views import read_sql
-from tests.store import tables
-from tests.store.tables import bars, guesses, predictions, random_walk, write
+from tests import tables
+from tests.tables import bars, guesses, predictions, random_walk, write
 
 DAY = 1440
 

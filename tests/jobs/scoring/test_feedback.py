@@ -29,9 +29,9 @@ from jobs.scoring.drift import drifted, update_drift
 from jobs.scoring.intervals import adapt_intervals
 from jobs.scoring.scoreboard import update_scores
 from model.registry import Registry
+from tests import tables
 from tests.artifacts import save_random_artifact
-from tests.store import tables
-from tests.store.tables import bars, guesses, predictions, random_walk, write
+from tests.tables import bars, guesses, predictions, random_walk, write
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +126,12 @@ class Receiver(BaseHTTPRequestHandler):
 @pytest.fixture
 def webhook() -> Iterator[SecretStr]:
     Receiver.messages.clear()
-    server = HTTPServer(("127.0.0.1", 0), Receiver)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield SecretStr(f"http://127.0.0.1:{server.server_port}/secret-token")
-    server.shutdown()
-    thread.join()
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield SecretStr(f"http://127.0.0.1:{server.server_port}/secret-token")
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize(

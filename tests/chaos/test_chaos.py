@@ -7,8 +7,9 @@ from random import Random
 import pytest
 
 from tests.chaos.balance import balance
-from tests.chaos.faults import deck, strike
+from tests.chaos.faults import await_new_bar, deck, strike
 from tests.chaos.run import end_left_overs
+from tests.chaos.victims import kill
 from tests.chaos.world import World
 
 
@@ -16,8 +17,11 @@ def test_what_is_killed_comes_back_and_every_row_is_there_once(tmp_path: Path) -
     world, random = World(tmp_path / "world", master="local[2,4]"), Random(7)
     with world:
         world.wait("the first micro-batch", lambda: world.written() > 0)
-        for fault in ("Python worker", "ingest", "broker", "driver JVM"):
-            assert strike(world, fault, random).kills == 1
+        published = world.published_when_up()
+        kills = [kill(world, role, random) for role in ("Python worker", "ingest", "driver JVM")]
+        assert kills == [1, 1, 1]
+        await_new_bar(world, published)
+        assert strike(world, "broker", random).kills == 1
         world.settle()
         assert balance(world).bad == 0
 
