@@ -64,7 +64,7 @@ bench-ingest: install ## bars per second into the topic, against a bare producer
 chaos: install   ## kill what runs, again and again, and count the rows (10 minutes at most)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-fuzz: install    ## messages of every kind through the real job; each a row or refused
+fuzz: install    ## messages of every kind through the real job; each a row or rejected
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 wheel: install   ## the code for a cluster's workers: dist/candlecast.zip (docs/scale.md)

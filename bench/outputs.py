@@ -43,7 +43,7 @@ def end_offsets(broker: str, topic: str) -> dict[TopicPartition, int]:
 def read_records(
     broker: str, topic: str, since: dict[TopicPartition, int] | None = None
 ) -> Iterator[Record]:
-    """Every record that the topic holds now, or what came after the offsets `since`."""
+    """Every record that the topic holds now, or those after the offsets `since`."""
     ends = end_offsets(broker, topic)
     with KafkaConsumer(
         bootstrap_servers=broker,

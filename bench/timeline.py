@@ -20,7 +20,7 @@ CPU_EVERY_S: Final = 0.25
 
 
 class ContenderStuck(CandlecastError):
-    """A contender did not write what it should in time; the message says how far it came."""
+    """A contender did not write what it should in time; the message says how far it got."""
 
 
 class Look(NamedTuple):

@@ -1,6 +1,6 @@
 """The command `candlecast`.
 
-Each command lives in a module of its own, imported when it is asked for: Spark and TensorFlow take
+Each command lives in a module of its own, imported when it is run: Spark and TensorFlow take
 seconds that `candlecast --help` should not.
 """
 

@@ -27,21 +27,21 @@ class RunningStream:
     queries: list[StreamingQuery] = field(default_factory=list)
 
     def publish(self, bars: Iterable[Bar]) -> None:
-        """Send bars and let the stream work them off: at least one micro-batch of their own."""
+        """Send bars and let the stream process them: at least one micro-batch of their own."""
         kafka = self.settings.kafka
         with BarPublisher(kafka, kafka.bars_topic) as publisher:
             publisher.publish(bars)
-        self.work_off()
+        self.process()
 
     def send(self, *messages: bytes | None) -> None:
-        """Send raw messages, in order, and let the stream work them off."""
+        """Send raw messages, in order, and let the stream process them."""
         kafka = self.settings.kafka
         with KafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
             for message in messages:
                 producer.send(kafka.bars_topic, message, key=b"any", partition=0).get(10)
-        self.work_off()
+        self.process()
 
-    def work_off(self) -> None:
+    def process(self) -> None:
         """Start the query if it is not running; return once everything published is written."""
         if not self.queries:
             self.queries.append(start_query(self.spark, self.settings))

@@ -33,15 +33,15 @@ def main() -> int:
     parser.add_argument("--master", help="Spark's, such as local[2,4]; else a cluster of our own")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="emptied first")
     parser.add_argument("--report", type=Path, default=PROJECT_DIR / "reports" / "chaos.json")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     console = Console()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing that was started shall stay
-    shutil.rmtree(asked.folder, ignore_errors=True)
-    deadline = time.monotonic() + 60 * asked.minutes
-    report = run_chaos(World(asked.folder, asked.master), asked.kills, asked.seed, deadline)
-    report.save(asked.report)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # end what was started
+    shutil.rmtree(args.folder, ignore_errors=True)
+    deadline = time.monotonic() + 60 * args.minutes
+    report = run_chaos(World(args.folder, args.master), args.kills, args.seed, deadline)
+    report.save(args.report)
     report.print(console)
     return 0 if report.good else 1
 

@@ -1,4 +1,4 @@
-"""What came out, against what an undisturbed run writes: nothing missing, nothing twice."""
+"""What was written, against what an undisturbed run writes: nothing missing, nothing twice."""
 
 import json
 from collections import Counter

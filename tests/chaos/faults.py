@@ -1,4 +1,4 @@
-"""What is done to a world, one strike after the other, and how it comes back from each."""
+"""What is done to a world, one strike after the other, and how it recovers from each."""
 
 import time
 from collections.abc import Callable, Collection

@@ -39,7 +39,7 @@ class ChaosReport:
 
     @property
     def good(self) -> bool:
-        """Whether everything came back, and every row is there once."""
+        """Whether everything recovered, and every row is there once."""
         bad = [self.before_cut.bad, self.after_cut.bad, self.left_over]
         return self.failure is None and self.before_cut.rows > 0 and not any(bad)
 
@@ -104,7 +104,7 @@ class ChaosReport:
             f"the full disk was {self.disk}"
         )
         if self.failure:
-            console.print(f"It did not come back: {self.failure}", style="red")
+            console.print(f"It did not recover: {self.failure}", style="red")
 
 
 def times(seconds: list[float]) -> dict[str, float]:

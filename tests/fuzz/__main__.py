@@ -1,7 +1,7 @@
 """`make fuzz ARGS="--messages 1000000 --seed 1"`: a hostile topic, and the real job.
 
 Exit code 0 says that the stream never stopped, that every message is a row of `bars` or was
-refused with a reason, and that no program's memory grew with what it had read.
+rejected with a reason, and that no program's memory grew with what it had read.
 """
 
 import argparse
@@ -26,12 +26,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="emptied first")
     parser.add_argument("--report", type=Path, default=PROJECT_DIR / "reports" / "fuzz.json")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    shutil.rmtree(asked.folder, ignore_errors=True)
-    report = run_fuzz(asked.folder, asked.messages, asked.seed)
-    report.save(asked.report)
+    shutil.rmtree(args.folder, ignore_errors=True)
+    report = run_fuzz(args.folder, args.messages, args.seed)
+    report.save(args.report)
     report.print(Console())
     return 0 if report.good else 1
 

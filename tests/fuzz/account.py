@@ -1,4 +1,4 @@
-"""Where each message of a topic went: into the table `bars`, or refused with a reason."""
+"""Where each message of a topic went: into the table `bars`, or rejected with a reason."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ class Account:
     unexplained: rejected ones without a reason. lost: messages that are neither; invented: rows
     or rejections that belong to no message. read_otherwise: rows with other values than Python
     reads in their message (a key that is there twice, say). stricter, laxer: what the stream
-    refuses and the producer's rules do not, and the other way round.
+    rejects and the producer's rules do not, and the other way round.
     """
 
     messages: int = 0
@@ -42,7 +42,7 @@ class Account:
 
     @property
     def good(self) -> bool:
-        """Whether every message is in exactly one place, with a reason where it was refused."""
+        """Whether every message is in exactly one place, with a reason where it was rejected."""
         return self.messages > 0 and not (self.unexplained or self.lost or self.invented)
 
 
@@ -52,7 +52,7 @@ def account(
     rows: Counter[tuple[Any, ...]],
     now_ms: int,
 ) -> Account:
-    """Hold what was sent against what came out.
+    """Compare what was sent with what was written.
 
     A message that was not rejected must be a row with its very values: one row a message, also
     where the same bar was sent before.
@@ -62,7 +62,7 @@ def account(
     unmatched = []
     for place, message in sent:
         found.messages += 1
-        expected = refusal(message, now_ms)
+        expected = rejection(message, now_ms)
         if place in reasons:
             reason = kind_of(reasons.pop(place))
             found.unexplained += not reason
@@ -83,8 +83,8 @@ def account(
     return found
 
 
-def refusal(message: bytes | None, now_ms: int) -> str | None:
-    """Why the producer's own rules refuse a message; None where they do not."""
+def rejection(message: bytes | None, now_ms: int) -> str | None:
+    """Why the producer's rules reject a message; None where they do not."""
     try:
         reason = Bar.from_json(message or b"").violation(now_ms)
     except MalformedBar as error:

@@ -118,7 +118,7 @@ def absurd_price(random: Random, steps: Steps) -> bytes:
 
 
 def any_time(random: Random, steps: Steps) -> bytes:
-    """A bar from 1970 to 2100, on the grid or beside it."""
+    """A bar from 1970 to 2100, on the grid or off it."""
     timeframe = random.choice(list(TIMEFRAME_MS))
     length = TIMEFRAME_MS[timeframe]
     time = random.randrange(YEAR_2100_MS) // length * length + random.choice((0, 0, 0, 1))

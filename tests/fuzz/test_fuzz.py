@@ -1,4 +1,4 @@
-"""Whatever a topic holds, each message becomes a row or is refused with a reason."""
+"""Whatever a topic holds, each message becomes a row or is rejected with a reason."""
 
 import time
 
@@ -15,12 +15,12 @@ MESSAGES = 3_000
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_every_message_becomes_a_row_or_is_refused_with_a_reason(
+def test_every_message_becomes_a_row_or_is_rejected_with_a_reason(
     stream: RunningStream, seed: int
 ) -> None:
     kafka = stream.settings.kafka
     send(kafka, messages(MESSAGES, seed))
-    stream.work_off()
+    stream.process()
     found = account(
         placed(messages(MESSAGES, seed)),
         rejections(kafka.bootstrap_servers, kafka.rejected_topic),

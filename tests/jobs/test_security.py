@@ -120,13 +120,13 @@ def test_a_wrong_password_is_for_a_person_and_says_where_it_comes_from(
     secure_broker: EmbeddedBroker, topic_prefix: str, btc: list[Bar]
 ) -> None:
     wrong = with_wrong_password(secure_broker.connection)
-    for refused in (
+    for call in (
         lambda: check_broker(wrong, topic_prefix, timeout_s=10),
         lambda: BarPublisher(wrong, topic_prefix, timeout_s=10).publish(btc[:1]),
         lambda: next(bars_since(wrong, topic_prefix, 0)),
     ):
         with pytest.raises(ConfigurationError, match="CANDLECAST_KAFKA__SASL_PASSWORD") as caught:
-            refused()
+            call()
         assert USER not in str(caught.value)
 
 
@@ -328,7 +328,7 @@ def test_a_wrong_setting_is_named_without_the_secret(
     assert SECRET not in f"{caught.value} {caught.value.__cause__}"
 
 
-def test_a_secret_in_the_file_is_refused(environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_secret_in_the_file_is_rejected(environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "candlecast.toml"
     file.write_text(f'[kafka]\nsasl_password = "{SECRET}"\n')
     environ.setenv("CANDLECAST_CONFIG", str(file))

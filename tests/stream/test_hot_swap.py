@@ -137,7 +137,7 @@ def test_a_new_champion_takes_over_while_bars_flow_and_no_bar_notices(
         registry.promote(successor)
         assert wait_until(lambda: served("1m-2") >= 3, timeout_s=180)
         assert len(published) < 2 * len(minutes[100:]), "the bars ended before the test did"
-    own_stream.work_off()
+    own_stream.process()
 
     rows = own_stream.table("predictions").sort_values(["batch_id", "as_of"])
     expected = {

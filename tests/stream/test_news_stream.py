@@ -41,7 +41,7 @@ class NewsStream(RunningStream):
                 else Record(kafka.news_topic, b"raw", one)  # type: ignore[arg-type]
                 for one in told
             )
-        self.work_off()
+        self.process()
 
     def rejected(self) -> list[str]:
         found = map(json.loads, self.topic(self.settings.kafka.rejected_topic))

@@ -62,7 +62,7 @@ def test_a_damaged_checkpoint_stops_and_a_new_one_heals(
 
     stream.queries.clear()
     checkpoint.rename(checkpoint.with_name("moved-away"))
-    stream.work_off()
+    stream.process()
     predicted = stream.table("predictions").drop_duplicates(["as_of", "horizon"])
     assert len(predicted) == (len(btc) - 60) * 3
 
@@ -97,7 +97,7 @@ def test_a_checkpoint_of_another_version_is_refused_at_start_with_what_to_do(
     of_version_4 = {**stream.settings.window.model_dump(), "news": False}
     (checkpoint / "window.json").write_text(json.dumps(of_version_4))
     with pytest.raises(DataLoss, match=r"version 4.* move it away and start again") as refused:
-        stream.work_off()
+        stream.process()
     assert refused.value.exit_code == 65
 
 
@@ -116,5 +116,5 @@ def test_a_warehouse_that_cannot_be_written_stops_the_stream_and_loses_nothing(
 
     stream.queries.clear()
     stream.settings = good
-    stream.work_off()
+    stream.process()
     assert len(stream.table("predictions")) == (len(btc) - 60) * 3
