@@ -28,7 +28,7 @@ from rich.progress import track
 
 from ingest.clock import SystemClock
 from ingest.publish import BATCH_BYTES, LINGER_S, BarPublisher, ensure_topics
-from ingest.replay import Rejections, publish_replay, replay_groups
+from ingest.replay import publish_replay, replay_groups
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
 from jobs.terminal.program import run_program
@@ -111,15 +111,9 @@ def measured(
 def replayed(bootstrap_servers: str, topic: str, file: Path) -> int:
     """What `candlecast ingest --source recorded --speed max` does."""
     clock = SystemClock()
-    rejections = Rejections(f"{topic}.rejected", clock)
-    bars = read_bars(file, SYMBOL, "1m", on_rejected=rejections)
+    groups = replay_groups(read_bars(file, SYMBOL, "1m"), None, clock)
     with BarPublisher(bootstrap_servers, topic) as publisher:
-        return publish_replay(
-            replay_groups(bars, None, clock),
-            publisher,
-            rejections=rejections,
-            clock=clock,
-        )
+        return publish_replay(groups, publisher, [], clock)[0]
 
 
 def sent(

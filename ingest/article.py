@@ -70,7 +70,7 @@ class Article:
         named = dict.fromkeys(c for c in self.categories if _COIN.fullmatch(c))
         return tuple(coin for coin in named if not _TOPIC.fullmatch(coin))
 
-    def violation(self, now_ms: int) -> str | None:
+    def rejection_reason(self, now_ms: int) -> str | None:
         """Name the first rule that this article breaks at `now_ms` (epoch ms), or None."""
         if not re.match(ID_PATTERN, self.id):
             return "id must be a short text without white space"

@@ -27,7 +27,7 @@ CLOCK_SKEW_MS: Final = 5_000
 Rule = tuple[str, Callable[[Any], Any]]
 
 # Each takes anything with a bar's fields and `bar_ms` and `now_ms`: one bar in the producer,
-# NumPy arrays of many in the stream. NaN passes no comparison, so `0 < x < inf` refuses it.
+# NumPy arrays of many in the stream. NaN passes no comparison, so `0 < x < inf` rejects it.
 RULES: Final[tuple[Rule, ...]] = (
     ("open must be positive and finite", lambda b: (b.open > 0) & (b.open < math.inf)),
     ("high must be positive and finite", lambda b: (b.high > 0) & (b.high < math.inf)),
@@ -98,7 +98,7 @@ class Bar:
         """End of the bar, exclusive: the next bar's `open_time`."""
         return self.open_time + self.bar_ms
 
-    def violation(self, now_ms: int) -> str | None:
+    def rejection_reason(self, now_ms: int) -> str | None:
         """Name the first rule that this bar breaks at `now_ms` (epoch ms), or None."""
         if self.interval not in TIMEFRAME_MS:
             return f"interval must be one of {', '.join(TIMEFRAME_MS)}"
@@ -123,7 +123,7 @@ class Bar:
     def from_json(cls, message: bytes) -> "Bar":
         """Read what `to_json` wrote.
 
-        Raises MalformedBar for anything else; whether the values make sense is `violation`'s part.
+        Raises MalformedBar for anything else; whether its values make sense is another question.
         """
         try:
             fields = json.loads(message, parse_constant=_refuse_constant)

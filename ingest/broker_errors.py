@@ -9,12 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from kafka import KafkaAdminClient
-from kafka.errors import (
-    AuthorizationError,
-    KafkaError,
-    SaslAuthenticationFailedError,
-    UnsupportedSaslMechanismError,
-)
+from kafka.errors import AuthorizationError, KafkaError
 
 from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
 from conf.kafka import Broker, KafkaConnection, connection_to, kafka_python_options, tls_context
@@ -35,19 +30,22 @@ def connecting(broker: Broker) -> Iterator[None]:
         yield
     except KafkaError as error:
         to = connection_to(broker)
-        if answers(to) and to.asks_for_user and not _lets_in(broker):
-            raise login_refused(to, "it answers, and hangs up when we log in") from error
+        answered = to.security_protocol != "PLAINTEXT" and answers(to)
+        if answered and to.asks_for_user and not _lets_in(broker):
+            raise ConfigurationError(
+                f"Kafka at {to} refuses user or password: check CANDLECAST_KAFKA__SASL_USERNAME, "
+                "CANDLECAST_KAFKA__SASL_PASSWORD and the setting "
+                f"kafka.sasl_mechanism = {to.sasl_mechanism}"
+            ) from error
         raise unusable(broker, error) from error
 
 
 def unusable(broker: Broker, error: BaseException) -> CandlecastError:
     """The error of ours for `error`, with what to do.
 
-    ConfigurationError where Kafka refuses user or rights, else BrokerUnavailable.
+    ConfigurationError where the user lacks rights, else BrokerUnavailable.
     """
     to = connection_to(broker)
-    if isinstance(error, SaslAuthenticationFailedError | UnsupportedSaslMechanismError):
-        return login_refused(to, str(error))
     if isinstance(error, AuthorizationError):
         return ConfigurationError(
             f"Kafka at {to} does not let this user do what is needed ({error}): grant it "
@@ -56,15 +54,6 @@ def unusable(broker: Broker, error: BaseException) -> CandlecastError:
     return BrokerUnavailable(
         f"Kafka at {to} can't be used: {type(error).__name__}: {error} "
         f"(kafka.bootstrap_servers, kafka.security_protocol = {to.security_protocol})"
-    )
-
-
-def login_refused(to: KafkaConnection, reason: str) -> ConfigurationError:
-    """What to do where the broker does not take user and password."""
-    return ConfigurationError(
-        f"Kafka at {to} refuses user or password ({reason}): check "
-        "CANDLECAST_KAFKA__SASL_USERNAME, CANDLECAST_KAFKA__SASL_PASSWORD and the setting "
-        f"kafka.sasl_mechanism = {to.sasl_mechanism}"
     )
 
 

@@ -1,7 +1,7 @@
 """How many calls a source may get: a token bucket for each limit that it publishes."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 WINDOW_S: Final = {
     "second": 1,
@@ -23,7 +23,7 @@ class RateBudget:
     (0.0, 0.3333333333333333, 0.0)
     """
 
-    def __init__(self, limits: Mapping[str, int], now_ms: int) -> None:
+    def __init__(self, limits: Mapping[Any, int], now_ms: int) -> None:
         self._capacity = {w: max(1.0, limit * BURST_SHARE) for w, limit in limits.items()}
         self._per_s = {w: sustained_calls(limit) / WINDOW_S[w] for w, limit in limits.items()}
         self.left = dict(self._capacity)

@@ -194,7 +194,7 @@ class BarFeed(Feed):
         findings = Findings(answered=self.coverage.count(UNKNOWN, first_ms, last_ms))
         published = []
         for bar in bars:
-            reason = bar.violation(now_ms)
+            reason = bar.rejection_reason(now_ms)
             known = self._recent.get(bar.open_time)
             if reason is not None:
                 self._reject(bar, reason, findings, now_ms)

@@ -84,7 +84,7 @@ class NewsFeed(Feed):
             if article.id in self._known:
                 continue
             cut = replace(article, body=article.body[:BODY_CHARACTERS])
-            reason = cut.violation(now_ms)
+            reason = cut.rejection_reason(now_ms)
             if reason is not None:
                 self._known[article.id] = max(article.published_at, oldest_ms)
                 findings.rejected.append(reason)

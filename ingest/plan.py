@@ -8,7 +8,7 @@ from conf.errors import ConfigurationError
 from conf.settings import Ingest, Kafka
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import SYMBOL_PATTERN
-from ingest.budget import WINDOW_S, RateBudget, sustained_calls
+from ingest.budget import WINDOW_S, sustained_calls
 from ingest.feed import BarFeed, Series
 from ingest.sources import Source
 
@@ -88,12 +88,6 @@ def bar_feeds(
     ]
 
 
-def budget_of(source: Source, settings: Ingest, now_ms: int) -> RateBudget:
-    """What the source allows: no limit where its calls are not metered."""
-    limits = {str(window): calls for window, calls in settings.calls_per.items()}
-    return RateBudget(limits if source.metered else {}, now_ms)
-
-
 def check_budget(series: Sequence[Series], settings: Ingest) -> None:
     """Raise ConfigurationError where polling alone would use more calls than the limits allow.
 
@@ -112,11 +106,11 @@ def check_budget(series: Sequence[Series], settings: Ingest) -> None:
 
 
 def check_source(source: Source, series: Series, now_ms: int) -> str:
-    """Ask for a few closed bars once, and say what came; raises what `Source.fetch` may raise."""
+    """Ask once for a few closed bars and describe the answer; raises what `fetch` may raise."""
     last_ms = series.last_closed(now_ms)
     first_ms = last_ms - (CHECKED_BARS - 1) * series.bar_ms
     bars = source.fetch(series.symbol, series.interval, first_ms, last_ms)
-    rejected = [reason for bar in bars if (reason := bar.violation(now_ms)) is not None]
+    rejected = [reason for bar in bars if (reason := bar.rejection_reason(now_ms)) is not None]
     newest = f" newest_close={bars[-1].close:g}" if bars else ""
     return (
         f"source={source.name} symbol={series.symbol} interval={series.interval}"

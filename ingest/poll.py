@@ -9,19 +9,18 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from conf.errors import BrokerUnavailable, ConfigurationError, NotOffered, RateLimited, RetryLater
+from conf.errors import ConfigurationError, NotOffered, RateLimited, RetryLater
 from conf.events import event
 from conf.settings import Ingest
 from ingest.budget import RateBudget
-from ingest.clock import Clock, backoff_s, until_broker_answers
+from ingest.clock import Clock, backoff_s
 from ingest.feed import Feed, Findings, Steps
 from ingest.metrics import IngestMetrics
-from ingest.publish import Publisher, Record
+from ingest.publish import Publisher, deliver
 
 log = logging.getLogger(__name__)
 
@@ -224,21 +223,11 @@ class Poller:
         """Send all findings as one group; only once all is acknowledged the polls go on."""
         found, self._found = self._found, []
         records = [record for _, findings in found for record in findings.records]
-        if records and not self._send(records):
+        if records and not deliver(self._publisher, records, self._clock, self._count_error):
             return
         for poll, findings in found:
             self._count(poll, findings)
             self._go_on(poll, None)
-
-    def _send(self, records: list[Record]) -> bool:
-        """Send until the broker has everything; False where the program is stopped before."""
-        try:
-            send = partial(self._publisher.send, records)
-            until_broker_answers(send, self._clock, self._count_error)
-        except BrokerUnavailable as error:
-            event(log, "stopped_unsent", level=logging.ERROR, records=len(records), reason=error)
-            return False
-        return True
 
     def _count_error(self, error: BaseException) -> None:
         self._metrics.errors.labels(kind=type(error).__name__).inc()

@@ -4,14 +4,13 @@ import base64
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple, Self
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
-from kafka.partitioner import murmur2
 
 from conf.errors import BrokerUnavailable
 from conf.events import event
@@ -19,6 +18,7 @@ from conf.kafka import Broker, kafka_python_options
 from ingest.article import Article, Listed
 from ingest.bar import BAR_VERSION, Bar
 from ingest.broker_errors import connecting, unusable
+from ingest.clock import Clock, until_broker_answers
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,6 @@ class Publisher:
         self._stopping = stopping or threading.Event()
         self._stop_after_s = stop_after_s
         self._producer: Any = None
-        self._partitions: dict[tuple[str, bytes], int] = {}
 
     def __enter__(self) -> Self:
         self._connected()
@@ -77,7 +76,6 @@ class Publisher:
     def close(self) -> None:
         """Give the connection back; everything that `send` returned for is acknowledged."""
         producer, self._producer = self._producer, None
-        self._partitions.clear()
         if producer is not None:
             try:
                 producer.close(timeout=self._stop_after_s if self._stopping.is_set() else 0.5)
@@ -96,28 +94,12 @@ class Publisher:
         while group := list(islice(waiting, MAX_PENDING)):
             try:
                 producer = self._connected()
-                pending = [
-                    producer.send(topic, value, key, partition=self._partition(topic, key))
-                    for topic, key, value in group
-                ]
-                self._await(pending)
+                self._await([producer.send(topic, value, key) for topic, key, value in group])
             except KafkaError as error:
                 self.close()
                 raise unusable(self._broker, error) from error
             sent += len(group)
         return sent
-
-    def _partition(self, topic: str, key: bytes) -> int:
-        """The partition that Kafka's own rule gives to `key`, worked out once a key.
-
-        In pure Python the hash costs a fifth of a send. The number of partitions is asked for
-        again whenever the producer is made anew.
-        """
-        known = self._partitions.get((topic, key))
-        if known is None:
-            count = len(self._producer.partitions_for(topic))
-            known = self._partitions[(topic, key)] = (murmur2(key) & 0x7FFFFFFF) % count
-        return known
 
     def _await(self, pending: Sequence[Any]) -> None:
         """Wait until all is acknowledged; raises the KafkaError of the first that is not."""
@@ -155,6 +137,21 @@ class Publisher:
                     bootstrap_timeout_ms=int(min(self._timeout_s, 5.0) * 1000),
                 )
         return self._producer
+
+
+def deliver(
+    publisher: Publisher,
+    records: Sequence[Record],
+    clock: Clock,
+    on_failure: Callable[[BaseException], None] = lambda error: None,
+) -> bool:
+    """Send until the broker has everything; False where the program is stopped before."""
+    try:
+        until_broker_answers(lambda: publisher.send(records), clock, on_failure)
+    except BrokerUnavailable as error:
+        event(log, "stopped_unsent", level=logging.ERROR, records=len(records), reason=error)
+        return False
+    return True
 
 
 class BarPublisher(Publisher):

@@ -1,20 +1,14 @@
 """Recorded bars again, in the order of their closes, as fast as asked."""
 
 import heapq
-import logging
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import Final
 
-from conf.errors import BrokerUnavailable
-from conf.events import event
 from ingest.bar import Bar
-from ingest.clock import Clock, until_broker_answers
-from ingest.publish import BarPublisher, Record, bar_record, rejection_record
-
-log = logging.getLogger(__name__)
+from ingest.clock import Clock
+from ingest.publish import BarPublisher, Record, bar_record, deliver
 
 # Bars that are sent again together where the broker fails; the pause between two such groups is
 # a few milliseconds, so they must be many.
@@ -59,26 +53,6 @@ def between(bars: Iterable[Bar], first_ms: int | None, until_ms: int | None) -> 
     )
 
 
-class Rejections:
-    """Gathers bars that a file holds and no topic should, as records for `bars.rejected`."""
-
-    def __init__(self, topic: str, clock: Clock) -> None:
-        self._topic = topic
-        self._clock = clock
-        self._waiting: list[Record] = []
-        self.count = 0
-
-    def __call__(self, bar: Bar, reason: str) -> None:
-        """Note that `bar` breaks the rule `reason`."""
-        self.count += 1
-        self._waiting.append(rejection_record(self._topic, bar, reason, self._clock.now_ms()))
-
-    def take(self) -> list[Record]:
-        """The records since the last call."""
-        taken, self._waiting = self._waiting, []
-        return taken
-
-
 def replay_groups(bars: Iterable[Bar], speed: float | None, clock: Clock) -> Iterator[list[Bar]]:
     """Groups to be published one after the other: `speed` times real time, or None for the most."""
     if speed is not None:
@@ -90,26 +64,21 @@ def replay_groups(bars: Iterable[Bar], speed: float | None, clock: Clock) -> Ite
 def publish_replay(
     groups: Iterable[list[Bar]],
     publisher: BarPublisher,
-    *,
-    rejections: Rejections,
+    rejected: list[Record],
     clock: Clock,
     report: Callable[[int], None] = lambda bars: None,
-) -> int:
-    """Publish group after group, each until Kafka has it; return how many bars.
+) -> tuple[int, int]:
+    """Publish group after group, each until Kafka has it; return how many bars and rejections.
 
-    Ends early, without an error, once the clock is stopping.
+    `rejected` fills while the groups are read, and is emptied as it goes to Kafka. Ends early,
+    without an error, once the clock is stopping.
     """
-    published = 0
-    for group in groups:
-        if clock.stopping.is_set():
+    bars = rejections = 0
+    for group in chain(groups, [[]]):  # what is rejected behind the last bar goes too
+        records = [bar_record(publisher.topic, bar) for bar in group] + rejected
+        if clock.stopping.is_set() or not deliver(publisher, records, clock):
             break
-        records = [bar_record(publisher.topic, bar) for bar in group] + rejections.take()
-        try:
-            until_broker_answers(partial(publisher.send, records), clock)
-        except BrokerUnavailable as error:
-            event(log, "stopped_unsent", level=logging.ERROR, records=len(records), reason=error)
-            return published
-        published += len(group)
+        bars, rejections = bars + len(group), rejections + len(rejected)
+        rejected.clear()
         report(len(group))
-    publisher.send(rejections.take())
-    return published
+    return bars, rejections

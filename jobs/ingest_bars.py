@@ -11,11 +11,13 @@ from pydantic import ValidationError
 from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
 from conf.events import event
 from conf.settings import Ingest, Kafka, load_settings
+from conf.timeframes import TIMEFRAME_MS
+from ingest.budget import RateBudget
 from ingest.clock import Clock, SystemClock
 from ingest.cursor import resume
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
-from ingest.plan import bar_feeds, budget_of, check_source, plan_series
+from ingest.plan import bar_feeds, check_source, plan_series
 from ingest.poll import Poller
 from ingest.publish import Publisher, check_broker
 from ingest.sources import NewsSource, SourceOptions, open_source
@@ -40,7 +42,7 @@ def ingest(
         str | None, typer.Option(help="BTC-USD,ETH-USD ...; for synthetic also how many")
     ] = None,
     interval: Annotated[
-        str | None, typer.Option(help="1m, 5m, 15m, 1h, 1d; several: 1m,1d")
+        str | None, typer.Option(help=f"{', '.join(TIMEFRAME_MS)}; several: 1m,1d")
     ] = None,
     every: Annotated[int | None, typer.Option(help="seconds between two polls of a series")] = None,
     news: Annotated[
@@ -120,7 +122,7 @@ def live(
             publisher,
             asked,
             clock=clock,
-            budget=budget_of(source, asked, now_ms),
+            budget=RateBudget(asked.calls_per if source.metered else {}, now_ms),
             metrics=metrics,
             report=report,
         )

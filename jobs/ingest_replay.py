@@ -1,7 +1,7 @@
 """The replaying half of `candlecast ingest`: recorded files, and the synthetic market as a file."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from ingest.bar import Bar
 from ingest.clock import Clock, SystemClock
 from ingest.cursor import bars_since, without_known
 from ingest.plan import check_symbols, named_series
-from ingest.publish import BarPublisher, ensure_topics
-from ingest.replay import Rejections, between, in_close_order, publish_replay, replay_groups
+from ingest.publish import BarPublisher, Record, ensure_topics, rejection_record
+from ingest.replay import between, in_close_order, publish_replay, replay_groups
 from ingest.sources import SourceOptions
 from ingest.sources.recorded import Recording, read_bars
 from ingest.sources.synthetic import Synthetic
@@ -21,6 +21,7 @@ from jobs.terminal.progress import backfill_bar
 
 log = logging.getLogger(__name__)
 
+Reject = Callable[[Bar, str], None]
 Span = tuple[int | None, int | None]  # first and end, exclusive, epoch ms; None leaves it open
 
 
@@ -40,9 +41,14 @@ def replay(
     was, unless `again`. Raises ConfigurationError and BrokerUnavailable.
     """
     pace = speed_of(speed)
-    rejections = Rejections(kafka.rejected_topic, clock)
+    rejected: list[Record] = []
+
+    def reject(bar: Bar, reason: str) -> None:
+        now_ms = clock.now_ms()
+        rejected.append(rejection_record(kafka.rejected_topic, bar, reason, now_ms))
+
     if asked.source == "recorded":
-        series = recorded_series(files, asked.intervals, span, rejections)
+        series = recorded_series(files, asked.intervals, span, reject)
     else:
         series = synthetic_series(asked, span)
     ensure_topics(kafka, dict.fromkeys((kafka.bars_topic, kafka.rejected_topic), kafka.partitions))
@@ -53,19 +59,14 @@ def replay(
         BarPublisher(kafka, kafka.bars_topic, stopping=clock.stopping) as publisher,
         backfill_bar("replay", None) as report,
     ):
-        published = publish_replay(
-            replay_groups(bars, pace, clock),
-            publisher,
-            rejections=rejections,
-            clock=clock,
-            report=report,
-        )
-    event(log, "replayed", series=len(series), bars=published, rejected=rejections.count)
+        groups = replay_groups(bars, pace, clock)
+        published, rejections = publish_replay(groups, publisher, rejected, clock, report)
+    event(log, "replayed", series=len(series), bars=published, rejected=rejections)
     return published
 
 
 def recorded_series(
-    files: Sequence[str], timeframes: Sequence[str], span: Span, rejections: Rejections
+    files: Sequence[str], timeframes: Sequence[str], span: Span, reject: Reject
 ) -> list[Iterable[Bar]]:
     """The bars of each file, given as SYMBOL=PATH, all of one timeframe."""
     if not files:
@@ -75,7 +76,7 @@ def recorded_series(
     recordings = [recording(text, timeframes[0]) for text in files]
     check_symbols([one.symbol for one in recordings])
     return [
-        between(read_bars(one.path, one.symbol, one.interval, on_rejected=rejections), *span)
+        between(read_bars(one.path, one.symbol, one.interval, on_rejected=reject), *span)
         for one in recordings
     ]
 

@@ -85,7 +85,7 @@ def _checked(value: bytes | None, now_ms: int) -> Article | Listed:
     if value is None:
         raise MalformedArticle("the message is empty")
     found = read_message(value)
-    reason = None if isinstance(found, Listed) else found.violation(now_ms)
+    reason = None if isinstance(found, Listed) else found.rejection_reason(now_ms)
     if reason is not None:
         raise MalformedArticle(reason)
     return found

@@ -58,11 +58,11 @@ class Api:
         `Type` which. Raises what `Source.fetch` may raise.
         """
         status, headers, body = self._answer(path, parameters)
-        said = body if isinstance(body, dict) else {}
-        problem = said.get("Err") or {}
-        message = said.get("Message") or (isinstance(problem, dict) and problem.get("message"))
-        failed = bool(problem) or said.get("Response") == "Error"
-        kind = said.get("Type") if failed else None
+        details = body if isinstance(body, dict) else {}
+        problem = details.get("Err") or {}
+        message = details.get("Message") or (isinstance(problem, dict) and problem.get("message"))
+        failed = bool(problem) or details.get("Response") == "Error"
+        kind = details.get("Type") if failed else None
         text = f"{path}: HTTP {status}: {message or 'no message'}"
         wait_s = retry_after_s(headers, self._options.clock.now_ms())
         if status in (401, 403) or kind == TYPE_KEY:
@@ -70,10 +70,10 @@ class Api:
                 f"the source refuses the key ({text}): set {self._key_variable} to a valid API key"
             )
         if status == 429 or kind == TYPE_RATE_LIMIT:
-            cooldown = said.get("Cooldown")
+            cooldown = details.get("Cooldown")
             raise RateLimited(text, cooldown if isinstance(cooldown, int | float) else wait_s)
         if status in self._not_offered or kind == TYPE_PARAMETER:
-            raise NotOffered(f"{text} {said.get('ParamWithError', '')}".strip())
+            raise NotOffered(f"{text} {details.get('ParamWithError', '')}".strip())
         if status >= 300 or failed:
             raise SourceUnavailable(text, wait_s)
         return body

@@ -12,7 +12,7 @@ from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.sources import SourceOptions, Terms, bars_of, not_served
 
-# What every exchange serves in one answer; asking for more makes some of them cut the stretch.
+# What every exchange serves in one answer; asking for more makes some of them answer with fewer.
 PAGE_BARS: Final = 500
 # A trade of the last millisecond takes a moment to be counted.
 CACHE_S: Final = 1.0

@@ -1,4 +1,4 @@
-"""A made-up market for load: any number of symbols, any stretch of time, always the same bars."""
+"""A made-up market for load: any number of symbols, any range of time, always the same bars."""
 
 import math
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Synthetic:
     """Bars from a seed: `synthetic`, or `synthetic:SEED` for another market.
 
     The price of a symbol at a minute is a function of seed, symbol and minute alone, so any page,
-    at any interval, shows the same market. It stands for load, not for how prices behave.
+    at any timeframe, shows the same market. It stands for load, not for how prices behave.
     """
 
     metered = False

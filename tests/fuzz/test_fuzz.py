@@ -36,7 +36,7 @@ def test_ingest_takes_each_message_for_a_bar_or_for_none() -> None:
     bars = 0
     for message in messages(MESSAGES, seed=2):
         try:
-            Bar.from_json(message or b"").violation(now_ms=0)
+            Bar.from_json(message or b"").rejection_reason(now_ms=0)
             bars += 1
         except MalformedBar:
             continue

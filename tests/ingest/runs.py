@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from conf.settings import Ingest, Kafka
 from ingest.bar import Bar
+from ingest.budget import RateBudget
 from ingest.cursor import bars_since, messages_since, resume_bars
 from ingest.feed import BarFeed
 from ingest.metrics import IngestMetrics
-from ingest.plan import bar_feeds, budget_of
+from ingest.plan import bar_feeds
 from ingest.poll import Poller
 from ingest.publish import Publisher
 from ingest.sources import SourceOptions, open_source
@@ -79,7 +80,7 @@ class Run:
                 publisher,
                 self.settings,
                 clock=self.clock,
-                budget=budget_of(source, self.settings, now_ms),
+                budget=RateBudget(self.calls_per, now_ms),
                 metrics=self.metrics,
             ).run(until_ms)
         self.clock.sleep((until_ms - self.clock.now_ms()) / 1000)

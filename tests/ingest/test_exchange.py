@@ -88,7 +88,7 @@ def test_candles_of_an_exchange_are_bars_and_a_minute_without_a_trade_is_absent(
     assert [bar.open_time // MINUTE_MS for bar in bars] == [3, 4, 6, 7]
     assert (bars[0].open, bars[0].high, bars[0].low, bars[0].close) == (10.0, 12.0, 9.0, 11.0)
     assert (bars[0].symbol, bars[0].source) == ("BTC-USDT", "exchange:binance")
-    assert bars[0].violation(now_ms=NOW_MS) is None
+    assert bars[0].rejection_reason(now_ms=NOW_MS) is None
 
 
 def test_a_symbol_that_the_exchange_does_not_trade_is_not_offered(exchange: Source) -> None:

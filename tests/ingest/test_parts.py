@@ -188,7 +188,7 @@ def test_any_page_shows_the_same_synthetic_market(
     ]
     assert whole == parts
     assert len(whole) == count
-    assert all(bar.violation(now_ms=2**60) is None for bar in whole)
+    assert all(bar.rejection_reason(now_ms=2**60) is None for bar in whole)
 
 
 def test_an_hour_of_the_synthetic_market_is_its_sixty_minutes() -> None:

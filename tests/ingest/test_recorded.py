@@ -86,7 +86,7 @@ def test_a_rejected_bar_is_logged_where_nobody_asks_for_it(
 
 def test_vectorised_rules_judge_as_the_bar_itself_does(tmp_path: Path) -> None:
     path = written(tmp_path, CSV)
-    assert all(bar.violation(now_ms=2**60) is None for bar in read_bars(path, "A-B", "1m"))
+    assert all(bar.rejection_reason(now_ms=2**60) is None for bar in read_bars(path, "A-B", "1m"))
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def test_the_recorded_answer_of_the_first_version_is_read(
     api = answering("cryptocompare", fixture_body("min_v1_btc_to_usd_histo_minute_with_limit_10"))
     bars = api.fetch("BTC-USD", "1m", 1502515740_000, 1502516340_000)
     assert len(bars) == 11
-    assert bars[-1].violation(now_ms=1502516400_000) == "close must not exceed high"
+    assert bars[-1].rejection_reason(now_ms=1502516400_000) == "close must not exceed high"
 
 
 def test_the_recorded_answer_of_the_data_api_is_read(answering: Callable[..., Source]) -> None:
@@ -340,5 +340,5 @@ def test_the_source_that_the_documentation_shows_works_as_written(
     opened = answering("example", [row])
     (bar,) = opened.fetch("BTC-USD", "1m", MINUTE_MS, MINUTE_MS)
     assert (bar.open_time, bar.high, bar.source) == (MINUTE_MS, 12.0, "example")
-    assert bar.violation(START_MS) is None
+    assert bar.rejection_reason(START_MS) is None
     assert opened.terms("1m").page_bars == 1_000

@@ -79,7 +79,7 @@ def reasons(*values: bytes | None) -> list[str | None]:
 
 def test_stream_and_producer_agree_on_every_rule() -> None:
     found = reasons(*[bar.to_json() for bar in BARS])
-    assert found == [bar.violation(NOW_MS) for bar in BARS]
+    assert found == [bar.rejection_reason(NOW_MS) for bar in BARS]
     every_rule = {reason for reason, _ in (*RULES, QUOTE_VOLUME_RULE)}
     assert every_rule - set(found) == set()
 
