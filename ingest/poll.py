@@ -33,11 +33,11 @@ COUNTED: Final = ("bars", "articles", "revised", "rejected", "calls", "errors")
 
 @dataclass(slots=True)
 class Round:
-    """The feeds that were due together: which of them are not done, and what they found."""
+    """The feeds that were due together: how many, how many are not done, what they found."""
 
     started_ms: int
-    pending: set[str]
     symbols: int
+    pending: int
     counts: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
 
 
@@ -113,7 +113,7 @@ class Poller:
         due: list[Feed] = []
         while self._due and self._due[0][0] <= now_ms:
             due.append(heapq.heappop(self._due)[2])
-        together = Round(now_ms, {feed.name for feed in due}, len(due))
+        together = Round(now_ms, len(due), pending=len(due))
         for feed in due:
             self._go_on(Poll(feed, together, feed.poll(self._clock)), None)
 
@@ -194,12 +194,8 @@ class Poller:
         if isinstance(error, RateLimited):
             self._budget.pause(at_ms)
         name, level = ("gave_up", logging.ERROR) if last else ("call_failed", logging.WARNING)
-        about: dict[str, Any] = {
-            "feed": poll.feed.name,
-            "attempt": poll.attempt,
-            "kind": type(error).__name__,
-        }
-        event(log, name, level=level, **about, wait_s=wait_s, reason=error)
+        about: dict[str, Any] = {"feed": poll.feed.name, "kind": type(error).__name__}
+        event(log, name, level=level, attempt=poll.attempt, wait_s=wait_s, reason=error, **about)
         if last:
             self._go_on(poll, None)  # the next poll asks again
         else:
@@ -249,7 +245,7 @@ class Poller:
         `late_s`: since the close of the newest bar; `behind_s`: of the series furthest behind.
         """
         together = poll.round
-        together.pending.discard(poll.feed.name)
+        together.pending -= 1
         if together.pending:
             return
         closes = [close for f in self._feeds if (close := f.newest_close_ms()) is not None]
