@@ -1,6 +1,7 @@
 """`candlecast ingest`: bars from a source to the topic `bars`, until told to stop."""
 
 import logging
+from contextlib import closing
 from functools import partial
 from typing import Annotated, Any
 
@@ -115,21 +116,21 @@ def live(
     except BrokerUnavailable as error:
         event(log, "stopped", level=logging.ERROR, reason=error)
         return
-    publisher = Publisher(kafka, stopping=clock.stopping)
-    with backfill_bar("backfill", missing) as report:
+    budget = RateBudget(asked.calls_per if source.metered else {}, now_ms)
+    with (
+        closing(Publisher(kafka, stopping=clock.stopping)) as publisher,
+        backfill_bar("backfill", missing) as report,
+    ):
         poller = Poller(
             [*bars, *news],
             publisher,
             asked,
             clock=clock,
-            budget=RateBudget(asked.calls_per if source.metered else {}, now_ms),
+            budget=budget,
             metrics=metrics,
             report=report,
         )
-        try:
-            poller.run(clock.now_ms() if once else None)
-        finally:
-            publisher.close()
+        poller.run(clock.now_ms() if once else None)
     event(log, "stopped")
 
 
