@@ -4,9 +4,10 @@ import ssl
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic import SecretStr, model_validator
 
 from conf.errors import ConfigurationError
+from conf.section import SHIPPED, Section
 
 LOGIN_MODULES: Final = {
     "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
@@ -15,7 +16,7 @@ LOGIN_MODULES: Final = {
 }
 
 
-class KafkaConnection(BaseModel):
+class KafkaConnection(Section):
     """Where the broker is, and how a client proves who it is.
 
     security_protocol: SSL and SASL_SSL encrypt, SASL_PLAINTEXT and SASL_SSL ask for a user.
@@ -25,11 +26,11 @@ class KafkaConnection(BaseModel):
     password come from the environment only. Printed, it is the address.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    table = "kafka"
 
-    bootstrap_servers: str = "localhost:9092"
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    bootstrap_servers: str = SHIPPED
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = SHIPPED
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = SHIPPED
     sasl_username: SecretStr | None = None
     sasl_password: SecretStr | None = None
     ssl_cafile: str | None = None

@@ -1,27 +1,29 @@
 """The one settings object: values from `candlecast.toml`, environment over file.
 
 `CANDLECAST_KAFKA__BOOTSTRAP_SERVERS=host:9092` overrides `[kafka] bootstrap_servers`;
-`CANDLECAST_CONFIG=FILE` names another file. Secrets come from the environment only.
+`CANDLECAST_CONFIG=FILE` names a file with what differs from the shipped one. Secrets come from the
+environment only. Types and bounds stand here, values in `candlecast.toml` alone.
 """
 
 import os
+import tomllib
 from functools import cache
-from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from conf.errors import ConfigurationError
 from conf.kafka import KafkaConnection
+from conf.section import SHIPPED, Section, shipped_values
 from conf.timeframes import Timeframe
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -29,73 +31,62 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-DEFAULT_FILE = files("conf") / "candlecast.toml"
-
-
-class Section(BaseModel):
-    """A table of the settings file; a name that does not exist is an error, not ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
 
 class Kafka(KafkaConnection):
     """How the broker is reached and what the topics are called."""
 
-    bars_topic: str = "bars"
-    rejected_topic: str = "bars.rejected"
-    predictions_topic: str = "predictions"
-    news_topic: str = "news"
-    sentiment_topic: str = "sentiment"
-    partitions: PositiveInt = 4
+    bars_topic: str = SHIPPED
+    rejected_topic: str = SHIPPED
+    predictions_topic: str = SHIPPED
+    news_topic: str = SHIPPED
+    sentiment_topic: str = SHIPPED
+    partitions: PositiveInt = SHIPPED
     retention_days: PositiveInt | None = None
 
 
 class Ingest(Section):
     """What is polled, how often, and how politely."""
 
-    source: str = "cryptocompare"
-    symbols: list[str] = ["BTC-USD", "ETH-USD"]
-    intervals: list[Timeframe] = ["1m"]
-    intervals_of: dict[str, list[Timeframe]] = {}
-    every_s: PositiveInt = 60
-    grace_s: dict[Timeframe, Annotated[float, Field(ge=0)]] = {}
-    backfill_bars: PositiveInt = 10_080
-    overlap_bars: Annotated[int, Field(ge=0)] = 5
-    calls_per: dict[Literal["second", "minute", "hour", "day", "month"], PositiveInt] = {
-        "second": 20,
-        "minute": 300,
-    }
-    workers: PositiveInt = 8
-    attempts: PositiveInt = 5
-    timeout_s: Annotated[float, Field(gt=0, le=9)] = 8.0
-    news_every_s: Annotated[int, Field(ge=0)] = 0
-    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    source: str = SHIPPED
+    symbols: list[str] = SHIPPED
+    intervals: list[Timeframe] = SHIPPED
+    intervals_of: dict[str, list[Timeframe]] = SHIPPED
+    every_s: PositiveInt = SHIPPED
+    grace_s: dict[Timeframe, Annotated[float, Field(ge=0)]] = SHIPPED
+    backfill_bars: PositiveInt = SHIPPED
+    overlap_bars: Annotated[int, Field(ge=0)] = SHIPPED
+    calls_per: dict[Literal["second", "minute", "hour", "day", "month"], PositiveInt] = SHIPPED
+    workers: PositiveInt = SHIPPED
+    attempts: PositiveInt = SHIPPED
+    timeout_s: Annotated[float, Field(gt=0, le=9)] = SHIPPED
+    news_every_s: Annotated[int, Field(ge=0)] = SHIPPED
+    metrics_port: Port = SHIPPED
     base_url: str | None = None
 
 
 class Window(Section):
     """The stream's window state; fixed for the life of a checkpoint."""
 
-    lookback: PositiveInt = 60
-    late_bars: PositiveInt = 60
-    shards: PositiveInt = 2
+    lookback: PositiveInt = SHIPPED
+    late_bars: PositiveInt = SHIPPED
+    shards: PositiveInt = SHIPPED
 
 
 class Sentiment(Section):
     """Whether the news count, and from when on."""
 
-    enabled: bool = False
-    delay_s: Annotated[float, Field(ge=0)] = 900
-    silent_after_s: PositiveFloat = 1800
-    max_articles_per_micro_batch: PositiveInt = 2_500
+    enabled: bool = SHIPPED
+    delay_s: Annotated[float, Field(ge=0)] = SHIPPED
+    silent_after_s: PositiveFloat = SHIPPED
+    max_articles_per_micro_batch: PositiveInt = SHIPPED
 
 
 class Warehouse(Section):
     """Where things go: tables and checkpoint to any path that Hadoop knows, reports to a folder."""
 
-    dir: str = "warehouse"
-    checkpoint_dir: str = "warehouse/_checkpoints"
-    reports_dir: str = "reports"
+    dir: str = SHIPPED
+    checkpoint_dir: str = SHIPPED
+    reports_dir: str = SHIPPED
 
     @property
     def folder(self) -> Path:
@@ -120,55 +111,55 @@ class Warehouse(Section):
 class Compaction(Section):
     """How `jobs/compact.py` keeps the tables small."""
 
-    closed_after_h: Annotated[float, Field(gt=0)] = 2
-    keep_days: Annotated[int, Field(ge=0)] = 0
+    closed_after_h: PositiveFloat = SHIPPED
+    keep_days: Annotated[int, Field(ge=0)] = SHIPPED
 
 
 class Stream(Section):
     """How the Spark query runs."""
 
-    trigger_s: Annotated[float, Field(ge=0)] = 0
-    max_bars_per_micro_batch: PositiveInt = 100_000
-    forget_after_days: PositiveFloat = 7
-    metrics_host: str = "127.0.0.1"
-    metrics_port: Port = 9108
+    trigger_s: Annotated[float, Field(ge=0)] = SHIPPED
+    max_bars_per_micro_batch: PositiveInt = SHIPPED
+    forget_after_days: PositiveFloat = SHIPPED
+    metrics_host: str = SHIPPED
+    metrics_port: Port = SHIPPED
 
 
 class Training(Section):
     """How a model is trained; the learning rate is the paper's."""
 
-    horizons: list[PositiveInt] = [1, 5, 15]
-    units: PositiveInt = 16
-    members: Annotated[int, Field(ge=2)] = 6
-    learning_rate: PositiveFloat = 0.01
-    max_epochs: PositiveInt = 30
-    patience: PositiveInt = 4
-    batch_size: PositiveInt = 64
-    validation_share: Share = 0.2
-    test_share: Share = 0.15
-    seed: int = 7
+    horizons: tuple[PositiveInt, ...] = SHIPPED
+    units: PositiveInt = SHIPPED
+    members: Annotated[int, Field(ge=2)] = SHIPPED
+    learning_rate: PositiveFloat = SHIPPED
+    max_epochs: PositiveInt = SHIPPED
+    patience: PositiveInt = SHIPPED
+    batch_size: PositiveInt = SHIPPED
+    validation_share: Share = SHIPPED
+    test_share: Share = SHIPPED
+    seed: int = SHIPPED
 
 
 class Intervals(Section):
     """How often a prediction interval shall hold the price, and how fast it adapts."""
 
-    coverage: Share = 0.9
-    adapt_rate: PositiveFloat = 0.02
+    coverage: Share = SHIPPED
+    adapt_rate: PositiveFloat = SHIPPED
 
 
 class Evaluation(Section):
     """Walk-forward evaluation; see docs/model.md for why so."""
 
-    folds: PositiveInt = 5
-    first_train_share: Share = 0.7
-    coverage_share: Share = 0.15
+    folds: PositiveInt = SHIPPED
+    first_train_share: Share = SHIPPED
+    coverage_share: Share = SHIPPED
 
 
 class Promotion(Section):
     """What the gate asks of a challenger."""
 
-    level: Share = 0.05
-    min_windows: PositiveInt = 100
+    level: Share = SHIPPED
+    min_windows: PositiveInt = SHIPPED
 
 
 class Retrain(Section):
@@ -177,50 +168,50 @@ class Retrain(Section):
     Live figures are those of the last `live_windows` predictions made before their target time.
     """
 
-    schedule: Literal["daily", "weekly", "monthly"] = "weekly"
-    check_every_s: PositiveFloat = 300
-    live_windows: PositiveInt = 1000
-    min_skill: float = -0.01
-    coverage_tolerance: Share = 0.05
+    schedule: Literal["daily", "weekly", "monthly"] = SHIPPED
+    check_every_s: PositiveFloat = SHIPPED
+    live_windows: PositiveInt = SHIPPED
+    min_skill: float = SHIPPED
+    coverage_tolerance: Share = SHIPPED
 
 
 class Score(Section):
     """When a distribution counts as drifted: population stability against the training range."""
 
-    psi_watch: PositiveFloat = 0.1
-    psi_alarm: PositiveFloat = 0.25
-    metrics_host: str = "127.0.0.1"
-    metrics_port: Port = 0
+    psi_watch: PositiveFloat = SHIPPED
+    psi_alarm: PositiveFloat = SHIPPED
+    metrics_host: str = SHIPPED
+    metrics_port: Port = SHIPPED
 
 
 class Dashboard(Section):
     """Where the page and the HTTP API listen, and how often the page looks for something new."""
 
-    host: str = "127.0.0.1"
-    port: Port = 8501
-    refresh_s: PositiveFloat = 2.0
-    api_host: str = "127.0.0.1"
-    api_port: Port = 8000
-    requests_per_minute: PositiveInt = 600
+    host: str = SHIPPED
+    port: Port = SHIPPED
+    refresh_s: PositiveFloat = SHIPPED
+    api_host: str = SHIPPED
+    api_port: Port = SHIPPED
+    requests_per_minute: PositiveInt = SHIPPED
 
 
 class Alerts(Section):
     """What is worth a message; where to is a secret (ALERT_WEBHOOK_URL)."""
 
-    form: Literal["slack", "discord", "telegram"] = "slack"
-    telegram_chat_id: str = ""
-    silent_intervals: PositiveInt = 3
-    lag_records: PositiveInt = 1_000
-    coverage_tolerance: Share = 0.05
-    min_predictions: PositiveInt = 500
-    repeat_after_s: PositiveInt = 21_600
+    form: Literal["slack", "discord", "telegram"] = SHIPPED
+    telegram_chat_id: str = SHIPPED
+    silent_intervals: PositiveInt = SHIPPED
+    lag_records: PositiveInt = SHIPPED
+    coverage_tolerance: Share = SHIPPED
+    min_predictions: PositiveInt = SHIPPED
+    repeat_after_s: PositiveInt = SHIPPED
 
 
 class Registry(Section):
     """Where MLflow keeps its models."""
 
-    tracking_uri: str = "sqlite:///warehouse/mlflow.db"
-    artifact_dir: str = "warehouse/models"
+    tracking_uri: str = SHIPPED
+    artifact_dir: str = SHIPPED
 
 
 class Settings(BaseSettings):
@@ -234,22 +225,22 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # what was found may be a secret
     )
 
-    kafka: Kafka = Kafka()
-    ingest: Ingest = Ingest()
-    window: Window = Window()
-    sentiment: Sentiment = Sentiment()
-    warehouse: Warehouse = Warehouse()
-    compaction: Compaction = Compaction()
-    stream: Stream = Stream()
-    training: Training = Training()
-    intervals: Intervals = Intervals()
-    evaluation: Evaluation = Evaluation()
-    promotion: Promotion = Promotion()
-    retrain: Retrain = Retrain()
-    registry: Registry = Registry()
-    score: Score = Score()
-    dashboard: Dashboard = Dashboard()
-    alerts: Alerts = Alerts()
+    kafka: Kafka
+    ingest: Ingest
+    window: Window
+    sentiment: Sentiment
+    warehouse: Warehouse
+    compaction: Compaction
+    stream: Stream
+    training: Training
+    intervals: Intervals
+    evaluation: Evaluation
+    promotion: Promotion
+    retrain: Retrain
+    registry: Registry
+    score: Score
+    dashboard: Dashboard
+    alerts: Alerts
 
     @classmethod
     def settings_customise_sources(
@@ -260,21 +251,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then environment, then the file."""
-        # In a zip, as Spark hands code on, the file of the package is no file of the machine.
-        with as_file(DEFAULT_FILE) as shipped:
-            file = Path(os.environ.get("CANDLECAST_CONFIG", shipped))
-            if not file.is_file():
-                raise ConfigurationError(f"settings file {file} does not exist (CANDLECAST_CONFIG)")
-            from_file = TomlConfigSettingsSource(settings_cls, file)
-        for section, name in SECRET_SETTINGS:
-            table = from_file.toml_data.get(section)
-            if isinstance(table, dict) and name in table:
-                raise ConfigurationError(
-                    f"{file}: {section}.{name} is a secret: take it out of the file and set "
-                    f"CANDLECAST_{section.upper()}__{name.upper()} in the environment"
-                )
-        return init_settings, env_settings, from_file
+        """Arguments, then environment, then the file of CANDLECAST_CONFIG, then the shipped one."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _from_files())
 
 
 SECRET_SETTINGS: Final = frozenset(
@@ -283,6 +261,39 @@ SECRET_SETTINGS: Final = frozenset(
     for name, setting in kind.annotation.model_fields.items()  # type: ignore[union-attr]
     if setting.annotation == SecretStr | None
 )
+
+
+def _from_files() -> dict[str, Any]:
+    """The tables of the user's file over those of the shipped one, setting by setting.
+
+    Raises ConfigurationError where the user's is missing, is no TOML or holds a secret.
+    """
+    tables: dict[str, Any] = dict(shipped_values())
+    name = os.environ.get("CANDLECAST_CONFIG")
+    if name is None:
+        return tables
+    try:
+        own = tomllib.loads(Path(name).read_text())
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"settings file {name} does not exist (CANDLECAST_CONFIG)"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"settings file {name} can't be read: {error}") from error
+    for section, setting in SECRET_SETTINGS:
+        if setting in _as_table(own.get(section)):
+            raise ConfigurationError(
+                f"{name}: {section}.{setting} is a secret: take it out of the file and set "
+                f"CANDLECAST_{section.upper()}__{setting.upper()} in the environment"
+            )
+    for section, table in own.items():
+        known = tables.get(section, {})
+        tables[section] = {**known, **table} if isinstance(table, dict) else table
+    return tables
+
+
+def _as_table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 class Secrets(BaseSettings):
@@ -300,7 +311,7 @@ def load_settings() -> Settings:
     Raises ConfigurationError naming each setting that is wrong and what was found there.
     """
     try:
-        return Settings()
+        return Settings()  # type: ignore[call-arg]
     except SettingsError as error:
         raise ConfigurationError(f"settings: {error}") from error
     except ValidationError as error:

@@ -16,17 +16,15 @@ import typer
 from rich.console import Console
 
 from conf.errors import NotEnoughBars
-from conf.settings import load_settings
+from conf.settings import Evaluation, load_settings
 from ingest.sources.recorded_news import read_headlines
 from jobs.terminal.program import run_program
-from jobs.train import model_settings_from
 from model.ablation import Ablation, Comparison, ablate, news_against_none
 from model.news import with_news
 from model.planted import planted_series
 from model.read_series import read_file
 from model.series import Series
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings
 from store.articles import scored
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ BARS: Final = Path("data/news/btcusd_bitstamp_coinbase_1d_2021-04_2022-07.csv.gz
 # Share of the variance of a return that the planted news explain.
 PLANTED_EFFECT: Final = 0.1
 # Made-up series: one with the effect, shorter ones without.
-PROOF_FOLDS: Final = FoldSettings(count=2, first_train_share=0.6)
+PROOF_FOLDS: Final = {"folds": 2, "first_train_share": 0.6}
 WITHOUT_EFFECT_BARS: Final = 700
 # A day's news are hardly about the price of two months ago, and there are few days.
 LOOKBACK: Final = 20
@@ -70,12 +68,12 @@ def main(
     """Say what the news bring, with interval and p-value; into reports/ablation.json."""
     console = Console()
     settings = load_settings()
-    model = replace(model_settings_from(settings), lookback=lookback, horizons=(1,))
-    folds = FoldSettings(settings.evaluation.folds, settings.evaluation.first_train_share)
+    training = settings.training.model_copy(update={"horizons": (1,)})
+    model = ModelSettings(lookback, training, settings.intervals)
     series = recorded(news, bars, symbol, int(settings.sentiment.delay_s * 1000))
-    proof = prove(model, seeds)
+    proof = prove(model, settings.evaluation.model_copy(update=PROOF_FOLDS), seeds)
     print_proof(console, proof)
-    found = repeated(series, model, folds, runs)
+    found = repeated(series, model, settings.evaluation, runs)
     print_found(console, found)
     folder = Path(settings.warehouse.reports_dir)
     write(folder, proof, found)
@@ -91,24 +89,25 @@ def recorded(news: Path, bars: Path, symbol: str, delay_ms: int) -> Series:
     return series
 
 
-def prove(model: ModelSettings, seeds: int) -> Proof:
+def prove(model: ModelSettings, evaluation: Evaluation, seeds: int) -> Proof:
     """Run the ablation where the truth is known."""
-    planted = ablate(planted_series(0, PLANTED_EFFECT), model, PROOF_FOLDS, 0)
+    planted = ablate(planted_series(0, PLANTED_EFFECT), model, evaluation, 0)
     without = (
-        news_against_none(planted_series(seed, 0.0, WITHOUT_EFFECT_BARS), model, PROOF_FOLDS, seed)
+        news_against_none(planted_series(seed, 0.0, WITHOUT_EFFECT_BARS), model, evaluation, seed)
         for seed in range(1, seeds + 1)
     )
     return Proof(PLANTED_EFFECT, planted, seeds, sum(one.is_better for one in without))
 
 
 def repeated(
-    series: Series, model: ModelSettings, folds: FoldSettings, runs: int
+    series: Series, model: ModelSettings, evaluation: Evaluation, runs: int
 ) -> list[Ablation]:
     """The ablation of one series from several seeds, the settings' own first."""
     found = []
-    for seed in range(model.fit.seed, model.fit.seed + runs):
-        seeded = replace(model, fit=replace(model.fit, seed=seed))
-        found.append(ablate(series, seeded, folds, seed))
+    first = model.training.seed
+    for seed in range(first, first + runs):
+        training = model.training.model_copy(update={"seed": seed})
+        found.append(ablate(series, replace(model, training=training), evaluation, seed))
     return found
 
 

@@ -16,16 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from conf.errors import CandlecastError, ConfigurationError
-from conf.settings import load_settings
+from conf.settings import Evaluation, load_settings
 from jobs.terminal.program import run_program
-from jobs.train import model_settings_from
 from model.baselines import ARIMA, BASELINES
 from model.leak import LeakCheck, check_for_leak, shuffled_bars
 from model.outcomes import LSTM, PERSISTENCE
 from model.read_series import read_file
 from model.scorecard import Row, score_series
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -39,35 +37,21 @@ def main(
     """Evaluate every series of a folder by walk-forward."""
     console = Console()
     settings = load_settings()
-    section = settings.evaluation
     files = [file for file in series_files(data) if only in file.name]
-    model = model_settings_from(settings)
-    folds = FoldSettings(section.folds, section.first_train_share)
-    rows = evaluate_files(
-        files,
-        model,
-        folds,
-        settings.intervals.adapt_rate,
-        section.coverage_share,
-        console,
-    )
+    model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
+    rows = evaluate_files(files, model, settings.evaluation, console)
     target = report or Path(settings.warehouse.reports_dir) / "evaluate.json"
     write_rows(target, rows)
     print_rows(console, rows)
     console.print(f"written: {target}", markup=False)
-    leak = shortest_shuffled(files, model, folds)
+    leak = shortest_shuffled(files, model, settings.evaluation)
     print_leak(console, leak)
     if leak.leaks:
         raise typer.Exit(1)
 
 
 def evaluate_files(
-    files: Sequence[Path],
-    model: ModelSettings,
-    fold_settings: FoldSettings,
-    adapt_rate: float,
-    coverage_share: float,
-    console: Console,
+    files: Sequence[Path], model: ModelSettings, evaluation: Evaluation, console: Console
 ) -> list[Row]:
     """A row for each file; one that can't be evaluated is named, with the reason, and left out."""
     rows = []
@@ -84,9 +68,7 @@ def evaluate_files(
             progress.update(task, description=name)
             try:
                 series = read_file(file, name)
-                rows.append(
-                    score_series(series, name, model, fold_settings, adapt_rate, coverage_share)
-                )
+                rows.append(score_series(series, name, model, evaluation))
                 if not console.is_terminal:
                     console.print(_line(rows[-1]), markup=False, soft_wrap=True)
             except (CandlecastError, OSError, EOFError, ValueError) as error:
@@ -96,7 +78,7 @@ def evaluate_files(
 
 
 def shortest_shuffled(
-    files: Sequence[Path], model: ModelSettings, folds: FoldSettings
+    files: Sequence[Path], model: ModelSettings, evaluation: Evaluation
 ) -> LeakCheck:
     """Evaluate the smallest file that is long enough once more, its bars in random order.
 
@@ -105,7 +87,7 @@ def shortest_shuffled(
     for file in sorted(files, key=lambda f: f.stat().st_size):
         try:
             series = read_file(file, file.name)
-            return check_for_leak(shuffled_bars(series, model.fit.seed), model, folds)
+            return check_for_leak(shuffled_bars(series, model.training.seed), model, evaluation)
         except CandlecastError:
             continue
     raise ConfigurationError("no series is long enough to look for a leak on")

@@ -12,13 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.settings import Evaluation
 from model.features import BAR_COLUMNS
 from model.news import without_news
 from model.outcomes import LSTM
 from model.series import Series
 from model.significance import diebold_mariano
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings, walk_forward
+from model.walk_forward import walk_forward
 
 Floats = NDArray[np.float64]
 _RESAMPLES: Final = 2_000
@@ -63,14 +64,14 @@ class Ablation:
     gain: Floats
 
 
-def ablate(series: Series, model: ModelSettings, folds: FoldSettings, seed: int) -> Ablation:
+def ablate(series: Series, model: ModelSettings, evaluation: Evaluation, seed: int) -> Ablation:
     """Walk forward through `series`, which has news, three times; `seed` shuffles."""
     arms = {
         "with": series,
         "without": without_news(series),
         "shuffled": shuffled_news(series, seed),
     }
-    walked = {name: walk_forward(arm, model, folds, rivals=()) for name, arm in arms.items()}
+    walked = {name: walk_forward(arm, model, evaluation, rivals=()) for name, arm in arms.items()}
     horizon = model.horizons[0]
     first = {name: one.at(horizon) for name, one in walked.items()}
     actual, times = first["with"].actual, first["with"].time
@@ -87,12 +88,12 @@ def ablate(series: Series, model: ModelSettings, folds: FoldSettings, seed: int)
 
 
 def news_against_none(
-    series: Series, model: ModelSettings, folds: FoldSettings, seed: int
+    series: Series, model: ModelSettings, evaluation: Evaluation, seed: int
 ) -> Comparison:
     """The two arms of `ablate` that say whether the news help at all, at two thirds of its cost."""
     horizon = model.horizons[0]
     with_news, without = (
-        walk_forward(arm, model, folds, rivals=()).at(horizon)
+        walk_forward(arm, model, evaluation, rivals=()).at(horizon)
         for arm in (series, without_news(series))
     )
     return compare(with_news.loss(LSTM), without.loss(LSTM), with_news.actual, horizon, seed)

@@ -15,13 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conf.errors import ArtifactMismatch, BeingDecided
+from conf.events import event
+from conf.settings import Promotion
 from model.artifact import Artifact
 from model.dataset import Span
-from model.promotion import GateSettings, Verdict, judge
+from model.promotion import Verdict, judge
 from model.registry import Registry
 from model.series import Series
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Action = Literal["gate", "promote", "rollback"]
 _LOCK_FILE: Final = ".lock"
@@ -64,7 +66,7 @@ def decide_and_record(
     challenger: str,
     series: Sequence[Series],
     part: Span,
-    gate: GateSettings,
+    gate: Promotion,
     allow_unproven: bool = False,
 ) -> Decision:
     """Put `challenger` through the gate, write the decision down, and move the alias if it passed.
@@ -97,7 +99,7 @@ def _loaded(registry: Registry, champion: str | None) -> Artifact | None:
     try:
         return registry.load(champion)
     except ArtifactMismatch as error:
-        logger.error("champion=%s reason=%s", champion, error)
+        event(log, "champion_not_loaded", level=logging.ERROR, champion=champion, reason=error)
         return None
 
 

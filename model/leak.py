@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from conf.settings import Evaluation
 from model.outcomes import LSTM, PERSISTENCE
 from model.series import Series
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings, walk_forward
+from model.walk_forward import walk_forward
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def shuffled_bars(series: Series, seed: int) -> Series:
     return replace(series, bars=shuffled)
 
 
-def check_for_leak(shuffled: Series, model: ModelSettings, folds: FoldSettings) -> LeakCheck:
+def check_for_leak(shuffled: Series, model: ModelSettings, evaluation: Evaluation) -> LeakCheck:
     """Evaluate on bars without order, as on any series."""
-    first = walk_forward(shuffled, model, folds, rivals=()).at(model.horizons[0])
+    first = walk_forward(shuffled, model, evaluation, rivals=()).at(model.horizons[0])
     return LeakCheck(first.skill(LSTM), first.against(LSTM, PERSISTENCE).p_better)

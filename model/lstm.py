@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.settings import Training
 from model.dataset import Sequences, Span, apart, inside
 from model.early import LSTM_EARLY
 from model.features import mirrored
@@ -41,17 +42,6 @@ class Shape:
     n_horizons: int
     units: int
     members: int
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How long and how fast to train; `batch_size` counts sequences."""
-
-    learning_rate: float
-    max_epochs: int
-    patience: int
-    batch_size: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ def fit_members(
     data: Sequences,
     held_out: Sequence[Span],
     embargo_ms: int,
-    fit: FitSettings,
+    training: Training,
     start: tuple[MemberWeights, ...] | None = None,
     on_epoch: EpochDone | None = None,
 ) -> tuple[tuple[MemberWeights, ...], History]:
@@ -113,17 +103,17 @@ def fit_members(
     trained_on = np.stack([apart(times, stretch, embargo_ms) for stretch in held_out], axis=-1)
     validated_on = np.stack([inside(times, stretch) for stretch in held_out], axis=-1)
     network = _training_network(shape)
-    keras.utils.set_random_seed(fit.seed)
-    _set_members(network, shape, start or _first_weights(shape, fit.seed))
+    keras.utils.set_random_seed(training.seed)
+    _set_members(network, shape, start or _first_weights(shape, training.seed))
     _forget_steps(network.optimizer)
-    network.optimizer.learning_rate = fit.learning_rate
-    best = BestAverage(fit.patience, on_epoch)
+    network.optimizer.learning_rate = training.learning_rate
+    best = BestAverage(training.patience, on_epoch)
     network.fit(
-        batches(_for_members(data, shape, trained_on, _LEARNED), fit),
+        batches(_for_members(data, shape, trained_on, _LEARNED), training),
         validation_data=tf.data.Dataset.from_tensor_slices(
             _for_members(data, shape, validated_on, _VALIDATED)
         ).batch(256),
-        epochs=fit.max_epochs,
+        epochs=training.max_epochs,
         shuffle=False,  # the data set does
         callbacks=[best],
         verbose=0,
@@ -268,15 +258,15 @@ def _forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
             variable.assign(tf.zeros_like(variable))
 
 
-def batches(arrays: tuple[Array, ...], fit: FitSettings) -> tf.data.Dataset:
+def batches(arrays: tuple[Array, ...], training: Training) -> tf.data.Dataset:
     """Shuffled and mirrored anew each epoch; sequences that fill no batch wait for the next one.
 
     arrays: as from `_for_members`.
     """
     count = len(arrays[0])
-    size = min(fit.batch_size, max(1, count // MIN_BATCHES))
+    size = min(training.batch_size, max(1, count // MIN_BATCHES))
     order, sign = mirrored(arrays[0].shape[-1])
-    draws = tf.data.Dataset.random(fit.seed, rerandomize_each_iteration=True)
+    draws = tf.data.Dataset.random(training.seed, rerandomize_each_iteration=True)
 
     def shown(arrays: tuple[tf.Tensor, ...], draw: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs, targets, *weights = arrays
@@ -287,7 +277,7 @@ def batches(arrays: tuple[Array, ...], fit: FitSettings) -> tf.data.Dataset:
             *weights,
         )
 
-    data = tf.data.Dataset.from_tensor_slices(arrays).shuffle(count, seed=fit.seed)
+    data = tf.data.Dataset.from_tensor_slices(arrays).shuffle(count, seed=training.seed)
     return tf.data.Dataset.zip(data, draws).map(shown).batch(size, drop_remainder=True)
 
 

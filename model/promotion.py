@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from conf.errors import ArtifactMismatch
+from conf.settings import Promotion
 from model.artifact import Artifact
 from model.dataset import Span
 from model.forecast import Forecaster
@@ -25,14 +26,6 @@ CHALLENGER: Final = "challenger"
 CHAMPION: Final = "champion"
 # A share of the squared error: two forecasts that differ by less are the same.
 _ROUNDING: Final = 1e-9
-
-
-@dataclass(frozen=True)
-class GateSettings:
-    """`level` is the chance to let a model pass that is no better; fewer windows decide nothing."""
-
-    level: float
-    min_windows: int
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ def judge(
     champion: Artifact | None,
     series: Sequence[Series],
     part: Span,
-    gate: GateSettings,
+    gate: Promotion,
 ) -> Verdict:
     """Decide whether `challenger` may replace `champion` (None: nothing is in service).
 

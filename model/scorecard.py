@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from conf.settings import Evaluation
 from model.baselines import ARIMA, BASELINES
 from model.intervals import adapt_online
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
 from model.series import Series
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings, walk_forward
+from model.walk_forward import walk_forward
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,14 @@ def score_series(
     series: Series,
     name: str,
     model: ModelSettings,
-    fold_settings: FoldSettings,
-    adapt_rate: float,
-    coverage_share: float,
+    evaluation: Evaluation,
 ) -> Row:
     """Walk forward through one series and put its figures together.
 
     Coverage is that of the adaptive intervals over the last `coverage_share` of the series.
     """
     begun = time.monotonic()
-    walked = walk_forward(series, model, fold_settings)
+    walked = walk_forward(series, model, evaluation)
     first = walked.at(model.horizons[0])
     return Row(
         series=name,
@@ -61,7 +60,7 @@ def score_series(
         rows=series.n_present,
         windows=len(first),
         **_figures(first),
-        coverage_90=_late_coverage(first, series, model, adapt_rate, coverage_share),
+        coverage_90=_late_coverage(first, series, model, evaluation.coverage_share),
         skill_lstm_by_horizon={h: walked.at(h).skill(LSTM) for h in model.horizons},
         sum_squared_returns=float(np.sum(first.actual**2)),
         seconds=round(time.monotonic() - begun, 1),
@@ -82,11 +81,11 @@ def _figures(first: Outcomes) -> dict[str, Any]:
     }
 
 
-def _late_coverage(
-    first: Outcomes, series: Series, model: ModelSettings, rate: float, share: float
-) -> float:
+def _late_coverage(first: Outcomes, series: Series, model: ModelSettings, share: float) -> float:
     """Share of first-horizon prices inside their interval over the end of the series."""
     residuals = np.abs(first.residuals(LSTM))
-    covered = adapt_online(residuals, model.horizons[0], model.coverage, rate)
+    covered = adapt_online(
+        residuals, model.horizons[0], model.intervals.coverage, model.intervals.adapt_rate
+    )
     late = series.rows_closing(first.time) >= len(series.bars) * (1 - share)
     return float(np.mean(covered[late])) if late.any() else float("nan")

@@ -11,7 +11,6 @@ bar is learned from and every bar says how good a forecast is. Four members:
 ```
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError, NotEnoughBars
+from conf.settings import Intervals, Training
 from model.artifact import Artifact, Manifest
 from model.dataset import Span, Windows, embargo_bars, inside, sequences_of, stretches, windows_of
 from model.early import LINEAR_EARLY, LSTM_EARLY, first_horizon
@@ -27,27 +27,26 @@ from model.forecast import run_graph
 from model.gains import fit_gain, fit_share
 from model.intervals import conformal_half_width
 from model.linear import fit_linear, out_of_fold_outputs
-from model.lstm import EpochDone, FitSettings, History, Shape, fit_members, save_keras
+from model.lstm import EpochDone, History, Shape, fit_members, save_keras
 from model.onnx_export import export_onnx
 from model.series import Series
 from model.weights import MemberWeights, NetworkWeights
-
-logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What kind of model to fit, and how."""
+    """The settings that say what kind of model to fit, and how."""
 
     lookback: int
-    horizons: tuple[int, ...]
-    units: int
-    members: int
-    validation_share: float
-    coverage: float
-    fit: FitSettings
+    training: Training
+    intervals: Intervals
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """How far to forecast, in bars; the first one decides what is best."""
+        return self.training.horizons
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,8 @@ def fit_model(
     """Fit to the bars of `part`; intervals are calibrated on its last `validation_share`.
 
     `start` continues from the members of another model of the same shape. Raises
-    ConfigurationError where there are too few complete windows to learn from.
+    NotEnoughBars where there are too few complete windows to learn from, and ConfigurationError
+    where the lookback is too short for the features.
     """
     windows = windows_of(series, part, settings.lookback, settings.horizons)
     begin, newest = _validated_from(series, part, settings)
@@ -87,7 +87,7 @@ def fit_model(
     _require_windows(len(windows), int(is_new.sum()), settings)
     weights, outputs, history = _fit_paths(series, part, windows, settings, start, on_epoch)
     errors = np.abs(windows.targets - outputs)[is_new]
-    half_widths = conformal_half_width(errors, settings.coverage)
+    half_widths = conformal_half_width(errors, settings.intervals.coverage)
     manifest = Manifest(
         interval=series[0].interval,
         symbols=tuple(s.symbol for s in series),
@@ -97,11 +97,11 @@ def fit_model(
         trained_from=begin,
         validated_from=newest,
         trained_until=part.end,
-        coverage=settings.coverage,
+        coverage=settings.intervals.coverage,
         half_widths=tuple(half_widths.tolist()),
         network_gain=tuple(weights.network_gain.tolist()),
         linear_gain=tuple(weights.linear_gain.tolist()),
-        seed=settings.fit.seed,
+        seed=settings.training.seed,
     )
     shape = _shape(windows, settings)
     return TrainedModel(weights, shape, manifest, export_onnx(weights, shape.steps), history)
@@ -120,14 +120,14 @@ def _fit_paths(
     The second is (n_windows, n_horizons): on each window the output of a member and of a line that
     were not fitted to its stretch, with the gains of the whole.
     """
-    held_out = stretches(windows.end_times, settings.members)
+    held_out = stretches(windows.end_times, settings.training.members)
     embargo_ms = embargo_bars(settings.lookback, settings.horizons) * series[0].bar_ms
     members, history = fit_members(
         _shape(windows, settings),
         sequences_of(series, part, settings.lookback, settings.horizons),
         held_out,
         embargo_ms,
-        settings.fit,
+        settings.training,
         start=None if start is None else start.members,
         on_epoch=on_epoch,
     )
@@ -150,7 +150,13 @@ def _fit_paths(
 
 def _shape(windows: Windows, settings: ModelSettings) -> Shape:
     _, steps, n_features = windows.features.shape
-    return Shape(steps, n_features, len(settings.horizons), settings.units, settings.members)
+    return Shape(
+        steps,
+        n_features,
+        len(settings.horizons),
+        settings.training.units,
+        settings.training.members,
+    )
 
 
 def window_weights(scale: Floats) -> Floats:
@@ -159,8 +165,7 @@ def window_weights(scale: Floats) -> Floats:
     The error that matters is that of the return, so that volatile windows count more; fully, by
     the square, a handful of them would decide alone.
     """
-    weights: Floats = np.sqrt(scale / np.median(scale))
-    return weights
+    return np.sqrt(scale / np.median(scale))
 
 
 def _validated_from(
@@ -169,7 +174,7 @@ def _validated_from(
     """When the bars of `part` begin, and when its last `validation_share` does."""
     start = max(part.start, min(s.first_open_time for s in series))
     end = min(part.end, max(s.end_time for s in series))
-    return start, end - int((end - start) * settings.validation_share)
+    return start, end - int((end - start) * settings.training.validation_share)
 
 
 def _require_windows(n_windows: int, n_newest: int, settings: ModelSettings) -> None:

@@ -9,10 +9,10 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from conf.settings import Evaluation
 from model.baselines import BASELINES, fit_baselines
 from model.dataset import Span, embargo_bars
 from model.forecast import Forecaster
@@ -22,18 +22,10 @@ from model.training import ModelSettings, fit_model
 from model.validate import forecast_outcomes
 
 
-@dataclass(frozen=True)
-class FoldSettings:
-    """How often to train, and which share of the time the first training part takes."""
-
-    count: int
-    first_train_share: float
-
-
-def folds(series: Series, settings: FoldSettings, embargo: int) -> list[tuple[Span, Span]]:
+def folds(series: Series, evaluation: Evaluation, embargo: int) -> list[tuple[Span, Span]]:
     """Training and test part of each fold; the test parts follow on one another."""
     start, step = series.first_open_time, series.bar_ms
-    rows = np.linspace(settings.first_train_share, 1, settings.count + 1) * len(series.bars)
+    rows = np.linspace(evaluation.first_train_share, 1, evaluation.folds + 1) * len(series.bars)
     borders = [start + int(row) * step for row in rows]
     return [
         (Span(start, border - embargo * step), Span(border, following))
@@ -44,14 +36,14 @@ def folds(series: Series, settings: FoldSettings, embargo: int) -> list[tuple[Sp
 def walk_forward(
     series: Series,
     model: ModelSettings,
-    fold_settings: FoldSettings,
+    evaluation: Evaluation,
     rivals: Sequence[str] = BASELINES,
 ) -> Outcomes:
     """Forecast every test window of every fold with "lstm" and with its rivals; in order of time
     at each horizon."""
     embargo = embargo_bars(model.lookback, model.horizons)
     found = []
-    for train, test in folds(series, fold_settings, embargo):
+    for train, test in folds(series, evaluation, embargo):
         lstm = Forecaster(fit_model([series], train, model).artifact("fold"))
         others = fit_baselines(rivals, series, train, model.lookback, model.horizons)
         found.append(forecast_outcomes(series, test, {LSTM: lstm}, others))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pyspark.sql import SparkSession
 
+from conf.settings import Intervals, Settings, Training
 from conf.settings import Registry as RegistrySettings
-from conf.settings import Settings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
@@ -67,18 +67,21 @@ def btc(data_dir: Path) -> list[Bar]:
 @pytest.fixture(scope="session")
 def small() -> "ModelSettings":
     """A model that trains in seconds."""
-    from model.lstm import FitSettings
     from model.training import ModelSettings
 
-    return ModelSettings(
-        lookback=16,
+    training = Training(
         horizons=(1, 3),
         units=4,
         members=2,
+        learning_rate=0.01,
+        max_epochs=3,
+        patience=2,
+        batch_size=16,
         validation_share=0.25,
-        coverage=0.9,
-        fit=FitSettings(learning_rate=0.01, max_epochs=3, patience=2, batch_size=16, seed=7),
+        test_share=0.2,
+        seed=7,
     )
+    return ModelSettings(16, training, Intervals(coverage=0.9, adapt_rate=0.02))
 
 
 @pytest.fixture(scope="session")

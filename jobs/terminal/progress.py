@@ -1,4 +1,4 @@
-"""The progress bar of a backfill: how much of how much, how fast, how long still."""
+"""Progress bars of a backfill and of a training: how much of how much, how long still."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 Advance = Callable[[int], None]
+EpochDone = Callable[[int, float, float], None]
 
 
 class RateColumn(ProgressColumn):
@@ -53,3 +54,25 @@ def backfill_bar(title: str, total: int | None) -> Iterator[Advance]:
                 progress.stop()
 
         yield advance
+
+
+@contextmanager
+def training_bar(console: Console, max_epochs: int) -> Iterator[EpochDone]:
+    """Show the epochs with their loss and the time left while the block runs.
+
+    Yields what to call after each epoch: with its number from 0, the loss, the validation loss.
+    """
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("epoch {task.completed}/{task.total}  {task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("starting TensorFlow", total=max_epochs)
+
+        def done(epoch: int, loss: float, validation_loss: float) -> None:
+            described = f"loss {loss:.4f}, validation {validation_loss:.4f}"
+            progress.update(task, completed=epoch + 1, description=described)
+
+        yield done

@@ -9,19 +9,26 @@ import pytest
 from rich.console import Console
 
 from conf.errors import ConfigurationError, NotEnoughBars
+from conf.settings import Evaluation, Promotion, Retrain
 from jobs.evaluate import evaluate_files, write_rows
 from jobs.models import print_models, promote_version, roll_back
-from jobs.retrain import Bounds, LiveFigures, reason_to_retrain, retrain
-from jobs.train import TrainResult, compete, report, train
 from model.dataset import Span
 from model.decisions import decisions
+from model.learning import (
+    Arena,
+    LiveFigures,
+    TrainResult,
+    compete,
+    reason_to_retrain,
+    report,
+    retrain,
+    train,
+)
 from model.news import has_news
 from model.planted import planted_series
-from model.promotion import GateSettings
 from model.registry import Registry
 from model.series import Series
 from model.training import ModelSettings, TrainedModel
-from model.walk_forward import FoldSettings
 from store.archived_news import with_archived_news
 from store.series import read_warehouse
 from tests import tables
@@ -29,9 +36,9 @@ from tests.synthetic import START, random_series, write_file
 
 PART = Span(START, START + 1200 * 60_000)
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
-GATE = GateSettings(level=0.05, min_windows=100)
+GATE = Promotion(level=0.05, min_windows=100)
 DAY = dt.datetime(2024, 1, 8, tzinfo=dt.UTC)
-BOUNDS = Bounds(live_windows=100, min_skill=-0.01, coverage_tolerance=0.05)
+BOUNDS = Retrain(schedule="weekly", live_windows=100, min_skill=-0.01, coverage_tolerance=0.05)
 
 
 @pytest.fixture
@@ -40,11 +47,14 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def first(
-    registry: Registry, trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
-) -> TrainResult:
+def arena(registry: Registry, tmp_path: Path) -> Arena:
+    return Arena(registry, tmp_path / "promotions", GATE)
+
+
+@pytest.fixture
+def first(trained: TrainedModel, momentum_series: Sequence[Series], arena: Arena) -> TrainResult:
     """A registered model that is champion."""
-    return compete(trained, momentum_series, PART, LATER, registry, tmp_path / "promotions", GATE)
+    return compete(trained, momentum_series, PART, LATER, arena)
 
 
 def test_a_first_model_with_skill_becomes_champion(first: TrainResult, registry: Registry) -> None:
@@ -54,9 +64,9 @@ def test_a_first_model_with_skill_becomes_champion(first: TrainResult, registry:
 
 
 def test_a_model_is_judged_on_bars_that_it_did_not_see(
-    registry: Registry, momentum_series: Sequence[Series], small: ModelSettings, tmp_path: Path
+    arena: Arena, momentum_series: Sequence[Series], small: ModelSettings
 ) -> None:
-    result = train(momentum_series, small, registry, tmp_path / "promotions", 0.2, GATE)
+    result = train(momentum_series, small, arena)
     assert result.model.manifest.trained_until <= result.part.end < result.held_back.start
     assert result.decision.verdict.judged_from == result.held_back.start
 
@@ -75,57 +85,35 @@ def test_the_report_holds_its_figures(
 
 
 def test_retraining_tries_scratch_and_the_champions_weights(
-    first: TrainResult,
-    registry: Registry,
-    momentum_series: Sequence[Series],
-    small: ModelSettings,
-    tmp_path: Path,
+    first: TrainResult, arena: Arena, momentum_series: Sequence[Series], small: ModelSettings
 ) -> None:
-    made = retrain(
-        momentum_series[:1],
-        small,
-        registry,
-        tmp_path / "promotions",
-        tmp_path / "reports",
-        0.2,
-        GATE,
-        adapt_rate=0.02,
-    )
-    assert [d.challenger for d in made] == ["1m-2", "1m-3"]
-    assert made[0].champion == "1m-1"
-    rows = decisions(tmp_path / "promotions")
+    made = list(retrain(momentum_series[:1], small, arena))
+    assert [one.version for one in made] == ["1m-2", "1m-3"]
+    assert made[0].decision.champion == "1m-1"
+    rows = decisions(arena.promotions_dir)
     assert [row["challenger"] for row in rows] == ["1m-1", "1m-2", "1m-3"]
 
 
 def test_a_run_that_dies_before_the_gate_leaves_the_champion(
-    first: TrainResult, registry: Registry, small: ModelSettings, tmp_path: Path
+    first: TrainResult, arena: Arena, small: ModelSettings
 ) -> None:
     with pytest.raises(NotEnoughBars):
-        retrain(
-            [random_series(40, seed=61)],
-            small,
-            registry,
-            tmp_path / "promotions",
-            tmp_path / "reports",
-            0.2,
-            GATE,
-            adapt_rate=0.02,
-        )
-    assert registry.champion("1m") == "1m-1"
+        list(retrain([random_series(40, seed=61)], small, arena))
+    assert arena.registry.champion("1m") == "1m-1"
 
 
 def test_promote_and_rollback_change_the_champion_in_one_step(
     first: TrainResult,
     registry: Registry,
+    arena: Arena,
     trained: TrainedModel,
     momentum_series: Sequence[Series],
-    tmp_path: Path,
 ) -> None:
-    promotions = tmp_path / "promotions"
-    second = compete(trained, momentum_series, PART, LATER, registry, promotions, GATE)
+    promotions = arena.promotions_dir
+    second = compete(trained, momentum_series, PART, LATER, arena)
     assert not second.promoted
     assert promote_version(registry, promotions, second.version, "to look") == "1m-2-unproven"
-    assert registry.champion("1m") == "1m-2-unproven"  # the gate refused it, and rows say so
+    assert registry.champion("1m") == "1m-2-unproven"  # the gate rejected it, and rows say so
     assert roll_back(registry, promotions, "1m") == "1m-1"
     assert registry.champion("1m") == "1m-1"
     with pytest.raises(ConfigurationError, match="replaced no other"):
@@ -158,7 +146,7 @@ def test_the_list_of_models_marks_the_champion(first: TrainResult, registry: Reg
 def test_reasons_to_retrain(
     last: dt.datetime | None, figures: LiveFigures | None, expected: str
 ) -> None:
-    reason = reason_to_retrain(DAY, last, "weekly", figures, 0.9, BOUNDS)
+    reason = reason_to_retrain(DAY, last, figures, 0.9, BOUNDS)
     assert reason is not None
     assert reason.startswith(expected)
 
@@ -173,13 +161,13 @@ def test_reasons_to_retrain(
     ],
 )
 def test_no_reason_to_retrain(age: dt.timedelta, figures: LiveFigures | None) -> None:
-    assert reason_to_retrain(DAY, DAY - age, "weekly", figures, 0.9, BOUNDS) is None
+    assert reason_to_retrain(DAY, DAY - age, figures, 0.9, BOUNDS) is None
 
 
 def test_what_has_drifted_is_a_reason_to_retrain_a_day_after_the_last_try() -> None:
     drift = ["feature volume of 1m-1: PSI 0.40"]
     before = [DAY - dt.timedelta(hours=hours) for hours in (25, 23)]
-    reasons = [reason_to_retrain(DAY, at, "weekly", None, 0.9, BOUNDS, drift) for at in before]
+    reasons = [reason_to_retrain(DAY, at, None, 0.9, BOUNDS, drift) for at in before]
     assert reasons == ["drifted: feature volume of 1m-1: PSI 0.40", None]
 
 
@@ -191,7 +179,7 @@ def test_evaluation_writes_a_row_a_series_and_names_what_it_left_out(
     console = Console(width=200)
     with console.capture() as shown:
         rows = evaluate_files(
-            sorted(tmp_path.glob("*.csv.gz")), small, FoldSettings(2, 0.7), 0.02, 0.15, console
+            sorted(tmp_path.glob("*.csv.gz")), small, Evaluation(folds=2), console
         )
     write_rows(tmp_path / "evaluate.json", rows)
     (row,) = json.loads((tmp_path / "evaluate.json").read_text())
@@ -204,44 +192,37 @@ def test_evaluation_writes_a_row_a_series_and_names_what_it_left_out(
 
 def test_evaluation_gives_the_same_figures_again(small: ModelSettings, tmp_path: Path) -> None:
     write_file(tmp_path / "x.csv.gz", random_series(700, seed=64, momentum=0.4))
-    arguments = ([tmp_path / "x.csv.gz"], small, FoldSettings(1, 0.7), 0.02, 0.15)
+    arguments = ([tmp_path / "x.csv.gz"], small, Evaluation(folds=1))
     first, again = (evaluate_files(*arguments, Console(quiet=True))[0] for _ in range(2))
     assert replace(first, seconds=0) == replace(again, seconds=0)
 
 
-def test_with_news_one_challenger_more_reads_them(
-    registry: Registry, small: ModelSettings, tmp_path: Path
-) -> None:
+def with_held_back(settings: ModelSettings, test_share: float) -> ModelSettings:
+    training = settings.training.model_copy(update={"test_share": test_share})
+    return replace(settings, training=training)
+
+
+def test_with_news_one_challenger_more_reads_them(arena: Arena, small: ModelSettings) -> None:
     series = [planted_series(seed=3, effect=0.2, n_bars=900)]
-    made = retrain(
-        series,
-        small,
-        registry,
-        tmp_path / "promotions",
-        tmp_path / "reports",
-        0.3,
-        GATE,
-        adapt_rate=0.02,
-        read_news=True,
-    )
-    readers = [registry.load(d.challenger).manifest.reads_news for d in made]
-    assert readers == [False, True]
-    assert made[1].verdict.skill > made[0].verdict.skill
+    made = list(retrain(series, with_held_back(small, 0.3), arena, read_news=True))
+    assert [one.model.manifest.reads_news for one in made] == [False, True]
+    without, reader = (one.decision.verdict for one in made)
+    assert reader.skill > without.skill
 
 
 def test_the_gate_compares_a_champion_that_reads_news_with_one_that_does_not(
-    registry: Registry, small: ModelSettings, tmp_path: Path
+    arena: Arena, small: ModelSettings
 ) -> None:
-    series = [planted_series(seed=3, effect=0.4, n_bars=900)]
-    promotions = tmp_path / "promotions"
-    first = train(series, small, registry, promotions, 0.3, GATE, True)
-    reader = train(series, small, registry, promotions, 0.3, GATE, read_news=True)
-    again = train(series, small, registry, promotions, 0.3, GATE)
-    assert reader.decision.champion == registry.canonical(first.version)
-    assert reader.promoted
-    assert registry.champion("1h") == reader.version
+    series, settings = [planted_series(seed=3, effect=0.4, n_bars=900)], with_held_back(small, 0.3)
+    first = train(series, settings, replace(arena, allow_unproven=True))
+    reader = train(series, settings, arena, read_news=True)
+    again = train(series, settings, arena)
+    assert reader.decision.champion == arena.registry.canonical(first.version)
+    assert reader.reason.startswith("beats the champion")
+    assert arena.registry.champion("1h") == reader.version
     assert not again.promoted
-    assert "the champion" in again.reason or "persistence" in again.reason
+    assert again.decision.champion == reader.version
+    assert again.reason.startswith("does not beat persistence")
 
 
 def test_archived_articles_are_the_news_of_the_archived_bars(tmp_path: Path) -> None:
@@ -264,5 +245,5 @@ def test_archived_articles_are_the_news_of_the_archived_bars(tmp_path: Path) -> 
     (plain,) = with_archived_news(read_warehouse(tmp_path, "1m"), tmp_path)
     assert not has_news(plain)
     tables.write(tmp_path, "articles", articles)
-    (told,) = with_archived_news(read_warehouse(tmp_path, "1m"), tmp_path)
-    assert told.bars[:, 6].tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]
+    (with_news,) = with_archived_news(read_warehouse(tmp_path, "1m"), tmp_path)
+    assert with_news.bars[:, 6].tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from conf.errors import ConfigurationError, NotEnoughBars
+from conf.settings import Evaluation
 from ingest.sources.recorded_news import read_headlines
 from jobs.ablation import BARS, NEWS, Proof, draw, recorded
 from model.ablation import Ablation, ablate, compare, news_against_none, shuffled_news
@@ -14,23 +15,24 @@ from model.news import ScoredArticles, with_news
 from model.planted import planted_series
 from model.series import Series
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings
 from store.articles import scored
 from tests.synthetic import random_series, write_file
 
 HOUR = 3_600_000
 DELAY = 900_000
-ONE_FOLD = FoldSettings(count=1, first_train_share=0.6)
+ONE_FOLD = Evaluation(folds=1, first_train_share=0.6)
 
 
 @pytest.fixture
 def quick(small: ModelSettings) -> ModelSettings:
     """One horizon and one epoch: the linear path has to see the effect."""
-    return replace(small, horizons=(1,), units=2, fit=replace(small.fit, max_epochs=1))
+    training = small.training.model_copy(update={"horizons": (1,), "units": 2, "max_epochs": 1})
+    return replace(small, training=training)
 
 
 def test_a_planted_effect_is_found(small: ModelSettings) -> None:
-    found = ablate(planted_series(seed=1, effect=0.15), replace(small, horizons=(1,)), ONE_FOLD, 1)
+    one_bar = replace(small, training=small.training.model_copy(update={"horizons": (1,)}))
+    found = ablate(planted_series(seed=1, effect=0.15), one_bar, ONE_FOLD, 1)
     assert found.against_without.is_better
     assert found.against_without.p_value < 0.01
     assert found.against_shuffled.p_value < 0.01
@@ -59,8 +61,8 @@ def reports_of_the_next_bar(delay_ms: int, count: int = 700) -> Series:
     return with_news(
         series,
         ScoredArticles.of(
-            (int(at) + delay_ms, ("BTC",), float(said), 1.0)
-            for at, said in zip(dated, scores, strict=True)
+            (int(at) + delay_ms, ("BTC",), float(score), 1.0)
+            for at, score in zip(dated, scores, strict=True)
         ),
     )
 

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from conf.settings import Evaluation
 from model.leak import check_for_leak, shuffled_bars
 from model.series import Series
 from model.training import ModelSettings
-from model.walk_forward import FoldSettings
 from tests.synthetic import random_series
 
-FOLDS = FoldSettings(count=2, first_train_share=0.6)
+FOLDS = Evaluation(folds=2, first_train_share=0.6)
 
 
 def test_shuffled_bars_show_no_skill(small: ModelSettings) -> None:

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from conf.errors import BeingDecided
+from conf.settings import Promotion
 from model.artifact import Artifact, save_artifact
 from model.dataset import Span
 from model.decisions import decide_and_record, deciding, decisions
 from model.onnx_export import export_onnx
-from model.promotion import GateSettings, judge
+from model.promotion import judge
 from model.registry import Registry
 from model.series import Series
 from model.training import TrainedModel
 from tests.synthetic import START, random_series
 
-GATE = GateSettings(level=0.05, min_windows=100)
+GATE = Promotion(level=0.05, min_windows=100)
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
 
 

@@ -74,7 +74,7 @@ def test_the_same_data_and_seed_give_the_same_model(
 def test_another_seed_gives_another_model(
     trained: TrainedModel, momentum_series: Sequence[Series], small: ModelSettings
 ) -> None:
-    other = replace(small, fit=replace(small.fit, seed=8))
+    other = replace(small, training=small.training.model_copy(update={"seed": 8}))
     assert fit_model(momentum_series, Span(0, START + 1200 * 60_000), other).onnx != trained.onnx
 
 

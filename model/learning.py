@@ -1,0 +1,240 @@
+"""From bars to a registered model that was put to the gate; and when to try again.
+
+`train` makes one model, `retrain` challengers from scratch and from the champion's weights. A run
+that dies half-way leaves the champion as it was: the alias moves last, under a lock.
+"""
+
+import logging
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from conf.errors import ArtifactMismatch
+from conf.events import event
+from conf.settings import Promotion, Retrain
+from model.artifact import KERAS_FILE, ONNX_FILE, save_artifact
+from model.dataset import Span, embargo_bars
+from model.decisions import Decision, decide_and_record
+from model.evaluate import Metrics
+from model.lstm import EpochDone, load_keras
+from model.news import has_news, without_news
+from model.outcomes import LSTM
+from model.registry import Registry
+from model.report import held_back_outcomes, write_report
+from model.series import Series
+from model.training import ModelSettings, TrainedModel, fit_model
+from model.validate import held_out_metrics
+
+log = logging.getLogger(__name__)
+
+SCHEDULE_DAYS: Final = {"daily": 1, "weekly": 7, "monthly": 30}
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A registered model, how it did on the bars held back, and what the gate said.
+
+    `metrics` are those of "lstm" and "persistence" at each horizon.
+    """
+
+    version: str
+    decision: Decision
+    part: Span
+    held_back: Span
+    metrics: dict[int, dict[str, Metrics]]
+    model: TrainedModel
+
+    @property
+    def promoted(self) -> bool:
+        """Whether it is the champion now."""
+        return self.decision.verdict.promoted
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence."""
+        return self.decision.verdict.reason
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Where models are registered and compete: the registry, the record of decisions, the gate's
+    settings. `allow_unproven` lets a model that fails serve where no other does, marked as such."""
+
+    registry: Registry
+    promotions_dir: Path
+    gate: Promotion
+    allow_unproven: bool = False
+
+
+def train(
+    series: Sequence[Series],
+    settings: ModelSettings,
+    arena: Arena,
+    read_news: bool = False,
+    on_epoch: EpochDone | None = None,
+) -> TrainResult:
+    """Train on all but the last `test_share` of the time, register, and put to the gate there.
+
+    `read_news` has the model read the news of the series, which must have them.
+    """
+    part, held_back = hold_back(series, settings)
+    read = series if read_news else [without_news(one) for one in series]
+    trained = fit_model(read, part, settings, on_epoch=on_epoch)
+    return compete(trained, series, part, held_back, arena)
+
+
+def retrain(
+    series: Sequence[Series], settings: ModelSettings, arena: Arena, read_news: bool = False
+) -> Iterator[TrainResult]:
+    """Train challengers from scratch and from the champion's weights, and put each to the gate.
+
+    With `read_news`, where the series have news, one more of each reads them. All are trained on
+    the bars before those held back; the champion changes at most once for each that passes.
+    """
+    part, held_back = hold_back(series, settings)
+    for trained in _challengers(series, part, settings, arena.registry, read_news):
+        result = compete(trained, series, part, held_back, arena)
+        event(log, "challenger", model=result.version, reason=result.reason)
+        yield result
+
+
+def compete(
+    trained: TrainedModel, series: Sequence[Series], part: Span, held_back: Span, arena: Arena
+) -> TrainResult:
+    """Register a model that was trained on `part`, and put it to the gate on `held_back`."""
+    metrics = held_out_metrics(trained.artifact("new"), series, held_back)
+    with tempfile.TemporaryDirectory() as folder:
+        save_trained(Path(folder), trained, metrics)
+        version = arena.registry.register(Path(folder), series[0].interval)
+    decision = decide_and_record(
+        arena.registry,
+        arena.promotions_dir,
+        version,
+        series,
+        held_back,
+        arena.gate,
+        arena.allow_unproven,
+    )
+    version = arena.registry.canonical(version)
+    return TrainResult(version, decision, part, held_back, metrics, trained)
+
+
+def report(
+    result: TrainResult,
+    series: Sequence[Series],
+    registry: Registry,
+    reports_dir: Path,
+    adapt_rate: float,
+) -> Path:
+    """Write the model's page and keep its figures with the registered version; returns the page."""
+    artifact = registry.load(result.version)
+    shown = held_back_outcomes(artifact, series, result.part, result.held_back)
+    folder = reports_dir / result.version
+    page = write_report(folder, artifact, result.model.history, shown, result.reason, adapt_rate)
+    known = {k: v for k, v in artifact.manifest.metrics.items() if v is not None}
+    registry.attach(result.version, folder, known)
+    return page
+
+
+def hold_back(series: Sequence[Series], settings: ModelSettings) -> tuple[Span, Span]:
+    """The part to train on and the part held back, with the embargo between them."""
+    start, end = min(s.first_open_time for s in series), max(s.end_time for s in series)
+    border = end - int((end - start) * settings.training.test_share)
+    embargo = embargo_bars(settings.lookback, settings.horizons)
+    return Span(start, border - embargo * series[0].bar_ms), Span(border, end)
+
+
+def save_trained(
+    folder: Path, trained: TrainedModel, metrics: dict[int, dict[str, Metrics]]
+) -> None:
+    """Write an artifact with its metrics on the bars held back in the manifest."""
+    flat = {f"{k}_{h}": v for h, of in metrics.items() for k, v in of[LSTM].as_dict().items()}
+    known = {name: None if math.isnan(value) else value for name, value in flat.items()}
+    manifest = trained.manifest.model_copy(update={"metrics": known})
+    save_artifact(folder, manifest, {ONNX_FILE: trained.onnx, KERAS_FILE: trained.keras()})
+
+
+def _challengers(
+    series: Sequence[Series],
+    part: Span,
+    settings: ModelSettings,
+    registry: Registry,
+    read_news: bool,
+) -> list[TrainedModel]:
+    """From scratch, and from the champion's weights where it has the same shape and features."""
+    inputs = [[without_news(one) for one in series]]
+    if read_news and has_news(series[0]):
+        inputs.append(list(series))
+    scratch = [fit_model(read, part, settings) for read in inputs]
+    champion = registry.champion(series[0].interval)
+    if champion is None:
+        return scratch
+    try:
+        before = registry.load(champion).manifest
+        weights, shape = load_keras((registry.folder(champion) / KERAS_FILE).read_bytes())
+    except ArtifactMismatch as error:
+        event(log, "not_continued", level=logging.WARNING, champion=champion, reason=error)
+        return scratch
+    continued = [
+        _seen_until(fit_model(read, part, settings, start=weights), before.trained_until)
+        for read, made in zip(inputs, scratch, strict=True)
+        if made.shape == shape and made.manifest.feature_names == before.feature_names
+    ]
+    return [*scratch, *continued]
+
+
+def _seen_until(trained: TrainedModel, time_ms: int) -> TrainedModel:
+    """Bars before `time_ms` shaped the weights that this model began with: it has seen them."""
+    until = max(time_ms, trained.manifest.trained_until)
+    return replace(trained, manifest=trained.manifest.model_copy(update={"trained_until": until}))
+
+
+@dataclass(frozen=True)
+class LiveFigures:
+    """The champion's newest live predictions at its first horizon, against what came."""
+
+    n_windows: int
+    skill: float
+    coverage: float
+
+
+def reason_to_retrain(
+    now: datetime,
+    last_decision: datetime | None,
+    figures: LiveFigures | None,
+    coverage: float,
+    bounds: Retrain,
+    drift: Sequence[str] = (),
+) -> str | None:
+    """Why a challenger should be trained now, or None.
+
+    `figures` are the champion's at its first horizon, None before there are any; fewer windows than
+    `live_windows` are not judged. `drift` holds what has drifted from the training range.
+
+    >>> from datetime import UTC
+    >>> weekly, day = Retrain(schedule="weekly"), datetime(2024, 1, 8, tzinfo=UTC)
+    >>> reason_to_retrain(day, datetime(2024, 1, 1, tzinfo=UTC), None, 0.9, weekly)
+    'the weekly challenger is due'
+    >>> reason_to_retrain(day, day, None, 0.9, weekly)
+    """
+    if last_decision is None:
+        return "no challenger was ever judged"
+    age_days = (now - last_decision).total_seconds() / 86_400
+    if age_days >= SCHEDULE_DAYS[bounds.schedule]:
+        return f"the {bounds.schedule} challenger is due"
+    # A day between two tries: what one day of bars could not mend, five minutes will not.
+    if age_days < 1:
+        return None
+    if drift:
+        return f"drifted: {drift[0]}"
+    if figures is None or figures.n_windows < bounds.live_windows:
+        return None
+    if not math.isnan(figures.skill) and figures.skill < bounds.min_skill:
+        return f"live skill {figures.skill:.2%} is below {bounds.min_skill:.2%}"
+    if abs(figures.coverage - coverage) > bounds.coverage_tolerance:
+        return f"live coverage {figures.coverage:.1%} is far from {coverage:.0%}"
+    return None

@@ -1,0 +1,88 @@
+"""The settings: where their values stand, and which file or variable wins."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic_core import PydanticUndefined
+
+from conf.errors import ConfigurationError
+from conf.section import SHIPPED_FILE, shipped_values
+from conf.settings import SECRET_SETTINGS, Settings, Window, load_settings
+
+SETTINGS = {
+    (section, name): setting
+    for section, kind in Settings.model_fields.items()
+    for name, setting in kind.annotation.model_fields.items()  # type: ignore[union-attr]
+}
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """An environment to put settings into; they are read anew."""
+    load_settings.cache_clear()
+    yield monkeypatch
+    load_settings.cache_clear()
+
+
+def test_every_line_of_the_shipped_file_is_a_setting() -> None:
+    in_file = {(section, name) for section, table in shipped_values().items() for name in table}
+    assert in_file <= set(SETTINGS)
+    assert len(in_file) > 70
+
+
+def test_every_setting_stands_in_the_shipped_file_and_has_no_other_default() -> None:
+    commented = {line.split("=")[0].strip("# ") for line in SHIPPED_FILE.read_text().splitlines()}
+    for (section, name), setting in SETTINGS.items():
+        if (section, name) in SECRET_SETTINGS:
+            continue
+        if name not in shipped_values()[section]:
+            assert setting.default is None, f"{section}.{name} stands in no file"
+            assert name in commented, f"{section}.{name} is not mentioned in the file"
+        else:
+            assert setting.default is PydanticUndefined, f"{section}.{name} has two defaults"
+
+
+def test_a_file_of_ones_own_names_only_what_differs(
+    environ: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[window]\nshards = 7\n[ingest.calls_per]\nhour = 100\n")
+    environ.setenv("CANDLECAST_CONFIG", str(file))
+    settings = load_settings()
+    assert (settings.window.shards, settings.window.lookback) == (7, 60)
+    assert settings.ingest.calls_per == {"hour": 100}  # a table is one value
+    assert settings.kafka.bars_topic == "bars"
+
+
+def test_the_environment_wins_over_the_file(environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[window]\nshards = 7\nlate_bars = 5\n")
+    environ.setenv("CANDLECAST_CONFIG", str(file))
+    environ.setenv("CANDLECAST_WINDOW__SHARDS", "9")
+    assert load_settings().window == Window(shards=9, late_bars=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[window]\nshard = 7\n", "window.shard: Extra inputs are not permitted"),
+        ("[window]\nshards = 0\n", r"window.shards: .* \(found 0\)"),
+        ("[windows]\nshards = 1\n", "windows: Extra inputs"),
+        ("window = 3\n", "window: "),
+        ("[window\n", r"mine\.toml can't be read"),
+    ],
+)
+def test_a_wrong_line_of_a_file_is_named(
+    environ: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    environ.setenv("CANDLECAST_CONFIG", str(tmp_path / "mine.toml"))
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings()
+
+
+def test_a_file_that_is_missing_is_named(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("CANDLECAST_CONFIG", "/no/such/file.toml")
+    with pytest.raises(ConfigurationError, match=r"/no/such/file\.toml does not exist"):
+        load_settings()
