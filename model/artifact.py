@@ -19,7 +19,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf.errors import ArtifactMismatch
-from model.features import FEATURE_LISTS, NEWS_FEATURE_NAMES
+from model.features import BY_NAME, NEWS_FEATURE_NAMES
 
 MANIFEST_FILE: Final = "manifest.json"
 ONNX_FILE: Final = "model.onnx"
@@ -59,7 +59,7 @@ class Manifest(BaseModel):
     @property
     def reads_news(self) -> bool:
         """Whether the model needs the news of each bar."""
-        return self.feature_names == NEWS_FEATURE_NAMES
+        return any(name in BY_NAME and BY_NAME[name].of_news for name in self.feature_names)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def load_artifact(folder: Path, version: str) -> Artifact:
     """Read a folder that `save_artifact` wrote, and check it.
 
     Raises ArtifactMismatch where a file is missing, differs from its hash in the manifest, or was
-    made for other features than this code computes.
+    was trained on a feature that this code has not.
     """
     manifest = read_manifest(folder)
     for name in (ONNX_FILE, KERAS_FILE):
@@ -126,11 +126,12 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def check_features(manifest: Manifest, version: str) -> None:
-    """Raise ArtifactMismatch unless the model was trained on a list of features of this code."""
-    if manifest.feature_names not in FEATURE_LISTS:
+    """Raise ArtifactMismatch where the model was trained on a feature that this code has not."""
+    unknown = [name for name in manifest.feature_names if name not in BY_NAME]
+    if unknown:
         raise ArtifactMismatch(
-            f"{version}: trained on features {', '.join(manifest.feature_names)}; this code has "
-            f"{', '.join(NEWS_FEATURE_NAMES)}, the last four of them left out where without news"
+            f"{version}: trained on features {', '.join(unknown)}, which this code has not; it has "
+            f"{', '.join(NEWS_FEATURE_NAMES)}"
         )
 
 

@@ -25,6 +25,7 @@ from model.early import LSTM_EARLY, columns, early_targets
 from model.features import (
     bar_features,
     complete_windows,
+    feature_names,
     sequence_steps,
     window_inputs,
     window_targets,
@@ -65,6 +66,7 @@ class Windows:
     last_close: Floats
     end_times: NDArray[np.int64]
     series: NDArray[np.int64]
+    feature_names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -80,6 +82,7 @@ class Sequences:
     targets: Array
     weights: Array
     end_times: NDArray[np.int64]
+    feature_names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -152,6 +155,7 @@ def windows_of(
                 series.close[ends],
                 series.close_times(ends),
                 np.full(len(ends), index),
+                feature_names(series.bars),
             )
         )
     return joined(*found)
@@ -159,8 +163,9 @@ def windows_of(
 
 def joined(*parts: Windows) -> Windows:
     """The windows of several parts behind one another."""
-    names = Windows.__dataclass_fields__
-    return Windows(**{name: np.concatenate([getattr(w, name) for w in parts]) for name in names})
+    names = [name for name in Windows.__dataclass_fields__ if name != "feature_names"]
+    arrays = {name: np.concatenate([getattr(w, name) for w in parts]) for name in names}
+    return Windows(**arrays, feature_names=parts[0].feature_names)
 
 
 def sequences_of(
@@ -168,6 +173,7 @@ def sequences_of(
 ) -> Sequences:
     """Cut `part` into sequences; the targets of each window occur once."""
     steps, horizons = sequence_steps(lookback), tuple(horizons)
+    names = feature_names(all_series[0].bars)
     inputs, targets, weights, times = [], [], [], []
     for series in all_series:
         ends = window_ends(series, part, lookback, horizons)
@@ -193,13 +199,13 @@ def sequences_of(
         weights.append((weight[aimed] * known)[chosen])
         times.append(series.close_times(aimed)[chosen])
     if not inputs:
-        no_inputs = np.empty((0, 2 * steps - 1, 0), np.float32)
-        no_targets = np.empty((0, steps, len(horizons) + len(LSTM_EARLY)), np.float32)
-        none = np.empty((0, steps))
-        return Sequences(no_inputs, no_targets, none.astype(np.float32), none.astype(np.int64))
+        inputs = [np.empty((0, 2 * steps - 1, len(names)), np.float32)]
+        targets = [np.empty((0, steps, len(horizons) + len(LSTM_EARLY)))]
+        weights, times = [np.empty((0, steps))], [np.empty((0, steps), np.int64)]
     return Sequences(
         inputs=np.concatenate(inputs).astype(np.float32),
         targets=np.concatenate(targets).astype(np.float32),
         weights=np.concatenate(weights).astype(np.float32),
         end_times=np.concatenate(times),
+        feature_names=names,
     )

@@ -1,5 +1,8 @@
 """What the model sees: one implementation for training, the stream and evaluation.
 
+`FEATURES` is the whole of it: a new feature is one more entry there. A model names those that it
+was trained on, in their order, and is served with these.
+
 A feature of a bar looks only at that bar and at the `volatility_bars(lookback)` bars before it, and
 is expressed in units of the volatility there, so that no price level is learned. It does not depend
 on the window that the bar is seen through: every window ending anywhere shares it.
@@ -12,7 +15,11 @@ on the window that the bar is seen through: every window ending anywhere shares 
 ```
 """
 
-from typing import Final
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -22,34 +29,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.integer]
 
-FEATURE_NAMES: Final = (
-    "log_return",
-    "close_in_range",
-    "range",
-    "vwap_gap",
-    "drift",
-    "short_volatility",
-    "volume",
-    "signed_volume",
-    "paced_return",
-    "paced_close",
-    "continued_close",
-    "ema_gap",
-    "mid_return",
-    "paced_mid",
-)
-# Computed where a bar's columns are followed by those of its news (`model.news`). The manifest's
-# list says which of the two a model was trained on.
-NEWS_FEATURE_NAMES: Final = (
-    *FEATURE_NAMES,
-    "news_count",
-    "news_score",
-    "news_positive",
-    "news_negative",
-)
-_OPPOSITE: Final = {"news_positive": "news_negative", "news_negative": "news_positive"}
-_WITHOUT_DIRECTION: Final = {"range", "short_volatility", "volume", "news_count", *_OPPOSITE}
-FEATURE_LISTS: Final = (FEATURE_NAMES, NEWS_FEATURE_NAMES)
 BAR_COLUMNS: Final = 6
 OPEN, HIGH, LOW, CLOSE, BASE_VOLUME, QUOTE_VOLUME = range(6)
 MIN_LOOKBACK: Final = 10
@@ -73,8 +52,110 @@ _CONTINUED: Final = 4.0
 _ARTICLE_SPREAD: Final = 0.35
 
 
+class Measures:
+    """What the features of some bars are made of, each (n_bars,), worked out when first needed.
+
+    `bars` as in `bar_features`; NaN where a bar that a measure needs is missing.
+    """
+
+    def __init__(self, bars: Floats, lookback: int) -> None:
+        self.bars = bars
+        self.span = volatility_bars(lookback)
+        self.log_price = np.log(bars[:, :4])
+        self.log_close = self.log_price[:, CLOSE]
+        self.log_return = np.full(len(bars), np.nan)
+        self.log_return[1:] = np.diff(self.log_close)
+        self._squared = self.log_return**2
+        mean = _trailing_mean(self._squared, self.span)
+        self.volatility = np.maximum(np.sqrt(mean), MIN_VOLATILITY)
+
+    @cached_property
+    def scaled_return(self) -> Floats:
+        """The log return in volatilities."""
+        return self.log_return / self.volatility
+
+    @cached_property
+    def short_volatility(self) -> Floats:
+        """Volatility over the last few returns."""
+        return np.sqrt(_trailing_mean(self._squared, min(_SHORT_BARS, self.span)))
+
+    @cached_property
+    def pace(self) -> Floats:
+        """How brisk the trade is just now."""
+        return np.log(np.maximum(self.short_volatility, MIN_VOLATILITY) / _PACE)
+
+    @cached_property
+    def volume(self) -> Floats:
+        """Traded volume against its mean."""
+        return _relative_volume(self.bars[:, BASE_VOLUME], self.span)
+
+    @cached_property
+    def mid(self) -> Floats:
+        """The middle of a bar's range, a log price."""
+        return (self.log_price[:, HIGH] + self.log_price[:, LOW]) / 2
+
+    @cached_property
+    def close_in_range(self) -> Floats:
+        """Where the close lies between low and high."""
+        return 2 * (self.log_close - self.mid) / self.volatility
+
+    @cached_property
+    def mid_return(self) -> Floats:
+        """The move of the middle in volatilities."""
+        return np.append(np.nan, np.diff(self.mid)) / self.volatility
+
+    def news(self, column: int) -> Floats:
+        """A column of NEWS_COLUMNS."""
+        return self.bars[:, BAR_COLUMNS + column]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A number of each bar, and what training has to know about it.
+
+    `of` works it out. `mirrored` is what becomes of it where every move goes the other way: it
+    changes its "sign", stays the "same", or becomes the feature that is named. `line` says at which
+    of its last steps the linear path reads it. `of_news` where it needs the columns of the news.
+    """
+
+    name: str
+    of: Callable[[Measures], Floats]
+    mirrored: str = "sign"
+    line: Literal["nowhere", "last step", "every step"] = "nowhere"
+    of_news: bool = False
+
+
+# The line reads the return of each step, and the score of the news where there is one; of the last
+# step also what says whether its move will go on or come back. With the other features it did
+# better on some series and much worse on others: they are left to the LSTMs.
+FEATURES: Final = (
+    Feature("log_return", lambda m: m.scaled_return, line="every step"),
+    Feature("close_in_range", lambda m: m.close_in_range, line="last step"),
+    Feature("range", lambda m: _range(m) / m.volatility, mirrored="same"),
+    Feature("vwap_gap", lambda m: _vwap_gap(m.bars, m.log_close) / m.volatility),
+    Feature("drift", lambda m: _drift(m) / m.volatility),
+    Feature("short_volatility", lambda m: m.short_volatility / m.volatility, mirrored="same"),
+    Feature("volume", lambda m: m.volume, mirrored="same"),
+    Feature("signed_volume", lambda m: m.scaled_return * m.volume),
+    Feature("paced_return", lambda m: m.scaled_return * m.pace, line="last step"),
+    Feature("paced_close", lambda m: m.close_in_range * m.pace, line="last step"),
+    Feature("continued_close", lambda m: _continued_close(m), line="last step"),
+    Feature("ema_gap", lambda m: (m.log_close - _trailing_ema(m.log_close, m.span)) / m.volatility),
+    Feature("mid_return", lambda m: m.mid_return, line="last step"),
+    Feature("paced_mid", lambda m: m.mid_return * m.pace, line="last step"),
+    Feature("news_count", lambda m: np.log1p(m.news(0)), mirrored="same", of_news=True),
+    Feature("news_score", lambda m: _news_score(m), line="every step", of_news=True),
+    Feature("news_positive", lambda m: m.news(3), mirrored="news_negative", of_news=True),
+    Feature("news_negative", lambda m: m.news(4), mirrored="news_positive", of_news=True),
+)
+BY_NAME: Final = {feature.name: feature for feature in FEATURES}
+# Those of bars alone, and those of bars whose columns are followed by their news (`model.news`).
+FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES if not feature.of_news)
+NEWS_FEATURE_NAMES: Final = tuple(BY_NAME)
+
+
 def feature_names(bars: Floats) -> tuple[str, ...]:
-    """The names of the features that `bar_features` computes from bars of so many columns.
+    """The names of the features that bars of so many columns have.
 
     >>> len(feature_names(np.empty((0, 6)))), len(feature_names(np.empty((0, 11))))
     (14, 18)
@@ -125,48 +206,23 @@ def complete_windows(close: Floats, lookback: int) -> Bools:
     return complete
 
 
-def bar_features(bars: Floats, lookback: int) -> tuple[NDArray[np.float32], Floats]:
+def bar_features(
+    bars: Floats, lookback: int, names: Sequence[str] | None = None
+) -> tuple[NDArray[np.float32], Floats]:
     """The features of each bar, and the volatility of one bar's log return there.
 
     `bars` (n_bars, 6): open, high, low, close, base_volume, quote_volume on the interval's grid, a
     missing bar is a row of NaN, an unknown quote volume NaN alone; (n_bars, 11) where the columns
-    NEWS_COLUMNS follow. Returns (n_bars, n_features) and (n_bars,); NaN where a bar that they need
-    is missing.
+    NEWS_COLUMNS follow. `names` says which features, in which order; all that the bars have by
+    default. Returns (n_bars, n_features) and (n_bars,); NaN where a bar that they need is missing.
     """
-    n_bars, span = len(bars), volatility_bars(lookback)
+    chosen = feature_names(bars) if names is None else names
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        log_price = np.log(bars[:, :4])
-        log_close = log_price[:, CLOSE]
-        log_return = np.full(n_bars, np.nan)
-        log_return[1:] = np.diff(log_close)
-        squared = log_return**2
-        volatility = np.maximum(np.sqrt(_trailing_mean(squared, span)), MIN_VOLATILITY)
-        short = np.sqrt(_trailing_mean(squared, min(_SHORT_BARS, span)))
-        volume = _relative_volume(bars[:, BASE_VOLUME], span)
-        pace = np.log(np.maximum(short, MIN_VOLATILITY) / _PACE)
-        scaled_return = log_return / volatility
-        mid = (log_price[:, HIGH] + log_price[:, LOW]) / 2
-        close_in_range = 2 * (log_close - mid) / volatility
-        mid_return = np.append(np.nan, np.diff(mid)) / volatility
-        columns = (
-            scaled_return,
-            close_in_range,
-            (log_price[:, HIGH] - log_price[:, LOW]) / volatility,
-            _vwap_gap(bars, log_close) / volatility,
-            _trailing_mean(log_return, span) * np.sqrt(span) / volatility,
-            short / volatility,
-            volume,
-            scaled_return * volume,
-            scaled_return * pace,
-            close_in_range * pace,
-            close_in_range * _CONTINUED * _continuation(log_return, span),
-            (log_close - _trailing_ema(log_close, span)) / volatility,
-            mid_return,
-            mid_return * pace,
-            *_news_columns(bars[:, BAR_COLUMNS:]),
-        )
+        measures = Measures(bars, lookback)
+        columns = [BY_NAME[name].of(measures) for name in chosen]
         features = np.stack(columns, axis=1, dtype=np.float32, casting="same_kind")
-    return np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT, out=features), volatility
+    np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT, out=features)
+    return features, measures.volatility
 
 
 def window_features(
@@ -195,22 +251,20 @@ def window_inputs(
     if len(ends) == 0:
         return np.empty((0, *shape), np.float32)
     # A window is one stretch of memory, and is copied as one.
-    windows: NDArray[np.float32] = sliding_window_view(features, shape)[:, 0]
-    return windows[np.asarray(ends) - (shape[0] - 1)]
+    return sliding_window_view(features, shape)[:, 0][np.asarray(ends) - (shape[0] - 1)]
 
 
-def mirrored(n_features: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def mirrored(names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """How a market looks in which every move goes the other way: features[..., order] * sign.
 
-    Returns (n_features,) each. What says how much, not whither, stays; good news become bad news.
+    Returns (n_features,) each, for features of these names.
 
-    >>> order, sign = mirrored(18)
-    >>> {NEWS_FEATURE_NAMES[at]: NEWS_FEATURE_NAMES[of] for at, of in enumerate(order) if at != of}
-    {'news_positive': 'news_negative', 'news_negative': 'news_positive'}
+    >>> mirrored(("log_return", "volume", "news_positive", "news_negative"))
+    (array([0, 1, 3, 2]), array([-1.,  1.,  1.,  1.], dtype=float32))
     """
-    names = list(NEWS_FEATURE_NAMES[:n_features])
-    order = [names.index(_OPPOSITE.get(name, name)) for name in names]
-    sign = [1 if name in _WITHOUT_DIRECTION else -1 for name in names]
+    kinds = {name: BY_NAME[name].mirrored for name in names}
+    order = [names.index(kind if kind in kinds else name) for name, kind in kinds.items()]
+    sign = [-1 if kind == "sign" else 1 for kind in kinds.values()]
     return np.array(order), np.array(sign, np.float32)
 
 
@@ -228,7 +282,7 @@ def window_targets(
            [0.995,   nan]])
     """
     ahead = np.asarray(ends)[:, None] + np.asarray(horizons)
-    padded = np.append(np.log(close), np.full(max(horizons), np.nan))
+    padded: Floats = np.append(np.log(close), np.full(max(horizons), np.nan))
     moved: Floats = padded[ahead] - padded[np.asarray(ends)][:, None]
     return moved / horizon_scale(scale, horizons)
 
@@ -239,19 +293,25 @@ def horizon_scale(scale: Floats, horizons: tuple[int, ...]) -> Floats:
     >>> horizon_scale(np.array([0.5]), (1, 4)).tolist()
     [[0.5, 1.0]]
     """
-    sizes: Floats = scale[:, None] * np.sqrt(np.asarray(horizons, dtype=float))
-    return sizes
+    bars: Floats = np.sqrt(np.asarray(horizons, dtype=float))
+    return scale[:, None] * bars
 
 
-def _news_columns(news: Floats) -> tuple[Floats, ...]:
-    """What `news` (n_bars, 5) of NEWS_COLUMNS says, each (n_bars,); nothing of (n_bars, 0).
+def _range(m: Measures) -> Floats:
+    return m.log_price[:, HIGH] - m.log_price[:, LOW]
 
-    The score is the weighted mean in units of what chance makes of so many articles.
-    """
-    if news.shape[1] == 0:
-        return ()
-    count, _, weighted_mean, positive, negative = news.T
-    return np.log1p(count), weighted_mean * np.sqrt(count) / _ARTICLE_SPREAD, positive, negative
+
+def _drift(m: Measures) -> Floats:
+    return _trailing_mean(m.log_return, m.span) * math.sqrt(m.span)
+
+
+def _continued_close(m: Measures) -> Floats:
+    return m.close_in_range * _CONTINUED * _continuation(m.log_return, m.span)
+
+
+def _news_score(m: Measures) -> Floats:
+    """The weighted mean in units of what chance makes of so many articles."""
+    return m.news(2) * np.sqrt(m.news(0)) / _ARTICLE_SPREAD
 
 
 def trailing_sum(values: Floats, span: int, decay: float = 1.0) -> Floats:

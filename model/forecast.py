@@ -57,6 +57,7 @@ class Forecaster:
         self.horizons = manifest.horizons
         self.coverage = manifest.coverage
         self.reads_news = manifest.reads_news
+        self._feature_names = manifest.feature_names
         factor = (1.0,) * len(self.horizons) if interval_factor is None else interval_factor
         if len(factor) != len(self.horizons) or len(manifest.half_widths) != len(self.horizons):
             raise ArtifactMismatch(
@@ -70,6 +71,16 @@ class Forecaster:
             raise ArtifactMismatch(
                 f"{artifact.version}: model.onnx cannot be loaded: {error}"
             ) from error
+        self._check_shape(len(manifest.feature_names))
+
+    def _check_shape(self, n_features: int) -> None:
+        takes = self._session.get_inputs()[0].shape[-1]
+        gives = self._session.get_outputs()[0].shape[-1]
+        if (takes, gives) != (n_features, len(self.horizons)):
+            raise ArtifactMismatch(
+                f"{self.version}: model.onnx takes {takes} features and forecasts {gives} "
+                f"horizons, the manifest names {n_features} and {len(self.horizons)}"
+            )
 
     def predict(self, bars: Floats, ends: Indices) -> Forecast:
         """Forecast from the windows that end at `ends`, each of which must be complete.
@@ -79,12 +90,10 @@ class Forecaster:
         that does lacks them. Bars of several symbols may lie behind one another: one call for a
         thousand symbols costs little more than for one.
         """
-        if not self.reads_news:
-            bars = bars[:, :BAR_COLUMNS]
-        elif bars.shape[1] == BAR_COLUMNS:
+        if self.reads_news and bars.shape[1] == BAR_COLUMNS:
             raise ArtifactMismatch(f"{self.version} reads news, and these bars come without")
         ends = np.asarray(ends)
-        features, volatility = bar_features(bars, self.lookback)
+        features, volatility = bar_features(bars, self.lookback, self._feature_names)
         windows = (window_inputs(features, some, self.lookback) for some in _batches(ends))
         unit = np.clip(_infer(self._session, windows), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
         sizes = horizon_scale(volatility[ends], self.horizons)

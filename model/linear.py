@@ -12,27 +12,12 @@ from numpy.typing import NDArray
 
 from model.dataset import TARGET_LIMIT, Span, Windows, apart, inside
 from model.early import LINEAR_EARLY, columns
-from model.features import NEWS_FEATURE_NAMES
+from model.features import BY_NAME
 
 Floats = NDArray[np.float64]
 Array = NDArray[np.float32]
 
 LINEAR_STEPS: Final = 5
-# Of each of these steps the path reads the return alone, and the score of the news where there is
-# one; of the last step what says whether its move will go on or come back, too. With the other
-# features it did better on some series and much worse on others: they are left to the LSTMs.
-_FEATURES: Final = tuple(NEWS_FEATURE_NAMES.index(name) for name in ("log_return", "news_score"))
-_LAST_FEATURES: Final = tuple(
-    NEWS_FEATURE_NAMES.index(name)
-    for name in (
-        "close_in_range",
-        "paced_return",
-        "paced_close",
-        "continued_close",
-        "mid_return",
-        "paced_mid",
-    )
-)
 # Penalty per window in units of a return's variance, which is one.
 _PENALTY: Final = 0.01
 
@@ -67,7 +52,7 @@ def fit_linear(windows: Windows, weights: Floats) -> Array:
     (LINEAR_STEPS * n_features, n_horizons + len(LINEAR_EARLY)). `weights` (n_windows,) say how much
     each window counts.
     """
-    used = _used_inputs(windows.features.shape[2])
+    used = _used_inputs(windows.feature_names)
     flat = flat_features(windows.features)
     inputs = flat[:, used].astype(float)
     aims = columns(windows.targets, windows.early, [*LINEAR_EARLY])
@@ -80,9 +65,10 @@ def fit_linear(windows: Windows, weights: Floats) -> Array:
     return kernel
 
 
-def _used_inputs(n_features: int) -> list[int]:
-    """Which of the flat features the path reads, where each step has so many."""
-    of_step = [index for index in _FEATURES if index < n_features]
-    used = [step * n_features + index for step in range(LINEAR_STEPS) for index in of_step]
-    last_step = (LINEAR_STEPS - 1) * n_features
-    return [*used, *(last_step + index for index in _LAST_FEATURES)]
+def _used_inputs(names: Sequence[str]) -> list[int]:
+    """Which of the flat features the path reads, where each step has those of `names`."""
+    line = [BY_NAME[name].line for name in names]
+    every = [index for index, steps in enumerate(line) if steps == "every step"]
+    last = [index for index, steps in enumerate(line) if steps == "last step"]
+    used = [step * len(names) + index for step in range(LINEAR_STEPS) for index in every]
+    return [*used, *((LINEAR_STEPS - 1) * len(names) + index for index in last)]

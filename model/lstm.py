@@ -109,7 +109,7 @@ def fit_members(
     network.optimizer.learning_rate = training.learning_rate
     best = BestAverage(training.patience, on_epoch)
     network.fit(
-        batches(_for_members(data, shape, trained_on, _LEARNED), training),
+        batches(_for_members(data, shape, trained_on, _LEARNED), data.feature_names, training),
         validation_data=tf.data.Dataset.from_tensor_slices(
             _for_members(data, shape, validated_on, _VALIDATED)
         ).batch(256),
@@ -258,14 +258,16 @@ def _forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
             variable.assign(tf.zeros_like(variable))
 
 
-def batches(arrays: tuple[Array, ...], training: Training) -> tf.data.Dataset:
+def batches(
+    arrays: tuple[Array, ...], feature_names: Sequence[str], training: Training
+) -> tf.data.Dataset:
     """Shuffled and mirrored anew each epoch; sequences that fill no batch wait for the next one.
 
     arrays: as from `_for_members`.
     """
     count = len(arrays[0])
     size = min(training.batch_size, max(1, count // MIN_BATCHES))
-    order, sign = mirrored(arrays[0].shape[-1])
+    order, sign = mirrored(feature_names)
     draws = tf.data.Dataset.random(training.seed, rerandomize_each_iteration=True)
 
     def shown(arrays: tuple[tf.Tensor, ...], draw: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -1,5 +1,6 @@
 """A model of random weights: made in milliseconds, and its output depends on every input."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,37 +16,43 @@ HORIZONS = (1, 5, 15)
 
 
 def save_random_artifact(
-    folder: Path, seed: int, lookback: int = 60, timeframe: str = "1m", reads_news: bool = False
+    folder: Path,
+    seed: int,
+    lookback: int = 60,
+    timeframe: str = "1m",
+    reads_news: bool = False,
+    names: Sequence[str] | None = None,
+    horizons: Sequence[int] = HORIZONS,
 ) -> None:
-    names = NEWS_FEATURE_NAMES if reads_news else FEATURE_NAMES
-    units, features, horizons, linear_steps = 8, len(names), len(HORIZONS), 3
+    names = names or (NEWS_FEATURE_NAMES if reads_news else FEATURE_NAMES)
+    units, n_features, n_horizons, linear_steps = 8, len(names), len(horizons), 3
     noise = np.random.default_rng(seed)
 
     def weights(*shape: int) -> np.ndarray:
         return noise.normal(0, 0.3, shape).astype(np.float32)
 
     member = MemberWeights(
-        kernel=weights(features, 4 * units),
+        kernel=weights(n_features, 4 * units),
         recurrent=weights(units, 4 * units),
         bias=weights(4 * units),
-        head_kernel=weights(units, horizons),
-        head_bias=weights(horizons),
+        head_kernel=weights(units, n_horizons),
+        head_bias=weights(n_horizons),
     )
-    ones = np.ones(horizons, np.float32)
-    network = NetworkWeights((member,), weights(linear_steps * features, horizons), ones, ones)
+    ones = np.ones(n_horizons, np.float32)
+    network = NetworkWeights((member,), weights(linear_steps * n_features, n_horizons), ones, ones)
     manifest = Manifest(
         interval=timeframe,
         symbols=("BTC-USD",),
-        feature_names=names,
+        feature_names=tuple(names),
         lookback=lookback,
-        horizons=HORIZONS,
+        horizons=tuple(horizons),
         trained_from=0,
         validated_from=0,
         trained_until=0,
         coverage=0.9,
-        half_widths=(2.0,) * horizons,
-        network_gain=(1.0,) * horizons,
-        linear_gain=(1.0,) * horizons,
+        half_widths=(2.0,) * n_horizons,
+        network_gain=(1.0,) * n_horizons,
+        linear_gain=(1.0,) * n_horizons,
     )
     files = {ONNX_FILE: export_onnx(network, sequence_steps(lookback)), KERAS_FILE: b"none"}
     save_artifact(folder, manifest, files)

@@ -149,8 +149,8 @@ def _feature_samples(artifact: Artifact, series: list[Series]) -> list[tuple[Flo
     then: list[Floats] = []
     now: list[Floats] = []
     for own in series:
-        # Those of the news come last, and only some models read them.
-        features = bar_features(own.bars, manifest.lookback)[0][:, :n_features].astype(float)
+        names = manifest.feature_names
+        features = bar_features(own.bars, manifest.lookback, names)[0].astype(float)
         times = own.first_open_time + np.arange(len(features)) * own.bar_ms
         known = ~np.isnan(features).any(axis=1)
         trained = (times >= manifest.trained_from) & (times < manifest.trained_until)

@@ -26,8 +26,18 @@ def test_a_series_shorter_than_a_window_has_no_complete_one() -> None:
     assert not complete_windows(np.ones(10), lookback=10).any()
 
 
-def test_a_window_takes_no_more_bars_than_the_stream_keeps() -> None:
-    assert bars_needed(60) <= 61
+def test_a_window_reads_no_bar_before_those_that_the_stream_keeps() -> None:
+    bars = random_bars(300, seed=10)
+    earlier = bars.copy()
+    earlier[: 251 - bars_needed(60)] *= 3
+    first_kept = 251 - bars_needed(60)
+    changed = bars.copy()
+    changed[first_kept] *= 3
+    (seen, same, other), _ = zip(
+        *(window_features(b, np.array([250]), 60) for b in (bars, earlier, changed)), strict=True
+    )
+    np.testing.assert_array_equal(seen, same)
+    assert (seen != other).any()
 
 
 def test_features_of_a_window_need_only_the_bars_of_that_window() -> None:
@@ -101,7 +111,7 @@ def test_in_a_mirror_every_move_goes_the_other_way_and_nothing_else_changes() ->
     bars = random_bars(100, seed=8)
     opened, high, low, close, base, quote = bars.T
     mirror = np.column_stack([1 / opened, 1 / low, 1 / high, 1 / close, base, base * base / quote])
-    order, sign = mirrored(len(FEATURE_NAMES))
+    order, sign = mirrored(FEATURE_NAMES)
     seen, _ = bar_features(bars, 60)
     np.testing.assert_allclose(bar_features(mirror, 60)[0], seen[:, order] * sign, atol=1e-5)
 
@@ -117,3 +127,12 @@ def test_a_trailing_sum_is_that_of_its_own_window(span: int, decay: float) -> No
     np.testing.assert_allclose(sums[span - 1 :], alone, rtol=1e-12)
     assert np.isnan(sums[: span - 1]).all()
     assert np.isnan(trailing_sum(values[: span - 1], span, decay)).all()
+
+
+def test_a_model_may_name_some_features_in_any_order() -> None:
+    bars = random_bars(100, seed=9)
+    every, scale = bar_features(bars, 60)
+    names = ("volume", "log_return", "paced_mid")
+    some, same_scale = bar_features(bars, 60, names)
+    np.testing.assert_array_equal(some, every[:, [FEATURE_NAMES.index(name) for name in names]])
+    np.testing.assert_array_equal(scale, same_scale)

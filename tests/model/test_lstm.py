@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from conf.settings import Training
+from model.features import FEATURE_NAMES
 from model.lstm import MIRRORED, BestAverage, batches
 
 TRAINING = Training(batch_size=100, seed=7)
@@ -14,7 +15,7 @@ def test_a_share_of_the_sequences_is_shown_mirrored_others_in_each_epoch() -> No
     number = np.arange(800, dtype=np.float32)[:, None, None]
     inputs = 1 + np.tile(number, (1, 3, 11))
     targets = np.tile(1 + number[..., None], (1, 2, 2, 1))
-    data = batches((inputs, targets, np.ones((800, 2), np.float32)), TRAINING)
+    data = batches((inputs, targets, np.ones((800, 2), np.float32)), FEATURE_NAMES[:11], TRAINING)
     turned = []
     for _ in range(2):
         seen = [np.concatenate(parts) for parts in zip(*data.as_numpy_iterator(), strict=True)]

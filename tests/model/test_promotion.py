@@ -1,20 +1,23 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from conf.errors import BeingDecided
 from conf.settings import Promotion
-from model.artifact import Artifact, save_artifact
+from model.artifact import Artifact, load_artifact, save_artifact
 from model.dataset import Span
 from model.decisions import decide_and_record, deciding, decisions
+from model.features import FEATURE_NAMES
 from model.onnx_export import export_onnx
 from model.promotion import judge
 from model.registry import Registry
 from model.series import Series
 from model.training import TrainedModel
+from tests.artifacts import save_random_artifact
 from tests.synthetic import START, random_series
 
 GATE = Promotion(level=0.05, min_windows=100)
@@ -44,7 +47,7 @@ def test_a_first_model_that_beats_persistence_passes(
     assert verdict.p_persistence < 0.05
 
 
-def test_a_first_model_without_skill_is_refused(good: Artifact) -> None:
+def test_a_first_model_without_skill_is_rejected(good: Artifact) -> None:
     unpredictable = [random_series(1500, seed=31)]
     verdict = judge(good, None, unpredictable, LATER, GATE)
     assert not verdict.promoted
@@ -74,20 +77,20 @@ def test_a_better_challenger_passes(
     assert verdict.skill > verdict.champion_skill
 
 
-def test_an_equal_challenger_is_refused(good: Artifact, momentum_series: Sequence[Series]) -> None:
+def test_an_equal_challenger_is_rejected(good: Artifact, momentum_series: Sequence[Series]) -> None:
     verdict = judge(good, good, momentum_series, LATER, GATE)
     assert not verdict.promoted
     assert "does not beat the champion" in verdict.reason
 
 
-def test_a_worse_challenger_is_refused(
+def test_a_worse_challenger_is_rejected(
     trained: TrainedModel, good: Artifact, momentum_series: Sequence[Series]
 ) -> None:
     verdict = judge(_with_gain(trained, 0.5), good, momentum_series, LATER, GATE)
     assert not verdict.promoted
 
 
-def test_a_challenger_that_forecasts_nan_is_refused(
+def test_a_challenger_that_forecasts_nan_is_rejected(
     trained: TrainedModel, momentum_series: Sequence[Series]
 ) -> None:
     verdict = judge(_with_gain(trained, np.nan), None, momentum_series, LATER, GATE)
@@ -95,16 +98,66 @@ def test_a_challenger_that_forecasts_nan_is_refused(
     assert verdict.reason == "a forecast is not a finite number"
 
 
-def test_a_challenger_of_other_features_is_refused(
+def test_a_challenger_of_an_unknown_feature_is_rejected_by_its_name(
     good: Artifact, momentum_series: Sequence[Series]
 ) -> None:
     other = replace(good, manifest=good.manifest.model_copy(update={"feature_names": ("moon",)}))
     verdict = judge(other, None, momentum_series, LATER, GATE)
     assert not verdict.promoted
-    assert verdict.reason.startswith("cannot be served")
+    assert "trained on features moon" in verdict.reason
 
 
-def test_a_challenger_of_another_interval_is_refused(
+def random_artifact(folder: Path, **kwargs: Any) -> Artifact:
+    """A model of random weights, of lookback 16 like the others, trained on nothing."""
+    save_random_artifact(folder, seed=1, lookback=kwargs.pop("lookback", 16), **kwargs)
+    return load_artifact(folder, "1m-0")
+
+
+@pytest.mark.parametrize(
+    "champion",
+    [
+        {"names": FEATURE_NAMES[:5]},
+        {"names": FEATURE_NAMES[::-1]},
+        {"horizons": (1, 3, 9)},
+        {"horizons": (3, 1)},
+        {"lookback": 40},
+    ],
+    ids=["fewer features", "another order", "more horizons", "horizons turned round", "lookback"],
+)
+def test_a_champion_of_another_make_is_beaten_on_what_both_have(
+    good: Artifact, momentum_series: Sequence[Series], tmp_path: Path, champion: dict[str, Any]
+) -> None:
+    verdict = judge(good, random_artifact(tmp_path, **champion), momentum_series, LATER, GATE)
+    assert verdict.promoted
+    assert verdict.reason.startswith("beats the champion")
+    assert verdict.champion_skill < verdict.skill
+
+
+def test_the_first_horizon_that_both_have_decides_against_the_champion(
+    good: Artifact, momentum_series: Sequence[Series], tmp_path: Path
+) -> None:
+    assert good.manifest.horizons == (1, 3)
+    at_three = random_artifact(tmp_path / "three", horizons=(3, 5))
+    at_both = random_artifact(tmp_path / "both", horizons=(1, 3))
+    skills = {
+        name: judge(good, champion, momentum_series, LATER, GATE)
+        for name, champion in (("three", at_three), ("both", at_both), ("none", None))
+    }
+    assert skills["three"].skill == skills["both"].skill == skills["none"].skill
+    assert skills["three"].champion_skill != skills["both"].champion_skill
+
+
+def test_without_a_horizon_in_common_persistence_alone_is_to_be_beaten(
+    good: Artifact, momentum_series: Sequence[Series], tmp_path: Path
+) -> None:
+    champion = random_artifact(tmp_path, horizons=(2, 7))
+    verdict = judge(good, champion, momentum_series, LATER, GATE)
+    assert verdict.promoted
+    assert verdict.reason.endswith("; no horizon in common with the champion")
+    assert np.isnan(verdict.p_champion)
+
+
+def test_a_challenger_of_another_interval_is_rejected(
     good: Artifact, momentum_series: Sequence[Series]
 ) -> None:
     other = replace(good, manifest=good.manifest.model_copy(update={"interval": "1h"}))
