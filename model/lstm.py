@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.events import event
 from conf.settings import Training
 from model.dataset import Sequences, Span, apart, inside
 from model.early import LSTM_EARLY
@@ -28,7 +29,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 import keras
 import tensorflow as tf
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
 
@@ -59,12 +60,19 @@ AVERAGED_STEPS: Final = 100
 # more to the one than to the other, and a trend of the training part is none of the future.
 MIRRORED: Final = 0.25
 # How much an output counts in the loss: the first horizon, the others, those of LSTM_EARLY. The far
-# horizons are mostly noise: they shall take no part in what the LSTM learns, and above all not
+# horizons are mostly noise: they should take no part in what the LSTM learns, and above all not
 # say when it has learned enough, since they are overfitted first.
 _LEARNED: Final = (1.0, 0.02, 1.0, 1.0)
 _VALIDATED: Final = (1.0, 0.0, 1.0, 0.0)
 # Mirrored, a target changes its sign, and how much it counts does not.
 _TURNED: Final = np.array([[-1.0], [1.0]], np.float32)
+
+# The layers of the network beside its members, and the field of NetworkWeights that each has.
+_REST: Final = {
+    "linear": "linear_kernel",
+    "network_gain": "network_gain",
+    "linear_gain": "linear_gain",
+}
 
 EpochDone = Callable[[int, float, float], None]
 
@@ -75,7 +83,7 @@ def use_threads(count: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(count)
         tf.config.threading.set_inter_op_parallelism_threads(count)
     except RuntimeError:
-        logger.info("event=threads_unchanged reason=tensorflow_already_started")
+        event(log, "threads_unchanged", reason="TensorFlow has started already")
 
 
 def fit_members(
@@ -103,8 +111,9 @@ def fit_members(
     trained_on = np.stack([apart(times, stretch, embargo_ms) for stretch in held_out], axis=-1)
     validated_on = np.stack([inside(times, stretch) for stretch in held_out], axis=-1)
     network = _training_network(shape)
+    first = start or _get_members(_sequence_network(shape, training.seed))
     keras.utils.set_random_seed(training.seed)
-    _set_members(network, shape, start or _first_weights(shape, training.seed))
+    _set_members(network, [_with_early(member, shape) for member in first])
     _forget_steps(network.optimizer)
     network.optimizer.learning_rate = training.learning_rate
     best = BestAverage(training.patience, on_epoch)
@@ -119,20 +128,15 @@ def fit_members(
         verbose=0,
     )
     network.set_weights(best.weights)
-    return _get_members(network, shape), History(tuple(best.train), tuple(best.validation))
+    return _get_members(network), History(tuple(best.train), tuple(best.validation))
 
 
 def save_keras(weights: NetworkWeights, shape: Shape) -> bytes:
     """The network as the bytes of a `.keras` file, equal in output to the exported graph."""
     network = serving_network(shape, weights.linear_kernel.shape[0] // shape.n_features)
-    for index, member in enumerate(weights.members):
-        network.get_layer(f"lstm_{index}").set_weights(
-            [member.kernel, member.recurrent, member.bias]
-        )
-        network.get_layer(f"head_{index}").set_weights([member.head_kernel, member.head_bias])
-    network.get_layer("linear").set_weights([weights.linear_kernel])
-    network.get_layer("network_gain").set_weights([weights.network_gain])
-    network.get_layer("linear_gain").set_weights([weights.linear_gain])
+    _set_members(network, weights.members)
+    for layer, name in _REST.items():
+        network.get_layer(layer).set_weights([getattr(weights, name)])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         network.save(file)
@@ -145,31 +149,20 @@ def load_keras(content: bytes) -> tuple[NetworkWeights, Shape]:
         file = Path(folder) / "model.keras"
         file.write_bytes(content)
         network = keras.models.load_model(file, compile=False, safe_mode=True)
-    count = sum(layer.name.startswith("lstm_") for layer in network.layers)
-    members = tuple(
-        MemberWeights(
-            *network.get_layer(f"lstm_{i}").get_weights(),
-            *network.get_layer(f"head_{i}").get_weights(),
-        )
-        for i in range(count)
+    members = _get_members(network)
+    (_, steps, n_features), (_, n_horizons) = network.input_shape, network.output_shape
+    units = members[0].head_kernel.shape[0]
+    rest = {name: network.get_layer(layer).get_weights()[0] for layer, name in _REST.items()}
+    return (
+        NetworkWeights(members, **rest),
+        Shape(steps, n_features, n_horizons, units, len(members)),
     )
-    (linear,) = network.get_layer("linear").get_weights()
-    (network_gain,) = network.get_layer("network_gain").get_weights()
-    (linear_gain,) = network.get_layer("linear_gain").get_weights()
-    _, steps, n_features = network.input_shape
-    shape = Shape(steps, n_features, len(network_gain), members[0].recurrent.shape[0], count)
-    return NetworkWeights(members, linear, network_gain, linear_gain), shape
 
 
 def serving_network(shape: Shape, linear_steps: int) -> keras.Model:
     """The network over one window: `(n_windows, steps, n_features) -> (n_windows, n_horizons)`."""
     features = keras.Input((shape.steps, shape.n_features), name="features")
-    members = [
-        keras.layers.Dense(shape.n_horizons, name=f"head_{i}")(
-            keras.layers.LSTM(shape.units, name=f"lstm_{i}")(features)
-        )
-        for i in range(shape.members)
-    ]
+    members = [_member(features, shape, i, shape.n_horizons) for i in range(shape.members)]
     mean = keras.layers.Average(name="members")(members) if len(members) > 1 else members[0]
     last = keras.layers.Cropping1D((shape.steps - linear_steps, 0), name="last_steps")(features)
     flat = keras.layers.Flatten(name="flat")(last)
@@ -180,6 +173,26 @@ def serving_network(shape: Shape, linear_steps: int) -> keras.Model:
     return keras.Model(features, output, name="candlecast")
 
 
+def _member(
+    features: Any, shape: Shape, index: int, n_outputs: int, at_each: bool = False, seed: int = 0
+) -> Any:
+    """One member of the ensemble over `features`: its outputs after the last step, or with
+    `at_each` after each step but the first `steps - 1`, which warm it up.
+
+    The head starts at zero: an untrained member forecasts no change, and learns from there.
+    """
+    states = keras.layers.LSTM(
+        shape.units,
+        return_sequences=at_each,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=1000 * seed + 2 * index),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=1000 * seed + 2 * index + 1),
+        name=f"lstm_{index}",
+    )(features)
+    if at_each:
+        states = keras.layers.Cropping1D((shape.steps - 1, 0))(states)
+    return keras.layers.Dense(n_outputs, kernel_initializer="zeros", name=f"head_{index}")(states)
+
+
 def _gain(name: str, shape: Shape) -> keras.layers.Layer:
     return keras.layers.EinsumDense("bh,h->bh", output_shape=(shape.n_horizons,), name=name)
 
@@ -187,17 +200,7 @@ def _gain(name: str, shape: Shape) -> keras.layers.Layer:
 @cache
 def _training_network(shape: Shape) -> keras.Model:
     """The ensemble over sequences; compiled once for all fits of a process."""
-    features = keras.Input((2 * shape.steps - 1, shape.n_features))
-    outputs = []
-    for index in range(shape.members):
-        states = keras.layers.LSTM(shape.units, return_sequences=True, name=f"lstm_{index}")(
-            features
-        )
-        aimed = keras.layers.Cropping1D((shape.steps - 1, 0))(states)
-        head = keras.layers.Dense(shape.n_horizons + len(LSTM_EARLY), name=f"head_{index}")
-        outputs.append(head(aimed))
-    joined = keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
-    network = keras.Model(features, joined)
+    network = _sequence_network(shape)
     network.compile(
         optimizer=keras.optimizers.Adam(use_ema=True, ema_momentum=1 - 1 / AVERAGED_STEPS),
         loss=_counted_error,
@@ -207,47 +210,34 @@ def _training_network(shape: Shape) -> keras.Model:
     return network
 
 
-def _first_weights(shape: Shape, seed: int) -> tuple[MemberWeights, ...]:
-    """Keras's own initialisation of an LSTM and a Dense layer, from seeds of our own.
-
-    The head starts at zero: an untrained member forecasts no change, and learns from there.
-    """
-    members = []
-    for index in range(shape.members):
-        glorot = keras.initializers.GlorotUniform(seed=1000 * seed + 2 * index)
-        orthogonal = keras.initializers.Orthogonal(seed=1000 * seed + 2 * index + 1)
-        bias = np.zeros(4 * shape.units, np.float32)
-        bias[shape.units : 2 * shape.units] = 1.0
-        members.append(
-            MemberWeights(
-                np.asarray(glorot((shape.n_features, 4 * shape.units))),
-                np.asarray(orthogonal((shape.units, 4 * shape.units))),
-                bias,
-                np.zeros((shape.units, shape.n_horizons + len(LSTM_EARLY)), np.float32),
-                np.zeros(shape.n_horizons + len(LSTM_EARLY), np.float32),
-            )
-        )
-    return tuple(members)
+def _sequence_network(shape: Shape, seed: int = 0) -> keras.Model:
+    features = keras.Input((2 * shape.steps - 1, shape.n_features))
+    n_outputs = shape.n_horizons + len(LSTM_EARLY)
+    outputs = [_member(features, shape, i, n_outputs, True, seed) for i in range(shape.members)]
+    joined = keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
+    return keras.Model(features, joined)
 
 
-def _set_members(network: keras.Model, shape: Shape, members: tuple[MemberWeights, ...]) -> None:
+def _with_early(member: MemberWeights, shape: Shape) -> MemberWeights:
     """A member that was in service has no outputs for early targets any more: from zero, then."""
     n_outputs = shape.n_horizons + len(LSTM_EARLY)
+    return member.mixed(np.eye(len(member.head_bias), n_outputs, dtype=np.float32))
+
+
+def _set_members(network: keras.Model, members: Sequence[MemberWeights]) -> None:
     for index, member in enumerate(members):
-        widened = member.mixed(np.eye(len(member.head_bias), n_outputs, dtype=np.float32))
-        network.get_layer(f"lstm_{index}").set_weights(
-            [member.kernel, member.recurrent, member.bias]
-        )
-        network.get_layer(f"head_{index}").set_weights([widened.head_kernel, widened.head_bias])
+        network.get_layer(f"lstm_{index}").set_weights(member.recurrent)
+        network.get_layer(f"head_{index}").set_weights([member.head_kernel, member.head_bias])
 
 
-def _get_members(network: keras.Model, shape: Shape) -> tuple[MemberWeights, ...]:
+def _get_members(network: keras.Model) -> tuple[MemberWeights, ...]:
+    count = sum(layer.name.startswith("head_") for layer in network.layers)
     return tuple(
         MemberWeights(
-            *network.get_layer(f"lstm_{index}").get_weights(),
+            tuple(network.get_layer(f"lstm_{index}").get_weights()),
             *network.get_layer(f"head_{index}").get_weights(),
         )
-        for index in range(shape.members)
+        for index in range(count)
     )
 
 

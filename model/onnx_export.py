@@ -1,6 +1,7 @@
 """The Keras network as one ONNX graph: every member's LSTM, the linear path and their gains.
 
-Written with `onnx.helper` from the weights. The gains and the average over members are folded into
+Written with `onnx.helper` from the weights: Keras's own export needs tf2onnx, and unfolds what is
+folded here. The gains and the average over members are folded into
 the last weights, so that serving stays a handful of operators:
 
 ```
@@ -31,7 +32,7 @@ def export_onnx(weights: NetworkWeights, steps: int) -> bytes:
     """The graph `features (n_windows, steps, n_features) -> output (n_windows, n_horizons)`."""
     graph = _Graph()
     graph.node("Transpose", ["features"], "by_step", perm=[1, 0, 2])
-    hidden = [_lstm(graph, f"member{i}", member) for i, member in enumerate(weights.members)]
+    hidden = [_state(graph, f"member{i}", member) for i, member in enumerate(weights.members)]
     joined = hidden[0]
     if len(hidden) > 1:
         joined = graph.node("Concat", hidden, "hidden", axis=1)
@@ -39,7 +40,8 @@ def export_onnx(weights: NetworkWeights, steps: int) -> bytes:
     heads = np.concatenate([member.head_kernel for member in weights.members]) * share
     graph.node("MatMul", [joined, graph.constant("heads", heads)], "network")
     n_horizons = len(weights.network_gain)
-    linear_steps = weights.linear_kernel.shape[0] // weights.members[0].kernel.shape[0]
+    n_features = weights.members[0].recurrent[0].shape[0]
+    linear_steps = weights.linear_kernel.shape[0] // n_features
     bounds = [
         graph.constant(n, np.array([v]))
         for n, v in (("from", steps - linear_steps), ("to", steps), ("axis", 1))
@@ -52,19 +54,19 @@ def export_onnx(weights: NetworkWeights, steps: int) -> bytes:
     graph.node("Add", ["network", "linear"], "sum")
     bias = share * sum(member.head_bias for member in weights.members)
     graph.node("Add", ["sum", graph.constant("bias", bias)], "output")
-    return graph.model(steps, weights.members[0].kernel.shape[0], n_horizons)
+    return graph.model(steps, n_features, n_horizons)
 
 
-def _lstm(graph: "_Graph", name: str, member: MemberWeights) -> str:
+def _state(graph: "_Graph", name: str, member: MemberWeights) -> str:
     """One LSTM, its last state as (n_windows, units). Keras orders gates i f c o, ONNX i o f c."""
-    zeros = np.zeros_like(member.bias)
+    kernel, recurrent, bias = member.recurrent
     inputs = [
         "by_step",
-        graph.constant(f"{name}_w", _gates(member.kernel.T)[None]),
-        graph.constant(f"{name}_r", _gates(member.recurrent.T)[None]),
-        graph.constant(f"{name}_b", np.concatenate([_gates(member.bias), zeros])[None]),
+        graph.constant(f"{name}_w", _gates(kernel.T)[None]),
+        graph.constant(f"{name}_r", _gates(recurrent.T)[None]),
+        graph.constant(f"{name}_b", np.concatenate([_gates(bias), np.zeros_like(bias)])[None]),
     ]
-    units = member.recurrent.shape[0]
+    units = recurrent.shape[0]
     graph.nodes.append(
         helper.make_node("LSTM", inputs, ["", f"{name}_last"], name=name, hidden_size=units)
     )

@@ -10,17 +10,16 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MemberWeights:
-    """One LSTM of the ensemble and the linear head on its last state.
+    """One member of the ensemble and the linear head on its last state.
 
-    While it is trained, the head has columns for early targets behind those of the horizons.
-    `kernel` (n_features, 4 * units), `recurrent` (units, 4 * units) and `bias` (4 * units,) hold
-    the gates in Keras's order: input, forget, cell, output. `head_kernel` (units, n_horizons),
-    `head_bias` (n_horizons,).
+    `recurrent` are the arrays of its recurrent layer as Keras has them: of an LSTM the kernel
+    (n_features, 4 * units), the recurrent kernel (units, 4 * units) and the bias (4 * units,), the
+    gates in the order input, forget, cell, output. `head_kernel` (units, n_horizons), `head_bias`
+    (n_horizons,); while it is trained, the head has columns for early targets behind those of the
+    horizons.
     """
 
-    kernel: Array
-    recurrent: Array
-    bias: Array
+    recurrent: tuple[Array, ...]
     head_kernel: Array
     head_bias: Array
 

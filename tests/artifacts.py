@@ -32,9 +32,11 @@ def save_random_artifact(
         return noise.normal(0, 0.3, shape).astype(np.float32)
 
     member = MemberWeights(
-        kernel=weights(n_features, 4 * units),
-        recurrent=weights(units, 4 * units),
-        bias=weights(4 * units),
+        recurrent=(
+            weights(n_features, 4 * units),
+            weights(units, 4 * units),
+            weights(4 * units),
+        ),
         head_kernel=weights(units, n_horizons),
         head_bias=weights(n_horizons),
     )
