@@ -1,6 +1,7 @@
 """One broker and one Spark session a run; topics and folders of its own for each test."""
 
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
+from model.registry import Registry
 from model.series import Series
 from spark.session import build_session
 from tests.artifacts import random_champion
@@ -52,9 +54,30 @@ def spark() -> Iterator[SparkSession]:
 
 
 @pytest.fixture(scope="session")
-def champion_registry(tmp_path_factory: pytest.TempPathFactory) -> RegistrySettings:
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database to copy: making one takes seconds."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}", f"sqlite:///{file}").search_registered_models()
+    return file
+
+
+@pytest.fixture
+def registry(mlflow_database: Path, tmp_path: Path) -> Registry:
+    """A registry of one test, without a model."""
+    shutil.copy(mlflow_database, tmp_path / "mlflow.db")
+    return Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
+
+
+@pytest.fixture(scope="session")
+def champion_registry(
+    mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> RegistrySettings:
     """A registry in which 1m-1 is champion: random weights, so that every window counts."""
-    return random_champion(tmp_path_factory.mktemp("registry"))
+    folder = tmp_path_factory.mktemp("registry")
+    shutil.copy(mlflow_database, folder / "mlflow.db")
+    return random_champion(folder)
 
 
 @pytest.fixture(scope="session")

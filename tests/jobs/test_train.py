@@ -42,11 +42,6 @@ BOUNDS = Retrain(schedule="weekly", live_windows=100, min_skill=-0.01, coverage_
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
-
-
-@pytest.fixture
 def arena(registry: Registry, tmp_path: Path) -> Arena:
     return Arena(registry, tmp_path / "promotions", GATE)
 

@@ -1,5 +1,6 @@
 """Which model serves, and which does not."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,8 @@ from tests.artifacts import save_random_artifact
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
+def registry(registry: Registry, tmp_path: Path) -> Registry:
     """Two versions of the 1m model; the second has taken the place of the first."""
-    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
     for seed in (1, 2):
         save_random_artifact(tmp_path / f"seed{seed}", seed)
         registry.promote(registry.register(tmp_path / f"seed{seed}", "1m"))
@@ -87,9 +87,10 @@ def test_a_champion_that_reads_no_news_serves_without_them_itself(registry: Regi
 
 
 def test_without_a_version_that_reads_no_news_nothing_serves_in_their_silence(
-    tmp_path: Path,
+    mlflow_database: Path, tmp_path: Path
 ) -> None:
-    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
+    shutil.copy(mlflow_database, tmp_path / "other.db")
+    registry = Registry(f"sqlite:///{tmp_path}/other.db", tmp_path / "models")
     promote_reader_of_news(registry, tmp_path / "news")
     model = Champions(registry, ("1m",), lookback=60).current()["1m"]
     assert model.serving(news_known=True) == model

@@ -175,11 +175,6 @@ def test_bars_that_either_was_trained_on_are_not_judged(
     assert "100 are needed" in verdict.reason
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
-
-
 def _register(registry: Registry, trained: TrainedModel, onnx: bytes, folder: Path) -> str:
     files = {"model.onnx": onnx, "model.keras": trained.keras()}
     save_artifact(folder, trained.manifest, files)

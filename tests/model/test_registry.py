@@ -9,18 +9,14 @@ from model.training import TrainedModel
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
-
-
-@pytest.fixture
 def folder(trained: TrainedModel, tmp_path: Path) -> Path:
     files = {"model.onnx": trained.onnx, "model.keras": trained.keras()}
     save_artifact(tmp_path / "model", trained.manifest, files)
     return tmp_path / "model"
 
 
-def test_a_registry_that_is_not_there_has_no_champion(registry: Registry, tmp_path: Path) -> None:
+def test_a_registry_that_is_not_there_has_no_champion(tmp_path: Path) -> None:
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "models")
     assert registry.champion("1m") is None
     assert registry.models() == []
     assert list(tmp_path.iterdir()) == []

@@ -35,9 +35,10 @@ from tests.tables import bars, guesses, predictions, random_walk, write
 
 
 @pytest.fixture(scope="module")
-def registry_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of a registry in which 1m-1 is champion; making its database takes seconds."""
+def registry_files(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a registry in which 1m-1 is champion."""
     folder = tmp_path_factory.mktemp("registry")
+    shutil.copy(mlflow_database, folder / "mlflow.db")
     save_random_artifact(folder / "artifact", seed=1)
     made = Registry(f"sqlite:///{folder}/mlflow.db", folder / "models")
     made.promote(made.register(folder / "artifact", "1m"))
