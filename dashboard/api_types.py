@@ -1,15 +1,18 @@
 """What the HTTP API answers; times are epoch ms UTC, as in the topics."""
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
 from pydantic import BaseModel, create_model
 
 from dashboard.tables import PREDICTION_COLUMNS
-from store.schema import COUNT, FLAG, NUMBER, PREDICTIONS, SCORES, SMALL, TEXT, TIME, Table
+from store.schema import COUNT, FLAG, NUMBER, PREDICTIONS, SCORES, SMALL, SPANS, TEXT, TIME, Table
 
-SpanName = Literal["1h", "24h", "7d", "all"]
+if TYPE_CHECKING:
+    SpanName = str
+else:  # what pydantic checks, and a description of the API lists
+    SpanName = Literal[tuple(SPANS)]
 _PYTHON: Final[dict[pa.DataType, type]] = {
     TEXT: str,
     NUMBER: float,
@@ -48,7 +51,11 @@ class Model(BaseModel):
 
 
 class HealthAnswer(BaseModel):
-    """Whether it runs; ages in seconds, null where nothing has come or nothing answers."""
+    """Whether it runs; ages in seconds, null where there is nothing yet or nothing answers.
+
+    `skipped` counts bars without a prediction that were written in the last 24 hours, by reason;
+    `rejected` is the whole topic, `rejections` the reasons of its newest messages.
+    """
 
     broker: str
     stream_answers: bool

@@ -2,39 +2,18 @@
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 
+from dashboard.api_types import HealthAnswer
 from dashboard.sources import Sources
 from store.prometheus import Samples
 
 DAY_MS = 86_400_000
 
 
-@dataclass(frozen=True)
-class Health:
-    """Ages are seconds, None where nothing has come yet; figures of the stream None if it is down.
-
-    `skipped` counts bars without a prediction that were written in the last 24 hours, by reason;
-    `rejected` is the whole topic, `rejections` the reasons of its newest messages.
-    """
-
-    broker: str
-    stream_answers: bool
-    last_bar_age_s: float | None
-    last_prediction_age_s: float | None
-    lag_records: float | None
-    lag_seconds: float | None
-    micro_batch_seconds: float | None
-    champions: dict[str, str]
-    rejected: int
-    rejections: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, int] = field(default_factory=dict)
-
-
-def read_health(sources: Sources) -> Health:
+def read_health(sources: Sources) -> HealthAnswer:
     """Ask the topics, the tables and the stream's metrics."""
     now, metrics = time.time(), sources.stream_metrics()
-    return Health(
+    return HealthAnswer(
         broker=sources.newest.state,
         stream_answers=metrics is not None,
         last_bar_age_s=_age(now, sources.tables.written_at("bars")),

@@ -16,6 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from conf.errors import CandlecastError
+from conf.events import event
 from conf.kafka import Broker, kafka_python_options
 from ingest.broker_errors import connecting
 
@@ -30,7 +31,7 @@ KEPT_A_SERIES: Final = 300
 KEPT_REASONS: Final = 500
 RETRY_S: Final = 2.0
 POLL_MS: Final = 500
-# A poll of a dead broker is silent: so often it is asked for something that it has to answer.
+# A poll of a dead broker raises nothing: so often it gets a request that it has to answer.
 PROBE_S: Final = 5.0
 PROBE_TIMEOUT_MS: Final = 3_000
 # The broker's, and those of a message that is not what it should be.
@@ -83,7 +84,7 @@ class NewestMessages:
 
     @property
     def followers(self) -> int:
-        """How many are being told of each new prediction."""
+        """How many are called with each new prediction."""
         return len(self._followers)
 
     def follow(self, follower: Callable[[Row], None]) -> Callable[[], None]:
@@ -103,7 +104,7 @@ class NewestMessages:
                 self._read()
             except FAILURES as error:
                 self.state = "no broker"
-                log.info("broker=unreachable servers=%s reason=%s", self._broker, error)
+                event(log, "broker_unreachable", servers=self._broker, reason=error)
             self._stopping.wait(RETRY_S)
 
     def _read(self) -> None:

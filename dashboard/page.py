@@ -14,13 +14,14 @@ from PIL import Image
 from conf.settings import load_settings
 from conf.timeframes import TIMEFRAME_MS
 from dashboard import empty
+from dashboard.api_types import HealthAnswer
 from dashboard.chart import in_zone, price_chart
-from dashboard.health import Health, read_health
+from dashboard.health import read_health
 from dashboard.scores import LEGEND, shown_board, styled
 from dashboard.sources import Sources
+from store.schema import SPANS
 
 RANGES: Final = {"1 h": 1, "3 h": 3, "12 h": 12, "1 d": 24, "7 d": 168, "30 d": 720, "all": 0}
-SPANS: Final = ("1h", "24h", "7d", "all")
 REFRESH_S: Final = load_settings().dashboard.refresh_s
 SLOW_REFRESH_S: Final = 5 * REFRESH_S
 HOUR_MS: Final = 3_600_000
@@ -60,7 +61,7 @@ def read_scores() -> pd.DataFrame | None:
 
 
 @st.cache_data(ttl=REFRESH_S / 2, show_spinner=False)
-def health() -> Health:
+def health() -> HealthAnswer:
     """The health of all that runs; every page shows the same."""
     return read_health(sources())
 
@@ -181,7 +182,7 @@ def scoreboard() -> None:
         empty.nothing_scored(computed=board is not None)
         return
     columns = st.columns(2)
-    span = columns[0].segmented_control("Over", SPANS, default="24h", key="span") or "24h"
+    span = columns[0].segmented_control("Over", list(SPANS), default="24h", key="span") or "24h"
     has_live = bool((~board["backfilled"].astype(bool)).any())
     made = columns[1].segmented_control(
         "Predictions", ["live", "backfilled"], default="live" if has_live else "backfilled"
@@ -189,7 +190,7 @@ def scoreboard() -> None:
     shown = shown_board(board, span, made == "backfilled")
     with st.container(key="scoreboard"):
         if shown.empty:
-            st.info(f"No {made} prediction has come to its target time in this span.")
+            st.info(f"The target time of no {made} prediction has passed in this span.")
         else:
             st.dataframe(styled(shown), hide_index=True)
     until = f"{board['last_target'].max():%Y-%m-%d %H:%M} UTC"

@@ -99,7 +99,7 @@ class Folders:
 
 
 class Tables:
-    """Reads the warehouse for the page; each query has a connection and a moment of its own."""
+    """Reads the warehouse for the page; each query sees what is there when it begins."""
 
     def __init__(self, warehouse_dir: Path, threads: int = 2) -> None:
         self._dir = warehouse_dir

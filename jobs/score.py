@@ -28,10 +28,11 @@ from jobs.scoring.arima import update_arima
 from jobs.scoring.drift import update_drift
 from jobs.scoring.intervals import adapt_intervals
 from jobs.scoring.metrics import ScoreMetrics
-from jobs.scoring.scoreboard import SPANS, update_scores
+from jobs.scoring.scoreboard import update_scores
 from jobs.terminal.logs import configure_logging
 from model.registry import Registry
 from store.prometheus import read_metrics
+from store.schema import SPANS
 
 log = logging.getLogger(__name__)
 

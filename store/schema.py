@@ -4,6 +4,7 @@ SQL types and views, compaction, export, the stream's packed tables and messages
 the HTTP API follow from it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,6 +156,8 @@ DRIFT: Final = Table(
     best_first="checked_at DESC, batch",
     optional=frozenset({"psi"}),
 )
+# The lengths in ms that scores are computed over, each up to the newest target time.
+SPANS: Final = {"1h": 3_600_000, "24h": 86_400_000, "7d": 604_800_000, "all": math.inf}
 _SCORED: Final = {
     **_SERIES,
     "horizon": SMALL,

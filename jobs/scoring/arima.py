@@ -130,21 +130,21 @@ def _forecasts(
 ) -> Iterator[pd.DataFrame]:
     """A frame for each period of one series whose model could be fitted."""
     starts = rows["as_of"].map(lambda time: period_start(time, timeframe))
-    for start, own in rows.groupby(starts):
+    for start, part in rows.groupby(starts):
         border = max(0, closes.index(int(start)) + 1)
         model = models.model(
             f"{symbol} {timeframe}", int(start), closes.close[max(0, border - FIT_BARS) : border]
         )
-        ends = np.array([closes.index(time) for time in own["as_of"]])
+        ends = np.array([closes.index(time) for time in part["as_of"]])
         known = (ends >= 0) & (ends < len(closes.close))
         if model is None or not known.any():
             continue
-        own, ends = own[known], ends[known]
-        horizons = sorted(set(own["horizon"]))
+        part, ends = part[known], ends[known]
+        horizons = sorted(set(part["horizon"]))
         returns = model.log_returns(closes.close, ends, horizons)
-        column = own["horizon"].map(horizons.index).to_numpy()
-        moved = returns[np.arange(len(own)), column]
-        yield own.assign(arima_close=closes.close[ends] * np.exp(moved), fitted_until=int(start))
+        column = part["horizon"].map(horizons.index).to_numpy()
+        moved = returns[np.arange(len(part)), column]
+        yield part.assign(arima_close=closes.close[ends] * np.exp(moved), fitted_until=int(start))
 
 
 def _by_day(found: list[pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -153,5 +153,5 @@ def _by_day(found: list[pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
     rows = pd.concat(found, ignore_index=True)
     for name in ("as_of", "fitted_until"):
         rows[name] = pd.to_datetime(rows[name], unit="ms", utc=True)
-    for day, own in rows.groupby(rows["as_of"].dt.strftime("%Y-%m-%d")):
-        yield str(day), own
+    for day, part in rows.groupby(rows["as_of"].dt.strftime("%Y-%m-%d")):
+        yield str(day), part

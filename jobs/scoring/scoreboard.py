@@ -10,11 +10,10 @@ import pandas as pd
 
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
 from store.files import replace_rows
-from store.schema import SCORES
+from store.schema import SCORES, SPANS
 from store.views import open_duckdb
 
 ARIMA: Final = "arima"
-SPANS: Final = {"1h": 3_600_000, "24h": 86_400_000, "7d": 604_800_000, "all": math.inf}  # in ms
 # One row a series, horizon, model version, live or backfilled, and span.
 KEY: Final = ["symbol", "interval", "horizon", "model_version", "backfilled"]
 # Sorted once and kept by DuckDB, on disk where it is much: one series at a time is read.
