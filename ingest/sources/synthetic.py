@@ -41,7 +41,6 @@ class Synthetic:
                 f"ingest.source synthetic:{options.argument}: the seed must be a whole number"
             ) from None
         self.name = f"synthetic:{self._seed}"
-        self._clock = options.clock
         self._count_call = options.count_call
 
     def terms(self, timeframe: str) -> Terms:
@@ -61,8 +60,8 @@ class Synthetic:
         step = TIMEFRAME_MS[timeframe] // MINUTE_MS
         first = -(-first_ms // TIMEFRAME_MS[timeframe]) * step
         count = max(0, last_ms // TIMEFRAME_MS[timeframe] * step - first + step)
-        closes = self._closes(symbol, first - 1, count + 1)
-        volumes = self._volumes(symbol, first, count)
+        closes = self._closes(symbol, first - 1, count + 1).tolist()
+        volumes = self._volumes(symbol, first, count).tolist()
         for at in range(0, count, step):
             prices = closes[at : at + step + 1]  # the open is the close before
             base = math.fsum(volumes[at : at + step])
@@ -87,21 +86,19 @@ class Synthetic:
         for start in range(first_ms, until_ms, length):
             yield from self.bars(symbol, timeframe, start, min(start + length, until_ms) - 1)
 
-    def _closes(self, symbol: str, first: int, count: int) -> list[float]:
+    def _closes(self, symbol: str, first: int, count: int) -> Floats:
         minutes = np.arange(first, first + count, dtype=np.int64)
         key = _key(f"{self._seed}/{symbol}")
         walk = np.zeros(count)
         for octave in range(OCTAVES):
             walk += 2 ** (octave / 2) * _smooth_noise(minutes, octave, key)
-        level = 10 ** (4 * _uniform(np.array([key], dtype=np.uint64))[0])
-        prices: list[float] = np.round(level * np.exp(MINUTE_VOLATILITY * walk), 8).tolist()
-        return prices
+        level: float = 10 ** (4 * _uniform(np.array([key], dtype=np.uint64))[0])
+        return (level * np.exp(MINUTE_VOLATILITY * walk)).round(8)
 
-    def _volumes(self, symbol: str, first: int, count: int) -> list[float]:
+    def _volumes(self, symbol: str, first: int, count: int) -> Floats:
         minutes = np.arange(first, first + count, dtype=np.int64)
         noise = _uniform(_mixed(minutes.astype(np.uint64) ^ np.uint64(_key(f"v/{symbol}"))))
-        volumes: list[float] = np.round(-np.log(noise), 6).tolist()
-        return volumes
+        return (-np.log(noise)).round(6)
 
 
 def synthetic_symbols(count: int) -> list[str]:
