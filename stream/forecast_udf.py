@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql import Column
-from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.functions import pandas_udf
 from pyspark.sql.types import BinaryType, LongType, StructField, StructType
 
 from conf.timeframes import TIMEFRAME_MS
@@ -17,9 +17,9 @@ from model.forecast import Forecaster
 from model.news import NEWS_COLUMNS
 from stream.packed import constant, from_bytes, repeated, to_bytes
 
-# Columns of the bars: with the news where the windows tell of them.
+# Columns of the bars, without the news and with them.
 BAR_VALUES: Final = 6
-TOLD_VALUES: Final = BAR_VALUES + len(NEWS_COLUMNS)
+VALUES_WITH_NEWS: Final = BAR_VALUES + len(NEWS_COLUMNS)
 
 # `predicted` and `abstained` are tables as bytes, with their numbers of rows.
 FORECAST: Final = StructType(
@@ -50,12 +50,12 @@ def forecaster(timeframe: str, model: ServedModel) -> Forecaster:
 def forecast_udf(
     models: Mapping[str, ServedModel], query_id: str, batch_id: int
 ) -> Callable[..., Column]:
-    """The UDF for one micro-batch, bound to the champion of each interval.
+    """The UDF for one micro-batch, bound to the champion of each timeframe.
 
-    Its arguments, a row for all series of a shard: interval, the windows (a table as bytes: symbol,
-    as_of in epoch ms, end) and their bars (float64 bytes of (n_bars, 6), or of (n_bars, 11) where
-    the windows have columns of their news; `end` is the row of a window's last bar). Its result:
-    `FORECAST`; null for an interval without a model.
+    Its arguments, a row for all series of a shard: timeframe, the windows (a table as bytes:
+    symbol, as_of in epoch ms, end) and their bars (float64 bytes of (n_bars, 6), or of (n_bars, 11)
+    where the windows have columns of their news; `end` is the row of a window's last bar). Its
+    result: `FORECAST`; null for a timeframe without a model.
     """
 
     def forecast(timeframe: pd.Series, windows: pd.Series, bars: pd.Series) -> pd.DataFrame:
@@ -82,7 +82,7 @@ def forecast_windows(
 ) -> tuple[object, ...]:
     """One row of `FORECAST`: all windows predicted in one pass.
 
-    By the champion, or where it needs news and these windows have none by what stands beside it.
+    By the champion; where that needs news and these windows have none, by its substitute.
 
     micro_batch: query id and batch id, written here: as a literal in Spark's plan the number would
     be in the code that Spark generates, and compiles anew in every micro-batch.
@@ -90,11 +90,13 @@ def forecast_windows(
     The series lie end to end; no window crosses from one to the next, since each window is complete
     within its own.
     """
-    told = NEWS_COLUMNS[0] in windows.column_names
-    model = champion.serving(told)
+    with_news = NEWS_COLUMNS[0] in windows.column_names
+    model = champion.serving(with_news)
     if model is None:
         return (None,) * 4
-    bars = np.frombuffer(raw_bars, np.float64).reshape(-1, TOLD_VALUES if told else BAR_VALUES)
+    bars = np.frombuffer(raw_bars, np.float64).reshape(
+        -1, VALUES_WITH_NEWS if with_news else BAR_VALUES
+    )
     session = forecaster(timeframe, model)
     result = session.predict(bars, windows["end"].to_numpy())
     prices = {
@@ -103,7 +105,7 @@ def forecast_windows(
         "lower": result.lower,
         "upper": result.upper,
     }
-    # Absurd but finite prices, as a broken feed may send, can lead out of the finite numbers.
+    # Absurd but finite prices, as a faulty source may send, can lead out of the finite numbers.
     finite = np.logical_and.reduce([np.isfinite(price).all(axis=1) for price in prices.values()])
     made = windows.filter(pa.array(finite))
     finite_prices = {name: price[finite] for name, price in prices.items()}

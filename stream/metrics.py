@@ -30,7 +30,7 @@ EVERY_S: Final = 1.0
 class WrittenMicroBatch:
     """What one micro-batch has put into the sinks.
 
-    `versions` maps intervals to model versions; `told` counts windows whose news were known.
+    versions: of the models, by timeframe. with_news: windows whose news were known.
     """
 
     bars: int
@@ -39,7 +39,7 @@ class WrittenMicroBatch:
     skipped: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     articles: int = 0
-    told: int = 0
+    with_news: int = 0
 
 
 class StreamMetrics:

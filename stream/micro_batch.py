@@ -1,157 +1,124 @@
-"""Where a micro-batch goes: Kafka first, since people wait for it, then Parquet.
+"""One micro-batch after the other: its forecasts are made once, and every sink writes them.
 
-Parquet is exactly-once: each table has one folder a micro-batch, `batch=<query id>-<batch id>`,
-which a repeated micro-batch replaces in one rename. Kafka is at-least-once, and its rows carry
-their identity.
+A micro-batch that fails, or whose end Spark could not note, is written again, with the same ids.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-from conf.kafka import Broker, spark_options
+from conf.events import event
 from model.champions import Champions, ServedModel
-from store.folders import Folders
-from store.schema import PREDICTIONS, SENTIMENT, STREAM_TABLES
-from stream.contents import REFUSED_SCHEMA
-from stream.forecast_udf import FORECAST, forecast_udf
+from stream.contents import ARTICLES, BARS
+from stream.forecast_udf import FORECAST, NOT_FINITE, forecast_udf
 from stream.metrics import WrittenMicroBatch
-from stream.operator_rows import REJECTED, TOLD, WINDOWS
-from stream.packed import PACKED, unpack
-from stream.to_kafka import messages_of
-from stream.to_parquet import write_tables, writing
-
-# Kafka's default of 16 kB a request holds some fifty predictions. The end of a task sends what is
-# there, so that nobody waits for a batch to fill.
-PRODUCER: Final = {"kafka.batch.size": "262144", "kafka.linger.ms": "20"}
+from stream.operator_rows import REJECTED, SKIPPED, WINDOWS, WITH_NEWS
+from stream.packed import PACKED
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class MicroBatchWriter:
-    """Writes one micro-batch after the other: what `foreachBatch` calls."""
+@dataclass(frozen=True)
+class MicroBatch:
+    """What is to be written.
 
-    broker: Broker
-    predictions_topic: str
-    rejected_topic: str
-    sentiment_topic: str
-    warehouse_dir: str
-    champions: Champions
-    on_written: Callable[[WrittenMicroBatch], None] = lambda _: None
-    _folders: dict[str, Folders] = field(default_factory=dict)
+    forecast: the operator's rows (`OUTPUT`), with the struct `forecast` (`FORECAST`) in rows of
+    windows. `unpack(F.col("forecast.predicted"), forecast, PREDICTIONS.packed)` has the
+    predictions, a row each.
+    """
 
-    def __call__(self, batch: DataFrame, batch_id: int) -> None:
-        """Predict and write.
+    forecast: DataFrame
+    query_id: str
+    batch_id: int
+    models: Mapping[str, ServedModel]
 
-        1. ask for the champions: one version an interval predicts the whole batch
-        2. predictions to Kafka
-        3. the Parquet tables; then rejected messages and what the news said, to Kafka
-        4. one line to the log, and figures to the metrics
+    @cached_property
+    def counts(self) -> WrittenMicroBatch:
+        """How many rows there are of each kind, and why bars have no prediction.
+
+        The first call computes the rows, unless a sink has done so before.
         """
+        rows: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
+        columns = "kind", "label", "rows", "forecast.rows", "forecast.abstained_rows"
+        for kind, label, count, predicted, abstained in self.forecast.select(*columns).collect():
+            rows[kind] += count
+            rows["predictions"] += predicted or 0
+            skipped[NOT_FINITE] += abstained or 0
+            if kind == SKIPPED:
+                skipped[label] += count
+        return WrittenMicroBatch(
+            bars=rows[BARS],
+            predictions=rows["predictions"],
+            rejected=rows[REJECTED],
+            skipped=+skipped,
+            articles=rows[ARTICLES],
+            with_news=rows[WITH_NEWS],
+            versions={
+                timeframe: model.artifact.version for timeframe, model in self.models.items()
+            },
+        )
+
+
+class Sink(Protocol):
+    """A place that micro-batches are written to, one after the other.
+
+    A micro-batch may come twice, with the same `query_id` and `batch_id`: either the second time
+    replaces the first, or the rows carry an identity by which a reader finds the double.
+    """
+
+    def write(self, batch: MicroBatch) -> None:
+        """Called once a micro-batch, after the sinks before it; an error ends the query."""
+
+
+@dataclass(frozen=True)
+class MicroBatchWriter:
+    """What Spark's `foreachBatch` calls: predicts, and writes to the sinks in their order."""
+
+    sinks: Sequence[Sink]
+    champions: Champions
+    on_written: Callable[[WrittenMicroBatch], None]
+
+    def __call__(self, rows: DataFrame, batch_id: int) -> None:
+        """Predict with the champions of this moment, one version a timeframe, and write."""
         models = self.champions.current()
-        query_id = str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
-        forecast = with_forecast(batch, models, query_id, batch_id)
+        query_id = str(rows.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
+        forecast = with_forecast(rows, models, query_id, batch_id)
         forecast.persist(StorageLevel.MEMORY_AND_DISK)
+        batch = MicroBatch(forecast, query_id, batch_id, models)
         try:
-            if models:
-                self._to_topic(prediction_messages(forecast), self.predictions_topic)
-            else:
-                forecast.count()  # a task for each shard, before one task writes them all
-            written = written_micro_batch(self._to_parquet(forecast, query_id, batch_id), models)
-            if written.told:
-                self._to_topic(sentiment_messages(forecast), self.sentiment_topic)
-            if written.rejected:
-                self._to_topic(rejected_messages(forecast), self.rejected_topic)
-            log.info(
-                "micro_batch=%d bars=%d skipped=%d rejected=%d predictions=%d model=%s",
-                batch_id,
-                written.bars,
-                sum(written.skipped.values()),
-                written.rejected,
-                written.predictions,
-                ",".join(written.versions.values()) or "none",
-            )
-            self.on_written(written)
+            for sink in self.sinks:
+                sink.write(batch)
+            written = batch.counts
         finally:
             forecast.unpersist()
-
-    def _to_topic(self, messages: DataFrame, topic: str) -> None:
-        to = {**spark_options(self.broker), **PRODUCER, "topic": topic}
-        messages.write.format("kafka").options(**to).save()
-
-    def _to_parquet(self, forecast: DataFrame, query_id: str, batch_id: int) -> list[Row]:
-        """Write and publish the micro-batch's folder of each table; `WRITTEN` says of what."""
-        may_be_repeated = not self._folders
-        if may_be_repeated:
-            spark = forecast.sparkSession
-            self._folders = {t: Folders(spark, f"{self.warehouse_dir}/{t}") for t in STREAM_TABLES}
-            for folders in self._folders.values():
-                folders.discard_all(writing(query_id))
-        addresses = {table: folders.address for table, folders in self._folders.items()}
-        written = write_tables(forecast, addresses, query_id).collect()
-        staged = {row["name"]: row["folder"] for row in written if row["folder"]}
-        name = f"{query_id}-{batch_id}"
-        for table, folders in self._folders.items():
-            if may_be_repeated or table in staged:
-                folders.remove([name])
-            if table in staged:
-                folders.publish(staged[table], name)
-        return written
+        event(
+            log,
+            "micro_batch",
+            micro_batch=batch_id,
+            bars=written.bars,
+            skipped=sum(written.skipped.values()),
+            rejected=written.rejected,
+            predictions=written.predictions,
+            model=",".join(written.versions.values()) or "none",
+        )
+        self.on_written(written)
 
 
 def with_forecast(
-    batch: DataFrame, models: dict[str, ServedModel], query_id: str, batch_id: int
+    rows: DataFrame, models: Mapping[str, ServedModel], query_id: str, batch_id: int
 ) -> DataFrame:
     """The operator's rows, those with windows with the struct `forecast`, null for the others."""
     if not models:
-        return batch.withColumn("forecast", F.lit(None).cast(FORECAST))
+        return rows.withColumn("forecast", F.lit(None).cast(FORECAST))
     udf = forecast_udf(models, query_id, batch_id)
-    is_windows = F.col("kind").isin(WINDOWS, TOLD)
+    is_windows = F.col("kind").isin(WINDOWS, WITH_NEWS)
     timeframe, windows = F.when(is_windows, F.col("label")), F.when(is_windows, F.col(PACKED))
-    return batch.withColumn("forecast", udf(timeframe, windows, "bars")).drop("bars")
-
-
-def written_micro_batch(written: list[Row], models: Mapping[str, ServedModel]) -> WrittenMicroBatch:
-    """How many rows there are of each kind, and why bars have no prediction."""
-    rows: Counter[str] = Counter()
-    for row in written:
-        rows[row["name"]] += row["rows"]
-    return WrittenMicroBatch(
-        bars=rows["bars"],
-        predictions=rows["predictions"],
-        rejected=rows[REJECTED],
-        skipped={row["label"]: row["rows"] for row in written if row["name"] == "skipped"},
-        articles=rows["articles"],
-        told=rows["sentiment"],
-        versions={timeframe: model.artifact.version for timeframe, model in models.items()},
-    )
-
-
-def prediction_messages(forecast: DataFrame) -> DataFrame:
-    """What goes to the topic of predictions: the rows of the table."""
-    return messages_of(F.col("forecast.predicted"), forecast, PREDICTIONS.packed.names)
-
-
-def sentiment_messages(forecast: DataFrame) -> DataFrame:
-    """What goes to the topic of sentiment: the same rows."""
-    told = F.when(F.col("kind") == TOLD, F.col(PACKED))
-    return messages_of(told, forecast, SENTIMENT.packed.names)
-
-
-def rejected_messages(forecast: DataFrame) -> DataFrame:
-    """Key and JSON value of messages that break a rule: why, from where, and what they were."""
-    rows = unpack(F.when(F.col("kind") == REJECTED, F.col(PACKED)), forecast, REFUSED_SCHEMA)
-    value = F.struct(
-        "reason", "topic", "partition", "offset", F.base64("payload").alias("value_base64")
-    )
-    return rows.select(
-        F.concat_ws(":", "topic", "partition", "offset").alias("key"),
-        F.to_json(value).alias("value"),
-    )
+    return rows.withColumn("forecast", udf(timeframe, windows, "bars")).drop("bars")

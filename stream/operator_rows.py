@@ -24,19 +24,19 @@ from stream.state.shard_news import SCHEMA, NewsOfShard
 from stream.state.shard_store import Copy, ShardStore
 
 WINDOWS: Final = "windows"
-TOLD: Final = "told"
+WITH_NEWS: Final = "with_news"
 SKIPPED: Final = "skipped"
 REJECTED: Final = "rejected"
 
 # One shape for what leaves the operator, since an operator has one output. A row holds many:
-#   bars      good messages as they came
-#   windows   windows that became complete at the interval `label`: symbol, as_of, end; `bars` holds
-#             their bars, float64 bytes of (n_bars, 6), and `end` is a window's last row there
-#   told      the same where the news are known: also interval, open_time and NEWS_COLUMNS of the
-#             window's last bar; `bars` is (n_bars, 11)
-#   skipped   bars whose window is not complete, for the reason `label`
-#   rejected  messages that break a rule, with reason and place
-#   articles  news as they came, with their score
+#   bars       good messages as they arrived
+#   windows    windows that became complete in the timeframe `label`: symbol, as_of, end; `bars`
+#              holds their bars, float64 bytes of (n_bars, 6), `end` a window's last row there
+#   with_news  the same where the news are known: also interval, open_time and NEWS_COLUMNS of the
+#              window's last bar; `bars` is (n_bars, 11)
+#   skipped    bars whose window is not complete, for the reason `label`
+#   rejected   messages that break a rule, with reason and place
+#   articles   news as they arrived, with their sentiment score
 OUTPUT: Final = StructType(
     [
         StructField("kind", StringType()),
@@ -96,11 +96,11 @@ def updated_news(variable: ValueState, arrived: list[pa.Table], silent_ms: int) 
 
 
 def emission_rows(advance: Advance, lookback: int, news: NewsOfShard | None) -> Iterator[Row]:
-    """The rows of kind `windows`, `told` and `skipped` for what the series of an interval emitted.
+    """The rows of kind `windows`, `with_news` and `skipped` for what a timeframe's series emitted.
 
     No window waits for news: one whose news are not known is a row of `windows`.
     """
-    timeframe, emission = advance.interval, advance.emission
+    timeframe, emission = advance.timeframe, advance.emission
     length = TIMEFRAME_MS[timeframe]
     names = pa.array(advance.symbols, pa.string())
     if len(emission.ends):
@@ -108,14 +108,14 @@ def emission_rows(advance: Advance, lookback: int, news: NewsOfShard | None) -> 
         symbols = names.take(pa.array(emission.rows))
         columns = {"symbol": symbols, "as_of": pa.array(as_of), "end": pa.array(emission.ends)}
         windows = pa.table(columns)
-        told = np.zeros(len(windows), bool)
+        known = np.zeros(len(windows), bool)
         if news is not None:
-            told = news.known(as_of - sequence_steps(lookback) * length, as_of)
-        if told.any():
-            yield told_row(advance, windows, told, news)
-        if not told.all():
-            untold = windows.filter(pa.array(~told))
-            yield row(WINDOWS, untold, timeframe, emission.bars.tobytes())
+            known = news.known(as_of - sequence_steps(lookback) * length, as_of)
+            if known.any():
+                yield row_with_news(advance, windows, known, news)
+        if not known.all():
+            without_news = windows.filter(pa.array(~known))
+            yield row(WINDOWS, without_news, timeframe, emission.bars.tobytes())
     for reason, (rows, slots) in emission.skipped.items():
         if len(rows):
             skipped = {
@@ -127,21 +127,20 @@ def emission_rows(advance: Advance, lookback: int, news: NewsOfShard | None) -> 
             yield row(SKIPPED, pa.table(skipped), reason)
 
 
-def told_row(
-    advance: Advance, windows: pa.Table, told: NDArray[np.bool_], news: NewsOfShard | None
+def row_with_news(
+    advance: Advance, windows: pa.Table, known: NDArray[np.bool_], news: NewsOfShard
 ) -> Row:
-    """The row of kind `told` for those windows whose news are known."""
-    assert news is not None
-    timeframe, emission = advance.interval, advance.emission
+    """The row of kind `with_news` for those windows whose news are `known`."""
+    timeframe, emission = advance.timeframe, advance.emission
     bars = with_news_of_bars(emission, advance.symbols, TIMEFRAME_MS[timeframe], news)
-    of_last = bars[emission.ends, len(VALUES) :][told]
-    chosen = windows.filter(pa.array(told))
+    of_last = bars[emission.ends, len(VALUES) :][known]
+    chosen = windows.filter(pa.array(known))
     open_time = pc.subtract(chosen["as_of"], TIMEFRAME_MS[timeframe])
     chosen = chosen.append_column("interval", constant(timeframe, len(chosen)))
     chosen = chosen.append_column("open_time", open_time)
     for place, name in enumerate(NEWS_COLUMNS):
         chosen = chosen.append_column(name, pa.array(of_last[:, place]))
-    return row(TOLD, chosen, timeframe, bars.tobytes())
+    return row(WITH_NEWS, chosen, timeframe, bars.tobytes())
 
 
 def with_news_of_bars(
@@ -149,8 +148,8 @@ def with_news_of_bars(
 ) -> NDArray[np.float64]:
     """The emission's bars (n_bars, 11), with NEWS_COLUMNS behind them."""
     count = len(emission.bars)
-    told = np.zeros((count, len(NEWS_COLUMNS)))
-    # Bars of one series follow on one another; where series or stretch changes, so does this.
+    columns = np.zeros((count, len(NEWS_COLUMNS)))
+    # Constant along the bars of one series without a jump.
     shift = emission.slots - emission.ends
     begins = (np.diff(emission.rows, prepend=-1) != 0) | (np.diff(shift, prepend=shift[0]) != 0)
     firsts, lasts = runs(begins)
@@ -162,8 +161,8 @@ def with_news_of_bars(
         for first, begin, end in zip(firsts, bounds[:-1], bounds[1:], strict=True):
             open_time = int(shift[first] + begin) * bar_ms
             symbol = symbols[emission.rows[first]]
-            told[begin:end] = news_of_bars(articles, symbol, bar_ms, open_time, end - begin)
-    return np.concatenate([emission.bars, told], axis=1)
+            columns[begin:end] = news_of_bars(articles, symbol, bar_ms, open_time, end - begin)
+    return np.concatenate([emission.bars, columns], axis=1)
 
 
 def row(kind: str, table: pa.Table, label: str | None = None, bars: bytes | None = None) -> Row:

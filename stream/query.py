@@ -15,11 +15,13 @@ from model.registry import Registry
 from spark.files import read_text, write_text
 from spark.partitions import balanced_keys
 from stream.metrics import StreamMetrics
-from stream.micro_batch import MicroBatchWriter
+from stream.micro_batch import MicroBatchWriter, Sink
 from stream.operator import with_windows
 from stream.read_bars import read_messages
 from stream.read_news import read_news
 from stream.state.shard import STATE_VERSION
+from stream.to_kafka import predictions_topic, rejected_topic, sentiment_topic
+from stream.to_parquet import ParquetTables
 
 # A consumer asks for more while Spark works off what it has, and a broker that has nothing new
 # answers after half a second by default: so long each task would wait for its next answer.
@@ -68,15 +70,8 @@ def start_query(
     require_same_state(spark, settings)
     messages = read_all(spark, settings)
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
-    writer = MicroBatchWriter(
-        settings.kafka,
-        settings.kafka.predictions_topic,
-        settings.kafka.rejected_topic,
-        settings.kafka.sentiment_topic,
-        settings.warehouse.dir,
-        Champions(registry, tuple(TIMEFRAME_MS), window.lookback),
-        (metrics or StreamMetrics()).written,
-    )
+    champions = Champions(registry, tuple(TIMEFRAME_MS), window.lookback)
+    writer = MicroBatchWriter(all_sinks(settings), champions, (metrics or StreamMetrics()).written)
     return (
         with_windows(messages, window, settings.sentiment, settings.stream.forget_after_days)
         .writeStream.queryName("predict")
@@ -85,6 +80,16 @@ def start_query(
         .foreachBatch(writer)
         .start()
     )
+
+
+def all_sinks(settings: Settings) -> list[Sink]:
+    """Where each micro-batch is written to, in this order: people wait for the predictions."""
+    return [
+        predictions_topic(settings.kafka),
+        ParquetTables(settings.warehouse.dir),
+        sentiment_topic(settings.kafka),
+        rejected_topic(settings.kafka),
+    ]
 
 
 def checkpoint_dir(settings: Settings) -> str:

@@ -29,7 +29,7 @@ _NEWS: Final = SCHEMA.append(pa.field("listed_until", pa.int64()))
 
 
 def read_news(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
-    """Scored articles and signs of life of Kafka's `messages`: `CONTENTS`.
+    """Scored articles and heartbeats of Kafka's `messages`: `CONTENTS`.
 
     NEWS goes to each of `shard_keys`, since a coin's symbols may live anywhere; ARTICLES and
     REFUSED to the one that the message's partition gives.
@@ -48,8 +48,8 @@ def read_news(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
 def _packed(rows: list[dict[str, Any]], shard_keys: Sequence[int]) -> pa.RecordBatch:
     news, articles, refused = _sorted(rows, time.time_ns() // 1_000_000)
     home = shard_keys[rows[0]["partition"] % len(shard_keys)]
-    told = to_bytes(pa.Table.from_pylist(news, _NEWS))
-    out = [(key, told, NEWS) for key in shard_keys] if news else []
+    packed = to_bytes(pa.Table.from_pylist(news, _NEWS))
+    out = [(key, packed, NEWS) for key in shard_keys] if news else []
     for content, found, schema in (
         (ARTICLES, articles, ARTICLE_TABLE.packed),
         (REFUSED, refused, REFUSED_SCHEMA),

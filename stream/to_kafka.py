@@ -1,17 +1,91 @@
-"""A packed table as messages for a topic: key, and a JSON object, written column by column."""
+"""A micro-batch as messages for a topic: key, and a JSON object, written column by column.
+
+At least once: a micro-batch that is written again sends the same messages again, and each carries
+its identity.
+"""
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
+from conf.kafka import Broker, spark_options
+from conf.settings import Kafka
 from spark.arrow import map_in_arrow
-from stream.packed import PACKED, tables
+from store.schema import PREDICTIONS, SENTIMENT
+from stream.contents import REFUSED_SCHEMA
+from stream.operator_rows import REJECTED, WITH_NEWS
+from stream.packed import PACKED, tables, unpack
+
+if TYPE_CHECKING:  # workers import this module, and need nothing that only the driver uses
+    from stream.micro_batch import MicroBatch, Sink
 
 MESSAGE: Final = pa.schema([("key", pa.string()), ("value", pa.string())])
+# Kafka's default of 16 kB a request holds some fifty predictions. The end of a task sends what is
+# there, so that nobody waits for a batch to fill.
+PRODUCER: Final = {"kafka.batch.size": "262144", "kafka.linger.ms": "20"}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A sink: messages of one kind.
+
+    has_messages: whether a micro-batch has any; messages: `MESSAGE` of it.
+    """
+
+    broker: Broker
+    name: str
+    has_messages: Callable[["MicroBatch"], bool]
+    messages: Callable[[DataFrame], DataFrame]
+
+    def write(self, batch: "MicroBatch") -> None:
+        """Send the messages, and return once all are acknowledged."""
+        if self.has_messages(batch):
+            to = {**spark_options(self.broker), **PRODUCER, "topic": self.name}
+            self.messages(batch.forecast).write.format("kafka").options(**to).save()
+
+
+def predictions_topic(kafka: Kafka) -> "Sink":
+    """The topic of predictions; it is not asked how many there are, since people wait for them."""
+    return Topic(kafka, kafka.predictions_topic, lambda b: bool(b.models), prediction_messages)
+
+
+def sentiment_topic(kafka: Kafka) -> "Sink":
+    """The topic of what the news said of each bar."""
+    return Topic(kafka, kafka.sentiment_topic, lambda b: b.counts.with_news > 0, sentiment_messages)
+
+
+def rejected_topic(kafka: Kafka) -> "Sink":
+    """The topic of rejected messages."""
+    return Topic(kafka, kafka.rejected_topic, lambda b: b.counts.rejected > 0, rejected_messages)
+
+
+def prediction_messages(forecast: DataFrame) -> DataFrame:
+    """The rows of the table of predictions."""
+    return messages_of(F.col("forecast.predicted"), forecast, PREDICTIONS.packed.names)
+
+
+def sentiment_messages(forecast: DataFrame) -> DataFrame:
+    """The rows of the table of sentiment."""
+    with_news = F.when(F.col("kind") == WITH_NEWS, F.col(PACKED))
+    return messages_of(with_news, forecast, SENTIMENT.packed.names)
+
+
+def rejected_messages(forecast: DataFrame) -> DataFrame:
+    """Why a message was rejected, from where it is, and what it was."""
+    rows = unpack(F.when(F.col("kind") == REJECTED, F.col(PACKED)), forecast, REFUSED_SCHEMA)
+    value = F.struct(
+        "reason", "topic", "partition", "offset", F.base64("payload").alias("value_base64")
+    )
+    return rows.select(
+        F.concat_ws(":", "topic", "partition", "offset").alias("key"),
+        F.to_json(value).alias("value"),
+    )
 
 
 def messages_of(packed: Column, rows: DataFrame, columns: Iterable[str]) -> DataFrame:

@@ -1,5 +1,8 @@
 """A micro-batch as Parquet: packed tables in, one file a table out, written by one task.
 
+Spark's own writer needs three writes a micro-batch, each with a plan, a job and code to compile,
+and takes the rows one by one: with it a replay took 119 us of CPU a bar, with this 66.
+
 The task writes into folders of its own, which readers pass over; the driver renames those that a
 task which succeeded has named (`publish`). So a task that is tried again, or goes on after it was
 given up, adds nothing.
@@ -13,7 +16,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,26 +26,61 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from spark.arrow import map_in_arrow
+from store.folders import Folders
 from store.schema import STREAM_TABLES
 from stream.contents import ARTICLES, BARS
-from stream.operator_rows import REJECTED, SKIPPED, TOLD
+from stream.operator_rows import SKIPPED, WITH_NEWS
 from stream.packed import PACKED, from_bytes
 
-# What the task says: so many rows, of that reason where the table has reasons, in that folder; and
-# how many messages were rejected, which go to no table.
-WRITTEN: Final = pa.schema(
-    [
-        ("name", pa.string()),
-        ("label", pa.string()),
-        ("rows", pa.int64()),
-        ("folder", pa.string()),
-    ]
-)
+if TYPE_CHECKING:  # workers import this module, and need nothing that only the driver uses
+    from stream.micro_batch import MicroBatch
+
+# What the task says: the folder that it has written for a table.
+WRITTEN: Final = pa.schema([("table", pa.string()), ("folder", pa.string())])
 
 # The table that what the operator emits goes to as it is, by kind.
-TABLE_OF: Final = {BARS: "bars", SKIPPED: "skipped", ARTICLES: "articles", TOLD: "sentiment"}
+TABLE_OF: Final = {BARS: "bars", SKIPPED: "skipped", ARTICLES: "articles", WITH_NEWS: "sentiment"}
 
-Row = tuple[str, str | None, int, str | None]
+
+class ParquetTables:
+    """A sink: the tables of a folder, exactly once.
+
+    Each has one folder a micro-batch, which the same micro-batch replaces when it comes again.
+    """
+
+    def __init__(self, warehouse_dir: str) -> None:
+        self._warehouse_dir = warehouse_dir
+        self._folders: dict[str, Folders] = {}
+
+    def write(self, batch: "MicroBatch") -> None:
+        """Write and publish the micro-batch's folder of each table that has rows."""
+        # Spark repeats none but the micro-batch with which a start begins: only then can there be
+        # folders of the same name, and folders that a killed start has not finished.
+        may_be_repeated = not self._folders
+        if may_be_repeated:
+            self._open(batch)
+        name = f"{batch.query_id}-{batch.batch_id}"
+        staged = self._staged(batch)
+        for table, folders in self._folders.items():
+            if may_be_repeated or table in staged:
+                folders.remove([name])
+            if table in staged:
+                folders.publish(staged[table], name)
+
+    def _open(self, batch: "MicroBatch") -> None:
+        spark = batch.forecast.sparkSession
+        self._folders = {t: Folders(spark, f"{self._warehouse_dir}/{t}") for t in STREAM_TABLES}
+        for folders in self._folders.values():
+            folders.discard_all(writing(batch.query_id))
+
+    def _staged(self, batch: "MicroBatch") -> dict[str, str]:
+        """The folder that was written for each table, by table."""
+        counts = batch.counts  # computes the rows in a task for each shard, before one writes them
+        if not (counts.bars or counts.skipped or counts.articles):
+            return {}
+        addresses = {table: folders.address for table, folders in self._folders.items()}
+        written = write_tables(batch.forecast, addresses, batch.query_id).collect()
+        return {row["table"]: row["folder"] for row in written}
 
 
 def writing(query_id: str) -> str:
@@ -56,7 +94,7 @@ def write_tables(forecast: DataFrame, addresses: Mapping[str, str], query_id: st
     `addresses` says where the folder of each table is.
     """
     kept = F.when(F.col("kind").isin(*TABLE_OF), F.col(PACKED)).alias(PACKED)
-    rows = forecast.select("kind", "rows", kept, "forecast.predicted", "forecast.abstained")
+    rows = forecast.select("kind", kept, "forecast.predicted", "forecast.abstained")
     write = partial(_write_all, dict(addresses), writing(query_id))
     return map_in_arrow(rows.coalesce(1), write, WRITTEN)
 
@@ -65,27 +103,23 @@ def _write_all(
     addresses: dict[str, str], prefix: str, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     found: dict[str, list[pa.Table]] = {}
-    rejected = 0
     for batch in batches:
-        for kind, count, *packed in zip(*batch.columns, strict=True):
-            rejected += count.as_py() if kind.as_py() == REJECTED else 0
+        for kind, *packed in zip(*batch.columns, strict=True):
             names = TABLE_OF.get(kind.as_py()), "predictions", "skipped"
             for name, value in zip(names, packed, strict=True):
                 if name is not None and value.is_valid:
                     found.setdefault(name, []).append(from_bytes(value.as_buffer()))
-    written: list[Row] = [(REJECTED, None, rejected, None)]
     for name, pieces in found.items():
-        written += _write(name, pieces, addresses[name], prefix)
-    yield pa.RecordBatch.from_pylist(
-        [dict(zip(WRITTEN.names, row, strict=True)) for row in written], WRITTEN
-    )
+        folder = _write(pieces, STREAM_TABLES[name].stored, addresses[name], prefix)
+        if folder is not None:
+            yield pa.RecordBatch.from_pylist([{"table": name, "folder": folder}], WRITTEN)
 
 
-def _write(name: str, pieces: list[pa.Table], address: str, prefix: str) -> Iterator[Row]:
-    wanted = STREAM_TABLES[name].stored
+def _write(pieces: list[pa.Table], wanted: pa.Schema, address: str, prefix: str) -> str | None:
+    """Write a table's rows into a new folder; None where there are none."""
     rows = pa.concat_tables(as_stored(piece, wanted) for piece in pieces)
     if len(rows) == 0:
-        return
+        return None
     folder = f"{prefix}{uuid.uuid4().hex}"
     files, path = file_system(address)
     files.create_dir(f"{path}/{folder}", recursive=True)
@@ -93,11 +127,7 @@ def _write(name: str, pieces: list[pa.Table], address: str, prefix: str) -> Iter
     texts = [field.name for field in wanted if pa.types.is_string(field.type)]
     file = f"{path}/{folder}/part-0.parquet"
     pq.write_table(rows, file, filesystem=files, use_dictionary=texts)
-    if "reason" in wanted.names:
-        for reason in pc.value_counts(rows["reason"]).to_pylist():
-            yield name, reason["values"], reason["counts"], folder
-    else:
-        yield name, None, len(rows), folder
+    return folder
 
 
 def as_stored(rows: pa.Table, wanted: pa.Schema) -> pa.Table:

@@ -30,12 +30,12 @@ _HEADER: Final = struct.Struct("<BIIII")  # version, lookback, late_bars, shards
 
 @dataclass(frozen=True)
 class Advance:
-    """What a micro-batch's bars did to the series of one interval.
+    """What a micro-batch's bars did to the series of one timeframe.
 
     symbols: the names of the series, by the rows of `emission`.
     """
 
-    interval: str
+    timeframe: str
     symbols: list[str]
     emission: Emission
 

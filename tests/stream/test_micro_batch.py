@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from conf.settings import Kafka
+from conf.settings import Settings, Warehouse
 from model.champions import Champions
 from stream.contents import BARS
 from stream.metrics import WrittenMicroBatch
 from stream.micro_batch import MicroBatchWriter
 from stream.operator_rows import OUTPUT, SKIPPED, Row, row
+from stream.query import all_sinks
 from stream.state.shard import VALUES
 
 MINUTE_MS = 60_000
@@ -50,9 +51,9 @@ class Sinks:
         self.written: list[WrittenMicroBatch] = []
 
     def start(self) -> MicroBatchWriter:
+        settings = Settings(warehouse=Warehouse(dir=str(self.folder)))
         champions = cast(Champions, NoChampion())
-        kafka, topics = Kafka(), ("predictions", "rejected", "sentiment")
-        return MicroBatchWriter(kafka, *topics, str(self.folder), champions, self.written.append)
+        return MicroBatchWriter(all_sinks(settings), champions, self.written.append)
 
     def micro_batch(self, *rows: Row) -> DataFrame:
         """Two shards: the rows in two partitions."""
