@@ -8,13 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterable
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+import venv_pack
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -62,8 +62,7 @@ def build_environment(folder: Path) -> Path:
     into = [*_pip(), "--python", str(environment), "install", "--quiet"]
     _run([*into, "--no-compile", "--require-hashes", "--no-deps", "-r", str(chosen)])
     archive = folder / "environment.tar.gz"
-    with tarfile.open(archive, "w:gz", compresslevel=1) as packed:
-        packed.add(environment, ".")
+    venv_pack.pack(prefix=str(environment), output=str(archive), compress_level=1, force=True)
     return archive
 
 
