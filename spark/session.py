@@ -13,8 +13,9 @@ KAFKA_SECRETS: Final = r"jaas|keystore\.key"
 def build_session(settings: Settings, whole_stages: bool = False) -> SparkSession:
     """The session, with what the stream's correctness rests on.
 
-    whole_stages: whether Spark shall write and compile Java code for a whole stage at once, which
-    pays where many rows pass; the stream's come packed.
+    whole_stages: whether Spark writes and compiles Java code for a whole stage at once. That pays
+    where many rows pass. The stream's come packed, a handful a micro-batch: without it a start took
+    1.5 s less.
     """
     return (
         SparkSession.builder.appName("candlecast-predict")

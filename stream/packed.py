@@ -1,8 +1,9 @@
 """Many rows in one: how bars and predictions cross between Spark's JVM and its Python workers.
 
 A stateful operator in Python is handed its rows one by one, and an array is boxed number by number
-on its way back. A table in Arrow's stream format travels as one binary value instead: compressed,
-since a value is copied half a dozen times on its way through the JVM.
+on its way back; rows, columns and JSON in the JVM took more than half of a replay's CPU. A table in
+Arrow's stream format travels as one binary value instead: compressed, since a value is copied half
+a dozen times on its way through the JVM (57 instead of 62 us of CPU a bar).
 """
 
 from collections.abc import Iterable, Iterator

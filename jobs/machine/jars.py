@@ -1,8 +1,8 @@
 """Fetch the Kafka broker's jars and Spark's Kafka connector once, and check their hashes.
 
-The connector's jars are linked beside Spark's own, as in Spark's container images, so that a plain
-`spark-submit` finds them without resolving packages at every start. The broker stays on a
-classpath of its own (`.jars/kafka`).
+The connector's jars are linked into the folder of Spark's own, as in Spark's container images, so
+that a plain `spark-submit` finds them without resolving packages at every start. The broker has a
+class path of its own (`.jars/kafka`).
 """
 
 import hashlib
@@ -80,7 +80,7 @@ def verify(folder: Path, hashes: dict[str, str]) -> None:
 
 
 def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
-    """Put the connector beside Spark's jars, and this project's settings where Spark looks.
+    """Link the connector into Spark's jars, and this project's settings to where Spark looks.
 
     File by file: a folder `pyspark/conf` with an `__init__.py` would hide the module of that name.
     """

@@ -1,6 +1,6 @@
 """The stream's window state: a ring of bars for each series, all series of a shard in one value.
 
-A series is one symbol at one interval. Bars stand in slots, `open_time // bar_ms`, so that a
+A series is one symbol in one timeframe. Bars stand in slots, `open_time // bar_ms`, so that a
 missing bar is an empty slot and order of arrival does not matter:
 
     slot      100   101   102   103   104
@@ -10,12 +10,13 @@ missing bar is an empty slot and order of arrival does not matter:
 A window is emitted once, when its last missing bar arrives. A revised bar (same slot, fetched
 later) replaces its predecessor for the windows that are still to come.
 
-All symbols of an interval are updated in one pass: each gets a lane, its ring extended to its
-newest bar, and the lanes lie behind one another.
+All symbols of a timeframe are updated in one pass: some twenty calls of NumPy for each symbol cost
+more than the network where there are 10,000. Each symbol gets a segment, its ring extended to its
+newest bar, and the segments lie end to end in one array.
 
-    lane 0  BTC  [ ring of 121 slots ][ new ]
-    lane 1  ETH  [ ring of 121 slots ][ new ]
-    lane 2  ETH  [ empty             ][ new ]   after a jump that no window reaches over
+    segment 0  BTC  [ ring of 121 slots ][ new ]
+    segment 1  ETH  [ ring of 121 slots ][ new ]
+    segment 2  ETH  [ empty             ][ new ]   after a jump that no window reaches over
 """
 
 from dataclasses import dataclass, field
@@ -37,11 +38,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class NewBars:
-    """Bars of one interval from one micro-batch, ascending by symbol and slot, each slot once.
+    """Bars of one timeframe from one micro-batch, ascending by symbol and slot, each slot once.
 
     symbols: the names of the symbols there are. symbol: (n_bars,) index into `symbols`.
     values: (n_bars, 6) open, high, low, close, base_volume, quote_volume (NaN: unknown).
-    heard_at: when the newest of their messages reached the topic, epoch ms.
+    newest_arrival: when the newest of their messages reached the topic, epoch ms.
     """
 
     symbols: list[str]
@@ -49,7 +50,7 @@ class NewBars:
     slots: Ints
     values: Floats
     fetched_at: Ints
-    heard_at: int
+    newest_arrival: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,9 @@ class Slots:
         """The arrays, in the order in which they are written."""
         return self.prices, self.volumes, self.fetched_at, self.emitted
 
-    def stretches(self, count: int) -> "Slots":
-        """A view in which the leading axis says where a stretch of `count` slots begins."""
-        return Slots(*(stretches(part, count) for part in self.parts()))
+    def windows_from(self, count: int) -> "Slots":
+        """A view in which the leading axis says where a window of `count` slots begins."""
+        return Slots(*(windows_from(part, count) for part in self.parts()))
 
     def put(self, at: Ints, values: Floats, fetched_at: Ints) -> NDArray[np.bool_]:
         """Write bars where none is held, or only an older one; say which places were empty."""
@@ -117,8 +118,8 @@ class Slots:
         return held < 0
 
 
-def stretches(part: NDArray[Any], count: int) -> NDArray[Any]:
-    """A view (n - count + 1, count, ...) of `part` (n, ...): a stretch that begins at each place.
+def windows_from(part: NDArray[Any], count: int) -> NDArray[Any]:
+    """A view (n - count + 1, count, ...) of `part` (n, ...): a window that begins at each place.
 
     Copied whole, hundreds of slots cost one step, where an index for each would cost hundreds.
     """
@@ -139,10 +140,10 @@ def runs(changes: NDArray[np.bool_]) -> tuple[Ints, Ints]:
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
-    """Where the lanes lie in the slots of one pass: (n_lanes,) arrays, and `of_bar` (n_bars,).
+class Segments:
+    """Where the segments lie in the slots of one pass: (n_segments,) arrays, `of_bar` (n_bars,).
 
-    row: the series' row. kept: whether the lane begins with the series' ring, or else is fresh.
+    row: the series' row. kept: whether the segment begins with the series' ring, or else is fresh.
     start: slot of its first place. offset: its first place. length: how many places.
     """
 
@@ -155,7 +156,7 @@ class Lanes:
 
     @classmethod
     def of(cls, rows: Ints, slots: Ints, newest: Ints, ring_length: int) -> Self:
-        """A lane for each series and stretch of its bars without a jump.
+        """A segment for each series, and one more behind each jump in its bars.
 
         A jump is longer than the ring: no window reaches over it, and a series that was silent for
         a year costs no year of empty slots.
@@ -173,11 +174,12 @@ class Lanes:
 
 @dataclass
 class Rings:
-    """The rings of all symbols of one shard at one interval.
+    """The rings of all symbols of one shard in one timeframe.
 
     lookback: bars that a prediction looks at. late_bars: how late a bar may come and still complete
     a window. newest, first: (n_symbols,) newest slot, and the first that was ever seen.
-    heard_at: (n_symbols,) when a message last came, epoch ms. slots: (n_symbols, ring_length).
+    newest_arrival: (n_symbols,) when the last message arrived, epoch ms.
+    slots: (n_symbols, ring_length).
     """
 
     lookback: int
@@ -185,7 +187,7 @@ class Rings:
     symbols: list[str] = field(default_factory=list)
     newest: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     first: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    heard_at: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    newest_arrival: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     slots: Slots = field(default_factory=lambda: Slots.empty(0, 0))
 
     def __post_init__(self) -> None:
@@ -201,38 +203,38 @@ class Rings:
     def update(self, new: NewBars) -> Emission:
         """Take bars in; what became complete comes out, in order of time for each series."""
         rows = self._rows(new)
-        self.heard_at[rows] = np.maximum(self.heard_at[rows], new.heard_at)
+        self.newest_arrival[rows] = np.maximum(self.newest_arrival[rows], new.newest_arrival)
         late = new.slots <= self.newest[rows] - self.ring_length
         skipped = {LATE: (rows[late], new.slots[late])}
         rows, slots = rows[~late], new.slots[~late]
-        lanes = Lanes.of(rows, slots, self.newest, self.ring_length)
-        held = Slots.empty(int(lanes.length.sum()))
-        rings = held.stretches(self.ring_length)
-        rings[lanes.offset[lanes.kept]] = self.slots[lanes.row[lanes.kept]]
-        at = (lanes.offset - lanes.start)[lanes.of_bar] + slots
+        segments = Segments.of(rows, slots, self.newest, self.ring_length)
+        held = Slots.empty(int(segments.length.sum()))
+        rings = held.windows_from(self.ring_length)
+        rings[segments.offset[segments.kept]] = self.slots[segments.row[segments.kept]]
+        at = (segments.offset - segments.start)[segments.of_bar] + slots
         arrived = held.put(at, new.values[~late], new.fetched_at[~late])
 
         complete = complete_windows(held.prices[:, 3], self.lookback)
-        # The first windows of a lane would reach into the lane before.
-        stretches(complete, self.lookback)[lanes.offset] = False
+        # The first windows of a segment would reach into the segment before.
+        windows_from(complete, self.lookback)[segments.offset] = False
         ends = np.flatnonzero(complete & (held.emitted == 0))
         held.emitted[ends] = 1
         np.minimum.at(self.first, rows, slots)
-        self._keep(lanes, held)
+        self._keep(segments, held)
         missing = arrived & ~complete[at]
         warm = slots >= self.first[rows] + self.lookback
         for reason, why in ((WARMING_UP, missing & ~warm), (GAP, missing & warm)):
             skipped[reason] = (rows[why], slots[why])
-        return self._emission(lanes, held, ends, skipped)
+        return self._emission(segments, held, ends, skipped)
 
-    def forget(self, heard_before: int) -> int:
-        """Drop the series from which nothing was heard since; how many they were."""
-        stay = self.heard_at >= heard_before
+    def forget(self, arrived_before: int) -> int:
+        """Drop the series of which no message arrived since; how many they were."""
+        stay = self.newest_arrival >= arrived_before
         if stay.all():
             return 0
         self.symbols = [s for s, keep in zip(self.symbols, stay, strict=True) if keep]
         self.newest, self.first = self.newest[stay], self.first[stay]
-        self.heard_at, self.slots = self.heard_at[stay], self.slots[stay]
+        self.newest_arrival, self.slots = self.newest_arrival[stay], self.slots[stay]
         self._row_of = {symbol: row for row, symbol in enumerate(self.symbols)}
         return int((~stay).sum())
 
@@ -246,27 +248,29 @@ class Rings:
                 self.symbols.append(new.symbols[i])
             self.newest = np.append(self.newest, first - 1)
             self.first = np.append(self.first, first)
-            self.heard_at = np.append(self.heard_at, np.full(len(unknown), new.heard_at))
+            self.newest_arrival = np.append(
+                self.newest_arrival, np.full(len(unknown), new.newest_arrival)
+            )
             fresh = Slots.empty(len(unknown), self.ring_length)
             both = zip(self.slots.parts(), fresh.parts(), strict=True)
             self.slots = Slots(*(np.concatenate(parts) for parts in both))
         rows = np.array([self._row_of[symbol] for symbol in new.symbols], np.int64)
         return rows[new.symbol]
 
-    def _keep(self, lanes: Lanes, held: Slots) -> None:
-        """Make the end of each series' last lane its ring."""
-        _, last = runs(np.diff(lanes.row, prepend=-1) != 0)
-        ends = (lanes.offset + lanes.length)[last]
-        rings = held.stretches(self.ring_length)
-        self.slots[lanes.row[last]] = rings[ends - self.ring_length]
-        self.newest[lanes.row[last]] = (lanes.start + lanes.length - 1)[last]
+    def _keep(self, segments: Segments, held: Slots) -> None:
+        """Make the end of each series' last segment its ring."""
+        _, last = runs(np.diff(segments.row, prepend=-1) != 0)
+        ends = (segments.offset + segments.length)[last]
+        rings = held.windows_from(self.ring_length)
+        self.slots[segments.row[last]] = rings[ends - self.ring_length]
+        self.newest[segments.row[last]] = (segments.start + segments.length - 1)[last]
 
     def _emission(
-        self, lanes: Lanes, held: Slots, ends: Ints, skipped: dict[str, tuple[Ints, Ints]]
+        self, segments: Segments, held: Slots, ends: Ints, skipped: dict[str, tuple[Ints, Ints]]
     ) -> Emission:
-        """Cut what the windows that end at the places `ends` need out of their lanes."""
-        lane = np.searchsorted(lanes.offset, ends, side="right") - 1
-        firsts, lasts = runs(np.diff(lane, prepend=-1) != 0)
+        """Cut what the windows that end at the places `ends` need out of their segments."""
+        segment = np.searchsorted(segments.offset, ends, side="right") - 1
+        firsts, lasts = runs(np.diff(segment, prepend=-1) != 0)
         begin = ends[firsts] - self.lookback
         size = ends[lasts] + 1 - begin
         moved = begin - (np.cumsum(size) - size)  # how far each cut moves towards the beginning
@@ -275,7 +279,7 @@ class Rings:
         return Emission(
             np.concatenate([held.prices[places], held.volumes[places]], axis=1),
             ends - np.repeat(moved, counts),
-            lanes.row[lane],
-            ends + (lanes.start - lanes.offset)[lane],
+            segments.row[segment],
+            ends + (segments.start - segments.offset)[segment],
             skipped,
         )

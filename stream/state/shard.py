@@ -67,14 +67,14 @@ class Shard:
 
         bars: CHANGE_COLUMNS. The same bars in the same order make the same shard.
         """
-        heard_at = pc.max(bars["arrived_at"]).as_py()
+        newest_arrival = pc.max(bars["arrived_at"]).as_py()
         advanced = []
         for timeframe in pc.unique(bars["interval"]).to_pylist():
             of_interval = bars.filter(pc.equal(bars["interval"], timeframe))
             rings = self.of(timeframe)
-            emission = rings.update(new_bars(of_interval, TIMEFRAME_MS[timeframe], heard_at))
+            emission = rings.update(new_bars(of_interval, TIMEFRAME_MS[timeframe], newest_arrival))
             advanced.append(Advance(timeframe, list(rings.symbols), emission))
-        self.forget_silent(heard_at, silent_ms)
+        self.forget_silent(newest_arrival, silent_ms)
         return advanced
 
     def forget_silent(self, now_ms: int, silent_ms: int) -> int:
@@ -96,7 +96,7 @@ class Shard:
         header = _HEADER.pack(STATE_VERSION, self.lookback, self.late_bars, self.shards, len(names))
         arrays: list[np.ndarray[Any, Any]] = []
         for rings in self.rings.values():
-            arrays += [rings.newest, rings.first, rings.heard_at, *rings.slots.parts()]
+            arrays += [rings.newest, rings.first, rings.newest_arrival, *rings.slots.parts()]
         return b"".join([header, names, *(array.tobytes() for array in arrays)])
 
     @classmethod
@@ -133,11 +133,11 @@ def _rings(
         part = np.frombuffer(state, empty.dtype, empty.size, at)
         arrays.append(part.reshape(empty.shape).copy())
         at += part.nbytes
-    newest, first, heard_at, *slots = arrays
-    return Rings(lookback, late_bars, symbols, newest, first, heard_at, Slots(*slots)), at
+    newest, first, newest_arrival, *slots = arrays
+    return Rings(lookback, late_bars, symbols, newest, first, newest_arrival, Slots(*slots)), at
 
 
-def new_bars(bars: pa.Table, bar_ms: int, heard_at: int) -> NewBars:
+def new_bars(bars: pa.Table, bar_ms: int, newest_arrival: int) -> NewBars:
     """Put messages of one interval in order; of several for a slot the newest counts."""
     names = bars["symbol"].combine_chunks().dictionary_encode()
     symbol = names.indices.to_numpy().astype(np.int64)
@@ -149,5 +149,10 @@ def new_bars(bars: pa.Table, bar_ms: int, heard_at: int) -> NewBars:
     keep = order[lasts]
     values = np.stack([bars[name].to_numpy()[keep] for name in VALUES], axis=1)
     return NewBars(
-        names.dictionary.to_pylist(), symbol[keep], slots[keep], values, fetched_at[keep], heard_at
+        names.dictionary.to_pylist(),
+        symbol[keep],
+        slots[keep],
+        values,
+        fetched_at[keep],
+        newest_arrival,
     )

@@ -42,9 +42,9 @@ def key_of(provider: str, article_id: str) -> int:
 class NewsOfShard:
     """Scored articles, each once, and how far they are known.
 
-    listed_until: the newest sign of life, epoch ms: what was available then has been taken in.
+    listed_until: the newest heartbeat, epoch ms: what was available then has been taken in.
     known_from: what was available before may have been dropped. `silent_ms` is how long after the
-    last sign of life the news still count as known.
+    last heartbeat the news still count as known.
     """
 
     silent_ms: int
@@ -54,7 +54,7 @@ class NewsOfShard:
 
     @classmethod
     def empty(cls, silent_ms: int) -> "NewsOfShard":
-        """No article and no sign of life yet."""
+        """No article and no heartbeat yet."""
         return cls(silent_ms, SCHEMA.empty_table())
 
     def add(self, articles: pa.Table, listed_until: int) -> None:

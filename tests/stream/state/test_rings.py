@@ -31,7 +31,7 @@ def together(*parts: NewBars) -> NewBars:
         np.concatenate([part.slots for part in parts]),
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.fetched_at for part in parts]),
-        max(part.heard_at for part in parts),
+        max(part.newest_arrival for part in parts),
     )
 
 
