@@ -9,7 +9,7 @@ import typer
 from conf.errors import ConfigurationError
 from conf.settings import load_settings
 from store.schema import TABLES
-from store.views import open_duckdb
+from store.views import NO_SCORES, open_duckdb
 
 FORMATS: Final = {
     "csv": "CSV, HEADER",
@@ -37,6 +37,8 @@ def export(
     file = out or Path(f"{table}.{format_}")
     rows = export_rows(load_settings().warehouse.dir, table, file, format_, symbol, from_, to)
     typer.echo(f"{rows:,} rows of {table} in {file}")
+    if table == "scores" and not rows:
+        typer.echo(NO_SCORES)
 
 
 def export_rows(

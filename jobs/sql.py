@@ -11,7 +11,7 @@ from rich.table import Table
 
 from conf.errors import ConfigurationError
 from conf.settings import load_settings
-from store.views import VIEWS, ask_spark, open_duckdb
+from store.views import NO_SCORES, VIEWS, ask_spark, open_duckdb
 
 MAX_ROWS: Final = 1_000
 _SCORES: Final = re.compile(r"\bscore(board|s)\b", re.IGNORECASE)
@@ -38,7 +38,7 @@ def sql(
     console = Console()
     console.print(table)
     if not rows and _SCORES.search(query):
-        console.print("No scores, or none that fit: `candlecast score` computes them.")
+        console.print(NO_SCORES)
     if len(rows) > MAX_ROWS:
         console.print(f"The first {MAX_ROWS:,} rows; `candlecast export` writes them all.")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 VIEWS: Final = Path(__file__).parent.parent / "sql" / "views.sql"
+# What readers say where the table `scores` gave no rows.
+NO_SCORES: Final = "No scores, or none that fit: `candlecast score` computes them."
 SHARED_MEMORY: Final = "2GB"
 UNKNOWN_TIMEFRAME: Final = "unknown timeframe"
 # Spark's own name for an error and its text, wherever it stands among causes and Java's stack.

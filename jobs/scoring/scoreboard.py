@@ -51,10 +51,13 @@ def update_scores(warehouse_dir: Path) -> pd.DataFrame:
 
 def scores_by_span(scored: pd.DataFrame, until_ms: int) -> Iterator[dict[str, Any]]:
     """The scores of one series, in order of time, over each span that it was scored in."""
+    found: dict[str, Any] = {}
     for span, length in SPANS.items():
-        chosen = scored[scored["target"] > until_ms - length]
-        if len(chosen):
-            yield {"span": span, **scores(chosen)}
+        count = int((scored["target"] > until_ms - length).sum())
+        if count and count != found.get("predictions"):  # else the shorter span holds the same rows
+            found = scores(scored.tail(count))
+        if count:
+            yield {"span": span, **found}
 
 
 def scores(scored: pd.DataFrame) -> dict[str, Any]:
