@@ -9,6 +9,7 @@ It reads the warehouse and never touches the stream; `--every` repeats it.
 """
 
 import logging
+import re
 import time
 from contextlib import suppress
 from typing import Annotated, Final
@@ -37,6 +38,23 @@ from store.schema import SPANS
 log = logging.getLogger(__name__)
 
 TABLE_WIDTH: Final = 150
+COLUMNS: Final = {
+    "symbol": "{symbol}",
+    "horizon": "{horizon} x {interval}",
+    "model": "{model_version}",
+    "": "{made}",
+    "n": "{predictions:,}",
+    "skill": "{skill_persistence:+.2%}",
+    "DM p": "{dm_p_persistence:.3f}",
+    "vs ARIMA": "{skill_arima:+.2%}",
+    "DM p ": "{dm_p_arima:.3f}",
+    "MAE": "{mae:.4g}",
+    "MSE": "{mse:.4g}",
+    "R2": "{r2:.4f}",
+    "direction": "{directional_accuracy:.1%} ({direction_low:.0%}..{direction_high:.0%})",
+    "covered": "{interval_coverage:.1%} of {promised_coverage:.0%}",
+    "width": "{mean_width:.2%}",
+}
 
 
 def score(
@@ -89,38 +107,11 @@ def print_board(console: Console, board: pd.DataFrame, span: str) -> None:
     if rows.empty:
         console.print("Nothing to score yet: no prediction's target time has passed.")
         return
-    columns = {
-        "symbol": rows["symbol"],
-        "horizon": rows["horizon"].astype(str) + " x " + rows["interval"],
-        "model": rows["model_version"],
-        "": rows["backfilled"].map({True: "backfilled", False: "live"}),
-        "n": shown(rows["predictions"], ","),
-        "skill": shown(rows["skill_persistence"], "+.2%"),
-        "DM p": shown(rows["dm_p_persistence"], ".3f"),
-        "vs ARIMA": shown(rows["skill_arima"], "+.2%"),
-        "DM p ": shown(rows["dm_p_arima"], ".3f"),
-        "MAE": shown(rows["mae"], ".4g"),
-        "MSE": shown(rows["mse"], ".4g"),
-        "R2": shown(rows["r2"], ".4f"),
-        "direction": shown(rows["directional_accuracy"], ".1%")
-        + (" (" + shown(rows["direction_low"], ".0%"))
-        + (".." + shown(rows["direction_high"], ".0%") + ")"),
-        "covered": shown(rows["interval_coverage"], ".1%")
-        + (" of " + shown(rows["promised_coverage"], ".0%")),
-        "width": shown(rows["mean_width"], ".2%"),
-    }
     table = Table(title=f"scoreboard, {span} up to {rows['last_target'].max():%Y-%m-%d %H:%M} UTC")
-    for name in columns:
+    for name in COLUMNS:
         table.add_column(name, justify="right")
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*row)
+    made = rows["backfilled"].map({True: "backfilled", False: "live"})
+    for row in rows.assign(made=made).to_dict("records"):
+        cells = (form.format_map(row) for form in COLUMNS.values())
+        table.add_row(*(re.sub(r"\+?nan%?", "-", cell) for cell in cells))
     console.print(table)
-
-
-def shown(figures: pd.Series, form: str) -> pd.Series:
-    """Figures in a form, `-` where there is none.
-
-    >>> list(shown(pd.Series([0.0312, float("nan")]), "+.1%"))
-    ['+3.1%', '-']
-    """
-    return figures.map(lambda figure: "-" if pd.isna(figure) else format(figure, form))
