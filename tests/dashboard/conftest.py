@@ -83,16 +83,15 @@ def demo(
     assert port is not None
     settings = stream_settings(broker, f"demo{port}", folder, champion_registry)
     stream = RunningStream(spark, settings)
-    spark.streams.addListener(metrics)
     names = {s: data_dir / f"{n}_cryptocompare_cccagg_1m_2017-12.csv.gz" for s, n in FILES.items()}
     bars = list(in_close_order(read_bars(file, symbol, "1m") for symbol, file in names.items()))
     running = Demo(stream, bars, port)
     stream.queries.append(start_query(spark, settings, metrics))
+    metrics.follow(stream.queries[-1])
     running.publish(ARCHIVED)
     update_scores(running.warehouse)
     yield running
     stream.stop()
-    spark.streams.removeListener(metrics)
 
 
 @contextmanager
