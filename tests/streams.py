@@ -38,7 +38,7 @@ class RunningStream:
         kafka = self.settings.kafka
         with KafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
             for message in messages:
-                producer.send(kafka.bars_topic, message, key=b"any", partition=0).get(10)
+                producer.send(kafka.bars_topic, message, key=b"any", partition=0).get(60)
         self.process()
 
     def process(self) -> None:

@@ -12,8 +12,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +29,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from conf.errors import CandlecastError, MissingPrerequisite
 from conf.settings import Settings, load_settings
 from ingest.bar import Bar
+from ingest.clock import SystemClock
 from ingest.publish import BarPublisher, ensure_topics
-from jobs.demo.replay import Replay
+from ingest.replay import paced
 from jobs.demo.report import (
     DemoReport,
     parquet_predictions,
@@ -169,11 +172,15 @@ class Stage:
         expected_rows = len(expected) * len(horizons)
         table = DemoTable()
         replay_s = (parts.replay[-1].close_time - parts.replayed_from) / 1000 / speed
-        with Replay(self._publisher(), parts.replay, speed) as publishing:
+        stopping = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            publishing = pool.submit(self._publish, parts.replay, speed, stopping)
 
             def through() -> bool:
-                publishing.check()
-                done = publishing.done and len(table.seen) >= expected_rows
+                if not publishing.done():
+                    return False
+                publishing.result()  # raises what went wrong
+                done = len(table.seen) >= expected_rows
                 return done and parquet_rows(DEMO_DIR, "predictions") >= expected_rows
 
             late = "some predictions are missing; the summary says how many"
@@ -181,6 +188,8 @@ class Stage:
                 self._show(table, through, replay_s + PREDICT_TIMEOUT_S, late)
             except DemoFailed as error:
                 self._console.print(str(error), style="red")
+            finally:
+                stopping.set()
         in_parquet, twice = parquet_predictions(DEMO_DIR, len(horizons))
         on_topic = table.windows(len(horizons))
         return DemoReport(
@@ -196,6 +205,14 @@ class Stage:
             model_version=self._registry().champion("1m") or "none",
             horizons=horizons,
         )
+
+    def _publish(self, bars: list[Bar], speed: float, stopping: threading.Event) -> None:
+        """Publish bars at a speed, times real time, until `stopping` is set."""
+        with self._publisher() as publisher:
+            for group in paced(bars, speed, SystemClock(stopping)):
+                if stopping.is_set():
+                    return
+                publisher.publish(group)
 
     def backfill_from(self, source: str, symbols: str) -> None:
         """Fetch history from a live source through the topic, and wait until it is archived."""

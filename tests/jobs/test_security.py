@@ -121,8 +121,8 @@ def test_a_wrong_password_is_for_a_person_and_says_where_it_comes_from(
 ) -> None:
     wrong = with_wrong_password(secure_broker.connection)
     for call in (
-        lambda: check_broker(wrong, topic_prefix, timeout_s=10),
-        lambda: BarPublisher(wrong, topic_prefix, timeout_s=10).publish(btc[:1]),
+        lambda: check_broker(wrong, topic_prefix, timeout_s=1),
+        lambda: BarPublisher(wrong, topic_prefix, timeout_s=1).publish(btc[:1]),
         lambda: next(bars_since(wrong, topic_prefix, 0)),
     ):
         with pytest.raises(ConfigurationError, match="CANDLECAST_KAFKA__SASL_PASSWORD") as caught:
@@ -140,19 +140,19 @@ def test_a_broker_that_is_not_trusted_is_for_a_person(
     stranger = str(parties["stranger"].certificate)
     broker = secure_broker.connection.model_copy(update={"ssl_cafile": stranger})
     with pytest.raises(ConfigurationError, match=r"verify failed.*kafka\.ssl_cafile"):
-        check_broker(broker, "bars", timeout_s=3)
+        check_broker(broker, "bars", timeout_s=1)
 
 
 def test_a_missing_certificate_of_ours_is_for_a_person(secure_broker: EmbeddedBroker) -> None:
     none = {"ssl_certfile": None, "ssl_keyfile": None}
     broker = secure_broker.connection.model_copy(update=none)
     with pytest.raises(ConfigurationError, match=r"certificate.*kafka\.ssl_certfile"):
-        check_broker(broker, "bars", timeout_s=3)
+        check_broker(broker, "bars", timeout_s=1)
 
 
 def test_a_plain_client_is_told_about_the_protocol(secure_broker: EmbeddedBroker) -> None:
     with pytest.raises(BrokerUnavailable, match=r"kafka\.security_protocol = PLAINTEXT"):
-        check_broker(secure_broker.bootstrap_servers, "bars", timeout_s=3)
+        check_broker(secure_broker.bootstrap_servers, "bars", timeout_s=1)
 
 
 def test_a_certificate_file_that_is_none_is_named(
