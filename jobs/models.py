@@ -79,7 +79,7 @@ def promote_version(registry: Registry, promotions_dir: Path, version: str, reas
         timeframe = registry.load(version).manifest.interval
         known = {model.version: model.tags for model in registry.models(timeframe)}
         tags = known[registry.canonical(version)]
-        # a person may serve what the gate refused, but it stays marked as what it is
+        # a person may serve what the gate rejected, but it stays marked as what it is
         unproven = tags.get("unproven") == "true" or tags.get("promoted") == "false"
         _by_hand(registry, promotions_dir, "promote", timeframe, version, reason)
         registry.promote(version, unproven=unproven)
@@ -89,7 +89,7 @@ def promote_version(registry: Registry, promotions_dir: Path, version: str, reas
 def roll_back(registry: Registry, promotions_dir: Path, timeframe: str, reason: str = "") -> str:
     """Put the champion's predecessor back in service; returns it.
 
-    Raises ConfigurationError where the champion of `interval` had none.
+    Raises ConfigurationError where the champion of `timeframe` had none.
     """
     if timeframe not in TIMEFRAME_MS:
         raise ConfigurationError(f"interval {timeframe}: expected one of {', '.join(TIMEFRAME_MS)}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from conf.errors import ArtifactMismatch
+from conf.events import event
 from model.artifact import Artifact
 from model.forecast import Forecaster
 
@@ -16,7 +17,7 @@ class ChampionSource(Protocol):
     """What the registry answers."""
 
     def champion(self, timeframe: str) -> str | None:
-        """The version that is champion of an interval, or None."""
+        """The version that is champion of a timeframe, or None."""
         ...
 
     def load(self, version: str) -> Artifact:
@@ -40,8 +41,8 @@ class ChampionSource(Protocol):
 class ServedModel:
     """A champion as it travels with a micro-batch: version and bytes, so no worker reads a file.
 
-    `without_news` serves where there is no sign of life of the news and the champion needs them;
-    None where it needs none, or there is no such version.
+    `without_news` serves where the news have fallen silent and the champion needs them; None where
+    it needs none, or there is no such version.
     """
 
     artifact: Artifact
@@ -58,9 +59,9 @@ class ServedModel:
 class Champions:
     """The model to serve at each interval.
 
-    A champion that can't be served (tampered with, other features, another lookback) is refused
-    and logged once; the last good one serves on, after a restart the one that it replaced. Beside
-    one that reads news stands the newest good one that does not.
+    A champion that can't be served (tampered with, an unknown feature, another lookback) is
+    rejected and logged once; the last good one serves on, after a restart the one that it replaced.
+    For one that reads news the newest good one that does not is kept ready.
     """
 
     registry: ChampionSource
@@ -68,8 +69,8 @@ class Champions:
     lookback: int
     _serving: dict[str, Artifact] = field(default_factory=dict)
     _without_news: dict[str, Artifact] = field(default_factory=dict)
-    _refused: set[str] = field(default_factory=set)
-    _said_none: bool = False
+    _rejected: set[str] = field(default_factory=set)
+    _logged_none: bool = False
 
     def current(self) -> dict[str, ServedModel]:
         """The models that predict the next micro-batch, by interval."""
@@ -77,32 +78,32 @@ class Champions:
             version = self.registry.champion(timeframe)
             serving = self._serving.get(timeframe)
             is_new = version is not None and (serving is None or serving.version != version)
-            if version is not None and is_new and version not in self._refused:
+            if version is not None and is_new and version not in self._rejected:
                 self._take(timeframe, version)
-        if not self._serving and not self._said_none:
-            self._said_none = True
-            log.warning("champion=none: bars are archived, nothing is predicted until one is there")
+        if not self._serving and not self._logged_none:
+            self._logged_none = True
+            event(log, "no_champion", level=logging.WARNING, effect="bars are archived only")
         return {timeframe: self._served(timeframe) for timeframe in self._serving}
 
     def _served(self, timeframe: str) -> ServedModel:
         without, factors = self._without_news.get(timeframe), self.registry.interval_factors
-        beside = None if without is None else ServedModel(without, factors(without.version))
+        fallback = None if without is None else ServedModel(without, factors(without.version))
         artifact = self._serving[timeframe]
-        return ServedModel(artifact, factors(artifact.version), beside)
+        return ServedModel(artifact, factors(artifact.version), fallback)
 
     def _take(self, timeframe: str, version: str) -> None:
         try:
             self._serving[timeframe] = self._loaded(version)
         except ArtifactMismatch as error:
-            self._refused.add(version)
+            self._rejected.add(version)
             before = self.registry.replaced_by_champion(timeframe)
-            if timeframe not in self._serving and before and before not in self._refused:
+            if timeframe not in self._serving and before and before not in self._rejected:
                 self._take(timeframe, before)
             serving = self._serving.get(timeframe)
             last_good = serving.version if serving else "none"
-            log.error("refused=%s serving=%s reason=%s", version, last_good, error)
+            self._log_rejected(version, last_good, error)
         else:
-            log.info("champion=%s interval=%s", version, timeframe)
+            event(log, "champion", model=version, interval=timeframe)
             self._take_without_news(timeframe)
 
     def _take_without_news(self, timeframe: str) -> None:
@@ -112,14 +113,18 @@ class Champions:
             return
         version = self.registry.newest_without_news(timeframe)
         if version is None:
-            log.warning("without_news=none interval=%s: no news, no prediction", timeframe)
+            event(log, "no_model_without_news", level=logging.WARNING, interval=timeframe)
             return
         try:
             self._without_news[timeframe] = self._loaded(version)
         except ArtifactMismatch as error:
-            log.error("refused=%s without_news=none reason=%s", version, error)
+            self._log_rejected(version, "none", error)
         else:
-            log.info("without_news=%s interval=%s", version, timeframe)
+            event(log, "model_without_news", model=version, interval=timeframe)
+
+    def _log_rejected(self, version: str, serving: str, error: ArtifactMismatch) -> None:
+        level = logging.ERROR
+        event(log, "model_rejected", level=level, model=version, serving=serving, reason=error)
 
     def _loaded(self, version: str) -> Artifact:
         artifact = self.registry.load(version)
@@ -128,5 +133,5 @@ class Champions:
                 f"{version} looks back {artifact.manifest.lookback} bars; the stream's window "
                 f"state holds {self.lookback} (setting window.lookback)"
             )
-        Forecaster(artifact)  # a graph that can't be loaded is refused here, not in a worker
+        Forecaster(artifact)  # a graph that can't be loaded is rejected here, not in a worker
         return artifact

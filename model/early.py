@@ -41,15 +41,14 @@ def early_targets(bars: Floats, ends: NDArray[np.integer], scale: Floats) -> Flo
     }
     ends = np.asarray(ends)
     moved = np.stack([prices[name][ends] - log_price[ends, 3] for name in EARLY], axis=1)
-    early: Floats = np.nan_to_num(moved / scale[:, None])
-    return early
+    return np.asarray(np.nan_to_num(moved / scale[:, None]))
 
 
 def _ahead(values: Floats, count: int) -> Floats:
     """The mean of the `count` values after each: (n,), NaN where one is missing."""
     padded = np.append(values, np.full(count, np.nan))
-    means: Floats = np.mean([padded[at : at + len(values)] for at in range(1, count + 1)], axis=0)
-    return means
+    shifted = [padded[at : at + len(values)] for at in range(1, count + 1)]
+    return np.asarray(np.mean(shifted, axis=0))
 
 
 def columns(targets: Floats, early: Floats, learned: Sequence[str]) -> Floats:
@@ -64,7 +63,7 @@ def first_horizon(
 
     outputs: (n_windows, n_horizons + n_early) of windows that nothing was fitted to; targets:
     (n_windows, n_horizons). Returns (n_horizons + n_early, n_horizons): each early forecast goes to
-    the first horizon with its share, scaled to what came there; the other horizons stay.
+    the first horizon with its share, scaled to the actual moves there; the other horizons stay.
     """
     n_raw, n_horizons = outputs.shape[1], targets.shape[1]
     mixed = np.eye(n_raw, n_horizons)

@@ -35,7 +35,7 @@ class Metrics:
 
 
 def score(last_close: Floats, predicted: Floats, actual: Floats) -> Metrics:
-    """Compare prices forecast with those that came, each (n_windows,).
+    """Compare forecast prices with the actual ones, each (n_windows,).
 
     >>> metrics = score(np.array([100.0, 100.0]), np.array([101.0, 99.0]), np.array([102.0, 98.0]))
     >>> metrics.mse, metrics.mae, metrics.directional_accuracy
@@ -44,37 +44,37 @@ def score(last_close: Floats, predicted: Floats, actual: Floats) -> Metrics:
     0.75
     """
     error = predicted - actual
-    came = np.log(actual / last_close)
+    actual_return = np.log(actual / last_close)
     forecast = np.log(predicted / last_close)
     return Metrics(
         n_windows=len(actual),
         mse=float(np.mean(error**2)),
         mae=float(np.mean(np.abs(error))),
         r2=_one_minus_ratio(np.sum(error**2), np.sum((actual - actual.mean()) ** 2)),
-        skill=skill(came, forecast),
-        directional_accuracy=directional_accuracy(came, forecast),
+        skill=skill(actual_return, forecast),
+        directional_accuracy=directional_accuracy(actual_return, forecast),
     )
 
 
-def skill(came: Floats, forecast: Floats) -> float:
+def skill(actual: Floats, forecast: Floats) -> float:
     """1 - MSE / MSE of persistence, from log returns; NaN where the price never moved.
 
     >>> skill(np.array([0.01, -0.01]), np.array([0.0, 0.0]))
     0.0
     """
-    return _one_minus_ratio(np.sum((came - forecast) ** 2), np.sum(came**2))
+    return _one_minus_ratio(np.sum((actual - forecast) ** 2), np.sum(actual**2))
 
 
-def directional_accuracy(came: Floats, forecast: Floats) -> float:
+def directional_accuracy(actual: Floats, forecast: Floats) -> float:
     """Share of moves whose sign was forecast; NaN where neither ever moved.
 
     >>> directional_accuracy(np.array([1.0, -1.0, 0.0]), np.array([2.0, 2.0, 2.0]))
     0.5
     """
-    moved = (came != 0) & (forecast != 0)
+    moved = (actual != 0) & (forecast != 0)
     if not moved.any():
         return math.nan
-    return float(np.mean(np.sign(came[moved]) == np.sign(forecast[moved])))
+    return float(np.mean(np.sign(actual[moved]) == np.sign(forecast[moved])))
 
 
 def _one_minus_ratio(part: float, whole: float) -> float:

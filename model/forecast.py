@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 T = TypeVar("T", bound=np.generic)
 # Measured fastest on one core: larger batches leave the cache.
 _BATCH_SIZE: Final = 256
-# No return of more than this many volatilities is ever forecast: an odd window shall not move the
+# No return of more than this many volatilities is ever forecast: an odd window should not move the
 # prediction further than the market moves.
 _OUTPUT_LIMIT: Final = 2.0
 

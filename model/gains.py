@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-# Few windows decide the gain: one jump of the price shall not.
+# Few windows decide the gain: one jump of the price should not.
 GAIN_TARGET_LIMIT: Final = 3.0
 MAX_GAIN: Final = 1.5
 # Trained on so many windows, the LSTMs have half of the share that they have in the end.

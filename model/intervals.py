@@ -1,11 +1,11 @@
 """Prediction intervals: split conformal, scaled by recent volatility, adapted to live coverage.
 
-The score of a past forecast is its absolute error over `scale * sqrt(horizon)`. On data that was
-not trained on, the right quantile of the scores is the half-width that covers as often as promised
-if the future resembles the past (split conformal: Lei et al. 2018, scaled scores). Where it does
-not, the factor follows the misses: adaptive conformal inference (Gibbs and Candes 2021) in the form
-that tracks the quantile itself (Angelopoulos, Candes and Tibshirani 2023), on a log scale, so that
-a factor stays positive.
+The residual of a past forecast is its absolute error over `scale * sqrt(horizon)`. On data that was
+not trained on, the right quantile of the residuals is the half-width that covers as often as
+promised if the future resembles the past (split conformal: Lei et al. 2018, scaled scores). Where
+it does not, the factor follows the misses: adaptive conformal inference (Gibbs and Candes 2021) in
+the form that tracks the quantile itself (Angelopoulos, Candes and Tibshirani 2023), on a log scale,
+so that a factor stays positive.
 """
 
 import math
@@ -19,18 +19,17 @@ Floats = NDArray[np.float64]
 _MAX_LOG_FACTOR: Final = math.log(20.0)
 
 
-def conformal_half_width(scores: Floats, coverage: float) -> Floats:
-    """The half-width that covers the next score with probability `coverage`, per horizon.
+def conformal_half_width(residuals: Floats, coverage: float) -> Floats:
+    """The half-width that covers the next residual with probability `coverage`, per horizon.
 
-    `scores` (n_windows, n_horizons) are absolute; the quantile is the finite-sample one, the
+    `residuals` (n_windows, n_horizons) are absolute; the quantile is the finite-sample one, the
     `ceil((n + 1) * coverage)`-th smallest. Returns (n_horizons,).
 
     >>> conformal_half_width(np.arange(1.0, 20.0)[:, None], 0.9).tolist()
     [18.0]
     """
-    rank = min(len(scores), math.ceil((len(scores) + 1) * coverage))
-    half_width: Floats = np.sort(scores, axis=0)[rank - 1]
-    return half_width
+    rank = min(len(residuals), math.ceil((len(residuals) + 1) * coverage))
+    return np.asarray(np.sort(residuals, axis=0)[rank - 1])
 
 
 def adapt_factor(factor: float, covered: NDArray[np.bool_], coverage: float, rate: float) -> float:
@@ -48,23 +47,25 @@ def adapt_factor(factor: float, covered: NDArray[np.bool_], coverage: float, rat
     return math.exp(min(max(moved, -_MAX_LOG_FACTOR), _MAX_LOG_FACTOR))
 
 
-def adapt_online(scores: Floats, horizon: int, coverage: float, rate: float) -> NDArray[np.bool_]:
+def adapt_online(
+    residuals: Floats, horizon: int, coverage: float, rate: float
+) -> NDArray[np.bool_]:
     """Which forecasts are covered when the factor follows each outcome as soon as it is known.
 
-    `scores` (n_windows,) in order of time are absolute errors over the half-width before any
+    `residuals` (n_windows,) in order of time are absolute errors over the half-width before any
     factor. The factor of a forecast knows only outcomes `horizon` or more forecasts back, as it
     would live.
 
-    >>> scores = np.random.default_rng(1).exponential(size=5000)
-    >>> bool(abs(adapt_online(scores, 5, coverage=0.9, rate=0.05).mean() - 0.9) < 0.005)
+    >>> residuals = np.random.default_rng(1).exponential(size=5000)
+    >>> bool(abs(adapt_online(residuals, 5, coverage=0.9, rate=0.05).mean() - 0.9) < 0.005)
     True
     """
-    log_factor = np.zeros(len(scores) + 1)
-    covered = np.zeros(len(scores), dtype=bool)
-    log_scores = np.log(np.maximum(scores, 1e-12))
-    for i in range(len(scores)):
+    log_factor = np.zeros(len(residuals) + 1)
+    covered = np.zeros(len(residuals), dtype=bool)
+    log_residuals = np.log(np.maximum(residuals, 1e-12))
+    for i in range(len(residuals)):
         known = i - horizon
         moved = rate * (coverage - covered[known]) if known >= 0 else 0.0
         log_factor[i] = min(max(log_factor[i - 1] + moved, -_MAX_LOG_FACTOR), _MAX_LOG_FACTOR)
-        covered[i] = log_scores[i] <= log_factor[i]
+        covered[i] = log_residuals[i] <= log_factor[i]
     return covered

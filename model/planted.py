@@ -40,12 +40,12 @@ def planted_series(seed: int, effect: float, n_bars: int = 1_500) -> Series:
     noise = np.random.default_rng(seed)
     articles = _articles(noise, n_bars)
     empty = Series("BTC-USD", "1h", _START_MS, np.ones((n_bars, BAR_COLUMNS)))
-    told = with_news(empty, articles).bars[:, BAR_COLUMNS:]
-    count, mean = told[:, 0], told[:, 1]
-    said = mean * np.sqrt(count)
-    said = (said - said.mean()) / said.std()
+    news = with_news(empty, articles).bars[:, BAR_COLUMNS:]
+    count, mean = news[:, 0], news[:, 1]
+    signal = mean * np.sqrt(count)
+    signal = (signal - signal.mean()) / signal.std()
     returns = noise.normal(size=n_bars) * np.sqrt(1 - effect)
-    returns[1:] += np.sqrt(effect) * said[:-1]
+    returns[1:] += np.sqrt(effect) * signal[:-1]
     return with_news(replace(empty, bars=_bars(returns * _VOLATILITY, noise)), articles)
 
 

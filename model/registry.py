@@ -42,7 +42,7 @@ class RegisteredModel:
 
 
 class Registry:
-    """Registered models and the alias `champion` of each interval.
+    """Registered models and the alias `champion` of each timeframe.
 
     `tracking_uri` is MLflow's, such as `sqlite:///warehouse/mlflow.db`; artifacts are copied to
     `artifact_dir`, a folder each. Opening one creates nothing: a registry that is not there yet has
@@ -54,7 +54,7 @@ class Registry:
         self._artifact_dir = Path(artifact_dir)
 
     def champion(self, timeframe: str) -> str | None:
-        """The version in service at `interval`, or None. Takes some milliseconds."""
+        """The version in service at `timeframe`, or None. Takes some milliseconds."""
         if not self._exists():
             return None
         found = self._find_champion(timeframe)
@@ -94,7 +94,7 @@ class Registry:
         return f"{timeframe}-{created.version}"
 
     def promote(self, version: str, unproven: bool = False) -> None:
-        """Make `version` the champion of its interval, and remember which one it replaced."""
+        """Make `version` the champion of its timeframe, and remember which one it replaced."""
         self.load(version)
         timeframe, number = _parse(version)
         current = self._find_champion(timeframe)
@@ -126,7 +126,7 @@ class Registry:
         return _version_of(_parse(version)[0], self._get(version))
 
     def models(self, timeframe: str | None = None) -> list[RegisteredModel]:
-        """Every version, newest first within an interval."""
+        """Every version, newest first within a timeframe."""
         if not self._exists():
             return []
         found = []

@@ -115,7 +115,7 @@ def _fit_paths(
     start: NetworkWeights | None,
     on_epoch: EpochDone | None,
 ) -> tuple[NetworkWeights, Floats, History]:
-    """The network fitted to `windows`, those of `part`, and what it would have said without them.
+    """The network fitted to `windows`, those of `part`, and what it forecasts without them.
 
     The second is (n_windows, n_horizons): on each window the output of a member and of a line that
     were not fitted to its stretch, with the gains of the whole.
@@ -191,7 +191,7 @@ def _require_windows(n_windows: int, n_newest: int, settings: ModelSettings) -> 
 def _network_outputs(
     members: Sequence[MemberWeights], held_out: Sequence[Span], windows: Windows
 ) -> Floats:
-    """What each member says on the stretch that it was not trained on.
+    """What each member forecasts on the stretch that it was not trained on.
 
     (n_windows, n_horizons + len(LSTM_EARLY)).
     """
@@ -216,10 +216,10 @@ def _gains(
     """
     gains = []
     for index, overlap in enumerate(horizons):
-        came = windows.targets[:, index]
-        share = fit_share(network[:, index], linear[:, index], came, overlap, len(windows))
+        actual = windows.targets[:, index]
+        share = fit_share(network[:, index], linear[:, index], actual, overlap, len(windows))
         mixed = share * network[:, index] + (1 - share) * linear[:, index]
-        gain = fit_gain(mixed, came, overlap)
+        gain = fit_gain(mixed, actual, overlap)
         gains.append((gain * share, gain * (1 - share)))
     network_gain, linear_gain = np.array(gains).T
     return network_gain, linear_gain

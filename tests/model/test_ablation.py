@@ -106,7 +106,7 @@ def test_the_shipped_headlines_fall_into_the_shipped_days() -> None:
     assert counts.sum() == 7494 - about_other_coins
 
 
-def test_bars_without_a_headline_and_a_missing_file_are_told(tmp_path: Path) -> None:
+def test_bars_without_a_headline_and_a_missing_file_are_named(tmp_path: Path) -> None:
     write_file(tmp_path / "bars.csv.gz", random_series(100, seed=1))
     with pytest.raises(NotEnoughBars, match="no article"):
         recorded(NEWS, tmp_path / "bars.csv.gz", "BTC-USD", DELAY)
@@ -125,8 +125,8 @@ def test_shuffling_keeps_what_the_news_say_and_loses_when() -> None:
 
 
 def test_two_equal_forecasts_do_not_differ() -> None:
-    came = np.random.default_rng(1).normal(size=100)
-    found = compare(came**2, came**2, came, horizon=1, seed=1)
+    actual = np.random.default_rng(1).normal(size=100)
+    found = compare(actual**2, actual**2, actual, horizon=1, seed=1)
     assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 

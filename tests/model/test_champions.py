@@ -34,21 +34,21 @@ def test_the_champion_serves(registry: Registry) -> None:
     assert serving(Champions(registry, ("1m", "1h"), lookback=60)) == {"1m": "1m-2"}
 
 
-def test_a_champion_tampered_with_is_refused_once_and_its_predecessor_serves(
+def test_a_champion_tampered_with_is_rejected_once_and_its_predecessor_serves(
     registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     tamper(registry, "1m-2")
     champions = Champions(registry, ("1m",), lookback=60)
     assert serving(champions) == serving(champions) == {"1m": "1m-1"}
-    refusals = [record for record in caplog.records if "refused=1m-2" in record.getMessage()]
-    assert len(refusals) == 1
+    lines = [line for line in caplog.messages if "event=model_rejected model=1m-2" in line]
+    assert len(lines) == 1
 
 
 def test_a_champion_of_another_lookback_does_not_serve(registry: Registry) -> None:
     assert serving(Champions(registry, ("1m",), lookback=30)) == {}
 
 
-def test_a_champion_whose_graph_is_none_is_refused(registry: Registry, tmp_path: Path) -> None:
+def test_a_champion_whose_graph_is_none_is_rejected(registry: Registry, tmp_path: Path) -> None:
     source = registry.folder("1m-2")
     files = {"model.onnx": b"not a graph", "model.keras": (source / "model.keras").read_bytes()}
     save_artifact(tmp_path / "broken", read_manifest(source), files)
@@ -68,7 +68,7 @@ def promote_reader_of_news(registry: Registry, folder: Path) -> None:
     registry.promote(registry.register(folder, "1m"))
 
 
-def test_beside_a_champion_that_reads_news_stands_the_newest_that_does_not(
+def test_for_a_champion_that_reads_news_the_newest_that_does_not_is_ready(
     registry: Registry, tmp_path: Path
 ) -> None:
     save_random_artifact(tmp_path / "never served", seed=4)

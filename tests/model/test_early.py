@@ -20,13 +20,13 @@ def test_early_targets_are_moves_to_the_prices_of_the_next_bars() -> None:
     found = dict(zip(EARLY, early_targets(bars, np.array([9]), np.array([0.01]))[0], strict=True))
     log = np.log(bars[:, :4])
     middle = (log[:, 1] + log[:, 2]) / 2
-    came = {
+    actual = {
         "average": log[10].mean(),
         "open": log[10, 0],
         "middle_2": middle[10:12].mean(),
         "middle_5": middle[10:15].mean(),
     }
-    for name, price in came.items():
+    for name, price in actual.items():
         assert np.isclose(found[name], (price - log[9, 3]) / 0.01)
 
 
@@ -47,9 +47,9 @@ def test_early_targets_do_not_look_beyond_the_part() -> None:
 
 
 def test_an_early_forecast_counts_at_the_first_horizon_as_far_as_it_tells_of_it() -> None:
-    came = np.random.default_rng(44).uniform(-1, 1, size=(2000, 2))
+    actual = np.random.default_rng(44).uniform(-1, 1, size=(2000, 2))
     noise = np.random.default_rng(45).normal(size=2000)
-    outputs = np.column_stack([came, came[:, 0] / 2, noise])
-    mixed = first_horizon(outputs, came, 1, [0.2, 0.2])
+    outputs = np.column_stack([actual, actual[:, 0] / 2, noise])
+    mixed = first_horizon(outputs, actual, 1, [0.2, 0.2])
     np.testing.assert_allclose(mixed[:3], [[0.6, 0], [0, 1], [0.3, 0]], atol=0.1)
     assert abs(mixed[3, 0]) < 0.02

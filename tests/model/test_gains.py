@@ -19,7 +19,8 @@ def test_a_gain_of_a_path_that_is_right_is_one() -> None:
 
 def test_a_forecast_that_hardly_stands_out_is_not_made() -> None:
     noise = np.random.default_rng(3)
-    forecast, came = noise.normal(size=(2, 400))
-    skill = came + 0.12 * forecast  # two and a half standard errors
-    assert fit_gain(forecast, skill - forecast * (forecast @ came) / (forecast @ forecast), 1) == 0
+    forecast, actual = noise.normal(size=(2, 400))
+    skill = actual + 0.12 * forecast  # two and a half standard errors
+    by_chance = forecast * (forecast @ actual) / (forecast @ forecast)
+    assert fit_gain(forecast, skill - by_chance, overlap=1) == 0
     assert fit_gain(forecast, skill + 0.3 * forecast, overlap=1) > 0.2

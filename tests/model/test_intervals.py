@@ -13,22 +13,24 @@ def test_a_conformal_interval_covers_new_data_as_promised() -> None:
     assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
 
 
-def test_too_few_scores_give_the_widest_interval() -> None:
+def test_too_few_residuals_give_the_widest_interval() -> None:
     assert conformal_half_width(np.array([[1.0], [3.0], [2.0]]), 0.9).tolist() == [3.0]
 
 
 def test_intervals_widen_when_the_market_does() -> None:
     noise = np.random.default_rng(2)
-    scores = np.abs(np.concatenate([noise.normal(size=3000), 3 * noise.normal(size=3000)])) / 1.645
-    static = np.mean(scores[3000:] <= 1)
-    adapted = np.mean(adapt_online(scores, 1, 0.9, rate=0.02)[3000:])
+    residuals = (
+        np.abs(np.concatenate([noise.normal(size=3000), 3 * noise.normal(size=3000)])) / 1.645
+    )
+    static = np.mean(residuals[3000:] <= 1)
+    adapted = np.mean(adapt_online(residuals, 1, 0.9, rate=0.02)[3000:])
     assert static < 0.5
     assert adapted == pytest.approx(0.9, abs=0.02)
 
 
 def test_a_factor_knows_no_outcome_before_its_horizon() -> None:
-    scores = np.full(10, 2.0)
-    covered = adapt_online(scores, horizon=5, coverage=0.5, rate=2.0)
+    residuals = np.full(10, 2.0)
+    covered = adapt_online(residuals, horizon=5, coverage=0.5, rate=2.0)
     assert covered.tolist() == [False] * 5 + [True] * 5
 
 

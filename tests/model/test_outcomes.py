@@ -12,8 +12,10 @@ def outcomes_of(symbol: str, actual: list[float], forecast: list[float]) -> Outc
     """Windows a minute apart at a last close of 100, at one horizon."""
     closes = 100 * np.exp(np.column_stack([np.zeros(len(actual)), actual]))
     times = np.arange(len(actual)) * 60_000
-    said = {"lstm": np.array(forecast)[:, None]}
-    return Outcomes.of_windows(symbol, times, (1,), closes, said, np.full((len(actual), 1), 0.02))
+    forecasts = {"lstm": np.array(forecast)[:, None]}
+    return Outcomes.of_windows(
+        symbol, times, (1,), closes, forecasts, np.full((len(actual), 1), 0.02)
+    )
 
 
 def test_a_row_is_a_window_at_a_horizon() -> None:
