@@ -16,7 +16,7 @@ from typing import Final
 from conf.errors import ArtifactMismatch
 from conf.events import event
 from conf.settings import Promotion, Retrain
-from model.artifact import KERAS_FILE, ONNX_FILE, save_artifact
+from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
 from model.dataset import Span, embargo_bars
 from model.decisions import Decision, decide_and_record
 from model.evaluate import Metrics
@@ -165,7 +165,7 @@ def _challengers(
     registry: Registry,
     read_news: bool,
 ) -> list[TrainedModel]:
-    """From scratch, and from the champion's weights where it has the same shape and features."""
+    """From scratch, and from the champion's weights where it is of the same make."""
     inputs = [[without_news(one) for one in series]]
     if read_news and has_news(series[0]):
         inputs.append(list(series))
@@ -175,16 +175,20 @@ def _challengers(
         return scratch
     try:
         before = registry.load(champion).manifest
-        weights, shape = load_keras((registry.folder(champion) / KERAS_FILE).read_bytes())
+        weights = load_keras((registry.folder(champion) / KERAS_FILE).read_bytes())
     except ArtifactMismatch as error:
         event(log, "not_continued", level=logging.WARNING, champion=champion, reason=error)
         return scratch
     continued = [
         _seen_until(fit_model(read, part, settings, start=weights), before.trained_until)
         for read, made in zip(inputs, scratch, strict=True)
-        if made.shape == shape and made.manifest.feature_names == before.feature_names
+        if made.weights.shapes == weights.shapes and _make(made.manifest) == _make(before)
     ]
     return [*scratch, *continued]
+
+
+def _make(manifest: Manifest) -> tuple[object, ...]:
+    return manifest.feature_names, manifest.horizons, manifest.lookback
 
 
 def _seen_until(trained: TrainedModel, time_ms: int) -> TrainedModel:

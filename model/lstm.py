@@ -36,7 +36,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes that make two networks interchangeable."""
+    """The sizes of a network."""
 
     steps: int
     n_features: int
@@ -143,20 +143,14 @@ def save_keras(weights: NetworkWeights, shape: Shape) -> bytes:
         return file.read_bytes()
 
 
-def load_keras(content: bytes) -> tuple[NetworkWeights, Shape]:
+def load_keras(content: bytes) -> NetworkWeights:
     """Read what `save_keras` wrote, to train on from there."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         file.write_bytes(content)
         network = keras.models.load_model(file, compile=False, safe_mode=True)
-    members = _get_members(network)
-    (_, steps, n_features), (_, n_horizons) = network.input_shape, network.output_shape
-    units = members[0].head_kernel.shape[0]
     rest = {name: network.get_layer(layer).get_weights()[0] for layer, name in _REST.items()}
-    return (
-        NetworkWeights(members, **rest),
-        Shape(steps, n_features, n_horizons, units, len(members)),
-    )
+    return NetworkWeights(_get_members(network), **rest)
 
 
 def serving_network(shape: Shape, linear_steps: int) -> keras.Model:

@@ -40,3 +40,9 @@ class NetworkWeights:
     linear_kernel: Array
     network_gain: Array
     linear_gain: Array
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Those of all arrays: equal in networks that can go on from each other's weights."""
+        members = [array for one in self.members for array in (*one.recurrent, one.head_kernel)]
+        return [array.shape for array in (*members, self.linear_kernel)]

@@ -89,6 +89,15 @@ def test_retraining_tries_scratch_and_the_champions_weights(
     assert [row["challenger"] for row in rows] == ["1m-1", "1m-2", "1m-3"]
 
 
+def test_a_champion_of_another_make_is_not_continued(
+    first: TrainResult, arena: Arena, momentum_series: Sequence[Series], small: ModelSettings
+) -> None:
+    training = small.training.model_copy(update={"horizons": (1, 2), "max_epochs": 1})
+    made = list(retrain(momentum_series[:1], replace(small, training=training), arena))
+    assert [one.version for one in made] == ["1m-2"]
+    assert made[0].decision.champion == "1m-1"
+
+
 def test_a_run_that_dies_before_the_gate_leaves_the_champion(
     first: TrainResult, arena: Arena, small: ModelSettings
 ) -> None:

@@ -1,12 +1,20 @@
-"""How the LSTMs are fitted."""
+"""How the LSTMs are fitted, saved and exported."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 
 from conf.settings import Training
+from model.dataset import Span, windows_of
 from model.features import FEATURE_NAMES
-from model.lstm import MIRRORED, BestAverage, batches
+from model.forecast import run_graph
+from model.lstm import MIRRORED, BestAverage, batches, load_keras
+from model.series import Series
+from model.training import TrainedModel
+from tests.synthetic import START
 
 TRAINING = Training(batch_size=100, seed=7)
 
@@ -49,3 +57,25 @@ def test_the_averaged_weights_of_the_best_epoch_are_kept() -> None:
         best.on_epoch_end(epoch, {"loss": 0.0, "val_loss": loss})
     assert best.weights == [11.0]
     assert model.stop_training
+
+
+def test_keras_and_onnx_agree(
+    trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
+) -> None:
+    file = tmp_path / "model.keras"
+    file.write_bytes(trained.keras())
+    features = windows_of(
+        momentum_series, Span(START + 1200 * 60_000, START + 1500 * 60_000), 16, (1, 3)
+    ).features
+    from_keras = keras.models.load_model(file).predict(features, verbose=0)
+    np.testing.assert_allclose(run_graph(trained.onnx, features), from_keras, atol=1e-5)
+
+
+def test_the_saved_network_has_the_weights_that_were_fitted(trained: TrainedModel) -> None:
+    weights = load_keras(trained.keras())
+    assert weights.shapes == trained.weights.shapes
+    for found, fitted in zip(
+        weights.members[1].recurrent, trained.weights.members[1].recurrent, strict=True
+    ):
+        np.testing.assert_array_equal(found, fitted)
+    np.testing.assert_array_equal(weights.linear_gain, trained.weights.linear_gain)

@@ -1,8 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -19,34 +17,12 @@ from model.dataset import (
 )
 from model.early import columns
 from model.features import complete_windows
-from model.forecast import run_graph
-from model.lstm import load_keras
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
 from tests.synthetic import START, random_series
 
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
-
-
-def test_keras_and_onnx_agree(
-    trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
-) -> None:
-    file = tmp_path / "model.keras"
-    file.write_bytes(trained.keras())
-    features = windows_of(momentum_series, LATER, 16, (1, 3)).features
-    from_keras = keras.models.load_model(file).predict(features, verbose=0)
-    np.testing.assert_allclose(run_graph(trained.onnx, features), from_keras, atol=1e-5)
-
-
-def test_the_saved_network_has_the_weights_that_were_fitted(trained: TrainedModel) -> None:
-    weights, shape = load_keras(trained.keras())
-    assert shape == trained.shape
-    for found, fitted in zip(
-        weights.members[1].recurrent, trained.weights.members[1].recurrent, strict=True
-    ):
-        np.testing.assert_array_equal(found, fitted)
-    np.testing.assert_array_equal(weights.linear_gain, trained.weights.linear_gain)
 
 
 def test_what_can_be_learned_is_learned(
