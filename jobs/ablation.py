@@ -7,7 +7,7 @@ planted, and that it sees none on series without. `--news FILE --bars FILE` take
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,12 +16,11 @@ import typer
 from rich.console import Console
 
 from conf.errors import NotEnoughBars
-from conf.settings import Evaluation, load_settings
+from conf.settings import load_settings
 from ingest.sources.recorded_news import read_headlines
 from jobs.terminal.program import run_program
-from model.ablation import Ablation, Comparison, ablate, news_against_none
+from model.ablation import Ablation, Comparison, Proof, prove, repeated
 from model.news import with_news
-from model.planted import planted_series
 from model.read_series import read_file
 from model.series import Series
 from model.training import ModelSettings
@@ -34,26 +33,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 
 NEWS: Final = Path("data/news/cryptonews_headlines_2021-10_2022-07.csv.gz")
 BARS: Final = Path("data/news/btcusd_bitstamp_coinbase_1d_2021-04_2022-07.csv.gz")
-# Share of the variance of a return that the planted news explain.
-PLANTED_EFFECT: Final = 0.1
-# Made-up series: one with the effect, shorter ones without.
-PROOF_FOLDS: Final = {"folds": 2, "first_train_share": 0.6}
-WITHOUT_EFFECT_BARS: Final = 700
 # A day's news are hardly about the price of two months ago, and there are few days.
 LOOKBACK: Final = 20
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What the ablation says of made-up series: one with an effect, several without.
-
-    `found` of `seeds` series without an effect look as if they had one, at a level of 5 %.
-    """
-
-    effect: float
-    planted: Ablation
-    seeds: int
-    found: int
 
 
 @app.command()
@@ -71,7 +52,7 @@ def main(
     training = settings.training.model_copy(update={"horizons": (1,)})
     model = ModelSettings(lookback, training, settings.intervals)
     series = recorded(news, bars, symbol, int(settings.sentiment.delay_s * 1000))
-    proof = prove(model, settings.evaluation.model_copy(update=PROOF_FOLDS), seeds)
+    proof = prove(model, settings.evaluation, seeds)
     print_proof(console, proof)
     found = repeated(series, model, settings.evaluation, runs)
     print_found(console, found)
@@ -87,28 +68,6 @@ def recorded(news: Path, bars: Path, symbol: str, delay_ms: int) -> Series:
     if not series.bars[:, 6].any():
         raise NotEnoughBars(f"no article of {news} became available within the bars of {bars}")
     return series
-
-
-def prove(model: ModelSettings, evaluation: Evaluation, seeds: int) -> Proof:
-    """Run the ablation where the truth is known."""
-    planted = ablate(planted_series(0, PLANTED_EFFECT), model, evaluation, 0)
-    without = (
-        news_against_none(planted_series(seed, 0.0, WITHOUT_EFFECT_BARS), model, evaluation, seed)
-        for seed in range(1, seeds + 1)
-    )
-    return Proof(PLANTED_EFFECT, planted, seeds, sum(one.is_better for one in without))
-
-
-def repeated(
-    series: Series, model: ModelSettings, evaluation: Evaluation, runs: int
-) -> list[Ablation]:
-    """The ablation of one series from several seeds, the settings' own first."""
-    found = []
-    first = model.training.seed
-    for seed in range(first, first + runs):
-        training = model.training.model_copy(update={"seed": seed})
-        found.append(ablate(series, replace(model, training=training), evaluation, seed))
-    return found
 
 
 def print_proof(console: Console, proof: Proof) -> None:

@@ -9,8 +9,8 @@ import pytest
 from conf.errors import ConfigurationError, NotEnoughBars
 from conf.settings import Evaluation
 from ingest.sources.recorded_news import read_headlines
-from jobs.ablation import BARS, NEWS, Proof, draw, recorded
-from model.ablation import Ablation, ablate, compare, news_against_none, shuffled_news
+from jobs.ablation import BARS, NEWS, draw, recorded
+from model.ablation import Ablation, Proof, ablate, compare, news_against_none, shuffled_news
 from model.news import ScoredArticles, with_news
 from model.planted import planted_series
 from model.series import Series
