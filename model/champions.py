@@ -3,38 +3,14 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from conf.errors import ArtifactMismatch
 from conf.events import event
 from model.artifact import Artifact
 from model.forecast import Forecaster
+from model.registry import Registry
 
 log = logging.getLogger(__name__)
-
-
-class ChampionSource(Protocol):
-    """What the registry answers."""
-
-    def champion(self, timeframe: str) -> str | None:
-        """The version that is champion of a timeframe, or None."""
-        ...
-
-    def load(self, version: str) -> Artifact:
-        """The artifact of a version; raises ArtifactMismatch if it is not what it should be."""
-        ...
-
-    def replaced_by_champion(self, timeframe: str) -> str | None:
-        """The version that the present champion took the place of, or None."""
-        ...
-
-    def newest_without_news(self, timeframe: str) -> str | None:
-        """The newest version that was ever in service and reads no news, or None."""
-        ...
-
-    def interval_factors(self, version: str) -> tuple[float, ...] | None:
-        """What live coverage says to multiply the intervals of a version by."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +40,7 @@ class Champions:
     For one that reads news the newest good one that does not is kept ready.
     """
 
-    registry: ChampionSource
+    registry: Registry
     intervals: Iterable[str]
     lookback: int
     _serving: dict[str, Artifact] = field(default_factory=dict)
