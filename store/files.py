@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from store.schema import Table
+from store.schema import TIME, Table
 
 BATCH: Final = "batch="
 COMMITTED: Final = f"{BATCH}*/*.parquet"
@@ -42,7 +42,11 @@ def _file(warehouse_dir: Path, table: Table, batch: str) -> Path:
 
 
 def _stored(table: Table, rows: pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(rows, schema=table.stored, preserve_index=False)
+    # UTC without a zone, as in the files of earlier versions: Spark can't read both in one table.
+    columns = table.columns.items()
+    schema = pa.schema([(n, pa.timestamp("us") if kind == TIME else kind) for n, kind in columns])
+    stored = pa.Table.from_pandas(rows, schema=table.stored, preserve_index=False)
+    return stored.cast(schema)
 
 
 def _write(file: Path, rows: pa.Table) -> None:

@@ -50,7 +50,7 @@ class Table:
 
     @cached_property
     def stored(self) -> pa.Schema:
-        """What the Parquet files hold."""
+        """What the stream's Parquet files hold."""
         return pa.schema(list(self.columns.items()))
 
     @cached_property

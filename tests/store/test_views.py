@@ -9,9 +9,20 @@ from pyspark.sql import SparkSession
 from conf.errors import ConfigurationError
 from conf.timeframes import TIMEFRAME_MS
 from jobs.scoring.scoreboard import update_scores
-from store.views import ask_spark, read_sql
+from store.schema import TABLES
+from store.views import ask_spark, create_spark_views, read_sql
 from tests import tables
 from tests.tables import bars, predictions, write
+
+
+def test_every_table_is_a_view_of_the_same_columns_in_both_engines(
+    tmp_path: Path, spark: SparkSession
+) -> None:
+    create_spark_views(spark, str(tmp_path))
+    for name, table in TABLES.items():
+        by_duckdb = list(read_sql(tmp_path, f"SELECT * FROM {name}"))
+        assert by_duckdb[: len(table.columns)] == list(table.columns)
+        assert spark.table(name).columns == by_duckdb
 
 
 def test_a_timeframe_that_is_not_known_is_an_error_that_names_it(

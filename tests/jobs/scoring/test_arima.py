@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.scoring.arima import update_arima
@@ -53,6 +55,11 @@ def test_a_second_run_fits_nothing_and_adds_nothing(warehouse: Path) -> None:
     assert update_arima(warehouse) == 0
     assert len(json.loads(models)) == 1
     pd.testing.assert_frame_equal(forecasts(warehouse), before)
+
+
+def test_its_times_have_no_zone_as_in_files_of_earlier_versions(warehouse: Path) -> None:
+    files = (warehouse / "arima").glob("batch=*/*.parquet")
+    assert {pq.read_schema(file).field("as_of").type for file in files} == {pa.timestamp("us")}
 
 
 def test_a_day_without_bars_before_it_has_no_rival(tmp_path: Path) -> None:
