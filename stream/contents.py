@@ -8,17 +8,17 @@ import pyarrow as pa
 from stream.packed import PACKED
 
 # What such a row holds: checked bars, articles for the state, articles for the table, or messages
-# of either topic that are refused.
+# of either topic that are rejected.
 BARS: Final = "bars"
 NEWS: Final = "news"
 ARTICLES: Final = "articles"
-REFUSED: Final = "refused"
+REJECTED: Final = "rejected"
 
 CONTENTS: Final = pa.schema(
     [("shard", pa.int32()), (PACKED, pa.binary()), ("content", pa.string())]
 )
-# The table of REFUSED.
-REFUSED_SCHEMA: Final = pa.schema(
+# The table of REJECTED.
+REJECTED_SCHEMA: Final = pa.schema(
     [
         ("reason", pa.string()),
         ("topic", pa.string()),
@@ -27,7 +27,7 @@ REFUSED_SCHEMA: Final = pa.schema(
         ("payload", pa.binary()),
     ]
 )
-# A refused message is kept for a person to look at, not to be played again: its beginning will do.
+# A rejected message is kept for a person to look at, not to be replayed: its beginning is enough.
 KEPT_BYTES: Final = 65_536
 
 

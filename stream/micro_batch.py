@@ -16,10 +16,10 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.events import event
 from model.champions import Champions, ServedModel
-from stream.contents import ARTICLES, BARS
+from stream.contents import ARTICLES, BARS, REJECTED
 from stream.forecast_udf import FORECAST, NOT_FINITE, forecast_udf
 from stream.metrics import WrittenMicroBatch
-from stream.operator_rows import REJECTED, SKIPPED, WINDOWS, WITH_NEWS
+from stream.operator_rows import SKIPPED, WINDOWS, WITH_NEWS
 from stream.packed import PACKED
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from conf.timeframes import TIMEFRAME_MS
 from model.features import sequence_steps
 from model.news import NEWS_COLUMNS, news_of_bars
 from store.schema import BARS as BAR_TABLE
-from stream.contents import ARTICLES, BARS, NEWS, REFUSED
+from stream.contents import ARTICLES, BARS, NEWS, REJECTED
 from stream.packed import PACKED, constant, from_bytes, to_bytes
 from stream.state.rings import Emission, runs
 from stream.state.settings import ShardSettings, StateVariables
@@ -26,7 +26,6 @@ from stream.state.shard_store import Copy, ShardStore
 WINDOWS: Final = "windows"
 WITH_NEWS: Final = "with_news"
 SKIPPED: Final = "skipped"
-REJECTED: Final = "rejected"
 
 # One shape for what leaves the operator, since an operator has one output. A row holds many:
 #   bars       good messages as they arrived
@@ -67,8 +66,8 @@ def rows_of_shard(
         for content, value in zip(frame["content"], frame[PACKED], strict=True):
             sent.setdefault(content, []).append(from_bytes(value))
     found: list[Row] = []
-    for content, kind in ((REFUSED, REJECTED), (ARTICLES, ARTICLES)):
-        found += [row(kind, table) for table in sent.get(content, [])]
+    for kind in (REJECTED, ARTICLES):
+        found += [row(kind, table) for table in sent.get(kind, [])]
     # The news of a micro-batch count for its bars.
     news = None
     if variables.news is not None and news_silent_ms is not None:

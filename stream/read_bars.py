@@ -24,7 +24,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import BAR_VERSION, FIELD_TYPES, QUOTE_VOLUME_RULE, RULES, SYMBOL_PATTERN
 from spark.arrow import map_in_arrow
-from stream.contents import BARS, CONTENTS, KEPT_BYTES, REFUSED, REFUSED_SCHEMA, contents
+from stream.contents import BARS, CONTENTS, KEPT_BYTES, REJECTED, REJECTED_SCHEMA, contents
 from stream.packed import to_bytes
 
 FIELDS: Final[dict[str, tuple[type, ...]]] = {"v": (int,), **FIELD_TYPES}
@@ -79,17 +79,17 @@ def packed_by_shard(
         yield shard_keys[number], to_bytes(of_shard), BARS
     if reasons:
         home = shard_keys[messages["partition"][0].as_py() % len(shard_keys)]
-        yield home, to_bytes(rejected(messages, reasons)), REFUSED
+        yield home, to_bytes(rejected(messages, reasons)), REJECTED
 
 
 def rejected(messages: pa.RecordBatch, reasons: Reasons) -> pa.Table:
-    """`REFUSED_SCHEMA` for the messages that have a reason."""
+    """`REJECTED_SCHEMA` for the messages that have a reason."""
     rows = sorted(reasons)
     found = messages.take(pa.array(rows))
     payload = pc.binary_slice(found["value"], 0, KEPT_BYTES)
     place = {name: found[name] for name in ("topic", "partition", "offset")}
     columns = {"reason": [reasons[row] for row in rows], **place, "payload": payload}
-    return pa.table(columns).cast(REFUSED_SCHEMA)
+    return pa.table(columns).cast(REJECTED_SCHEMA)
 
 
 def checked(messages: pa.RecordBatch, now_ms: int) -> tuple[pa.Table, Reasons]:

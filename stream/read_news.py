@@ -18,8 +18,8 @@ from stream.contents import (
     CONTENTS,
     KEPT_BYTES,
     NEWS,
-    REFUSED,
-    REFUSED_SCHEMA,
+    REJECTED,
+    REJECTED_SCHEMA,
     contents,
 )
 from stream.packed import to_bytes
@@ -32,7 +32,7 @@ def read_news(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
     """Scored articles and heartbeats of Kafka's `messages`: `CONTENTS`.
 
     NEWS goes to each of `shard_keys`, since a coin's symbols may live anywhere; ARTICLES and
-    REFUSED to the one that the message's partition gives.
+    REJECTED to the one that the message's partition gives.
     """
 
     def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -46,13 +46,13 @@ def read_news(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
 
 
 def _packed(rows: list[dict[str, Any]], shard_keys: Sequence[int]) -> pa.RecordBatch:
-    news, articles, refused = _sorted(rows, time.time_ns() // 1_000_000)
+    news, articles, rejected = _sorted(rows, time.time_ns() // 1_000_000)
     home = shard_keys[rows[0]["partition"] % len(shard_keys)]
     packed = to_bytes(pa.Table.from_pylist(news, _NEWS))
     out = [(key, packed, NEWS) for key in shard_keys] if news else []
     for content, found, schema in (
         (ARTICLES, articles, ARTICLE_TABLE.packed),
-        (REFUSED, refused, REFUSED_SCHEMA),
+        (REJECTED, rejected, REJECTED_SCHEMA),
     ):
         if found:
             out.append((home, to_bytes(pa.Table.from_pylist(found, schema)), content))
@@ -62,23 +62,23 @@ def _packed(rows: list[dict[str, Any]], shard_keys: Sequence[int]) -> pa.RecordB
 def _sorted(
     rows: list[dict[str, Any]], now_ms: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows for the state, for the table of articles, and for what is refused with its reason."""
+    """Rows for the state, for the table of articles, and of rejected messages with the reason."""
     news: list[dict[str, Any]] = []
     articles: list[dict[str, Any]] = []
-    refused: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
     for row in rows:
         try:
             found = _checked(row["value"], now_ms)
         except MalformedArticle as error:
             payload = (row["value"] or b"")[:KEPT_BYTES]
-            refused.append({**row, "reason": str(error), "payload": payload})
+            rejected.append({**row, "reason": str(error), "payload": payload})
             continue
         if isinstance(found, Listed):
             news.append({"listed_until": min(found.listed_until, now_ms)})
         else:
             articles.append(_scored(found))
             news.append({**articles[-1], "key": key_of(found.provider, found.id)})
-    return news, articles, refused
+    return news, articles, rejected
 
 
 def _checked(value: bytes | None, now_ms: int) -> Article | Listed:

@@ -18,8 +18,8 @@ from conf.kafka import Broker, spark_options
 from conf.settings import Kafka
 from spark.arrow import map_in_arrow
 from store.schema import PREDICTIONS, SENTIMENT
-from stream.contents import REFUSED_SCHEMA
-from stream.operator_rows import REJECTED, WITH_NEWS
+from stream.contents import REJECTED, REJECTED_SCHEMA
+from stream.operator_rows import WITH_NEWS
 from stream.packed import PACKED, tables, unpack
 
 if TYPE_CHECKING:  # workers import this module, and need nothing that only the driver uses
@@ -79,7 +79,7 @@ def sentiment_messages(forecast: DataFrame) -> DataFrame:
 
 def rejected_messages(forecast: DataFrame) -> DataFrame:
     """Why a message was rejected, from where it is, and what it was."""
-    rows = unpack(F.when(F.col("kind") == REJECTED, F.col(PACKED)), forecast, REFUSED_SCHEMA)
+    rows = unpack(F.when(F.col("kind") == REJECTED, F.col(PACKED)), forecast, REJECTED_SCHEMA)
     value = F.struct(
         "reason", "topic", "partition", "offset", F.base64("payload").alias("value_base64")
     )

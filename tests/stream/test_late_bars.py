@@ -24,7 +24,7 @@ def shifted(bars: list[Bar], by_ms: int) -> list[Bar]:
 
 
 def skipped(stream: RunningStream) -> dict[str, int]:
-    """Bars without a prediction when they came, by reason."""
+    """Bars without a prediction when they arrived, by reason."""
     counts: dict[str, int] = stream.table("skipped")["reason"].value_counts().to_dict()
     return counts
 
@@ -70,7 +70,7 @@ def test_a_series_whose_clock_jumps_by_years_and_back_predicts_what_a_batch_does
     assert len(stream.table("bars")) == len(btc) + 10
 
 
-def test_a_bar_from_a_clock_that_runs_ahead_is_refused_and_the_series_goes_on(
+def test_a_bar_from_a_clock_that_runs_ahead_is_rejected_and_the_series_goes_on(
     stream: RunningStream, btc: list[Bar], champion_registry: RegistrySettings
 ) -> None:
     ahead_ms = time.time_ns() // 1_000_000 - btc[70].open_time + 3_600_000

@@ -31,15 +31,15 @@ TITLES = ("Bitcoin soars", "Coins stolen by hackers", "A meeting in Lisbon", "In
 class NewsStream(RunningStream):
     """A stream that reads news, and the topic they come on."""
 
-    def tell(self, *told: Article | Listed | bytes | None) -> None:
-        """Send articles, signs of life or raw messages, in order."""
+    def send_news(self, *sent: Article | Listed | bytes | None) -> None:
+        """Send articles, heartbeats or raw messages, in order."""
         kafka = self.settings.kafka
         with Publisher(kafka) as publisher:
             publisher.send(
                 article_record(kafka.news_topic, one)
                 if isinstance(one, Article | Listed)
                 else Record(kafka.news_topic, b"raw", one)  # type: ignore[arg-type]
-                for one in told
+                for one in sent
             )
         self.process()
 
@@ -99,7 +99,7 @@ def article(id_: str, available_at: int, categories: tuple[str, ...] = ("BTC",))
 
 
 def alive(bar: Bar) -> Listed:
-    """A sign of life at the close of a bar."""
+    """A heartbeat at the close of a bar."""
     return Listed("wire", bar.open_time + MINUTE)
 
 
@@ -113,7 +113,7 @@ def test_the_stream_predicts_what_a_batch_over_the_same_bars_and_news_predicts(
     done: list[Article] = []
     for part in (btc[:90], btc[90:95], btc[95:]):
         news = [one for one in until(articles, part[-1]) if one not in done]
-        stream.tell(*news, *news[:3], alive(part[-1]))  # some of them twice
+        stream.send_news(*news, *news[:3], alive(part[-1]))  # some of them twice
         done += news
         stream.publish(part)
     expected = batch_predictions(btc, registry, "1m-2", scored(articles))
@@ -121,11 +121,11 @@ def test_the_stream_predicts_what_a_batch_over_the_same_bars_and_news_predicts(
     assert_same_predictions(found, expected)
     assert set(found["model_version"]) == {"1m-2"}
 
-    told = stream.table("sentiment").sort_values("open_time")
+    with_news = stream.table("sentiment").sort_values("open_time")
     start = btc[0].open_time
     columns = news_of_bars(scored(articles), "BTC-USDT", MINUTE, start, len(btc))
-    assert told[list(NEWS_COLUMNS)].to_numpy().tolist() == pytest.approx(columns[60:])
-    assert 0 in told["count"].tolist()  # no news is a row that says so
+    assert with_news[list(NEWS_COLUMNS)].to_numpy().tolist() == pytest.approx(columns[60:])
+    assert 0 in with_news["count"].tolist()  # no news is a row that says so
     on_topic = [json.loads(m) for m in stream.topic(stream.settings.kafka.sentiment_topic)]
     assert sorted(row["open_time"] for row in on_topic) == [bar.open_time for bar in btc[60:]]
     assert set(stream.table("articles")["id"]) == {one.id for one in articles}
@@ -134,17 +134,19 @@ def test_the_stream_predicts_what_a_batch_over_the_same_bars_and_news_predicts(
 def test_a_dead_source_of_news_delays_nothing_and_the_row_says_which_model_served(
     stream: NewsStream, btc: list[Bar], articles: list[Article], registry: RegistrySettings
 ) -> None:
-    stream.tell(*until(articles, btc[99]), alive(btc[99]))
+    stream.send_news(*until(articles, btc[99]), alive(btc[99]))
     stream.publish(btc[:150])
     stream.publish(btc[150:])
     found = stream.table("predictions")
-    # the last sign of life, ten minutes more, then the model that needs none
-    last_told = pd.Timestamp(btc[109].open_time + MINUTE, unit="ms", tz="UTC")
+    # the last heartbeat, ten minutes more, then the model that needs none
+    last_with_news = pd.Timestamp(btc[109].open_time + MINUTE, unit="ms", tz="UTC")
     reader = batch_predictions(btc, registry, "1m-2", scored(until(articles, btc[99])))
     other = batch_predictions(btc, registry, "1m-1")
-    expected = pd.concat([reader[reader["as_of"] <= last_told], other[other["as_of"] > last_told]])
+    expected = pd.concat(
+        [reader[reader["as_of"] <= last_with_news], other[other["as_of"] > last_with_news]]
+    )
     assert_same_predictions(found, expected)
-    versions = found.groupby(found["as_of"] > last_told)["model_version"].unique()
+    versions = found.groupby(found["as_of"] > last_with_news)["model_version"].unique()
     assert [list(v) for v in versions] == [["1m-2"], ["1m-1"]]
     assert len(stream.table("sentiment")) == 50
 
@@ -152,11 +154,11 @@ def test_a_dead_source_of_news_delays_nothing_and_the_row_says_which_model_serve
 def test_an_article_that_comes_late_changes_no_prediction_that_was_made(
     stream: NewsStream, btc: list[Bar], registry: RegistrySettings
 ) -> None:
-    stream.tell(alive(btc[99]))
+    stream.send_news(alive(btc[99]))
     stream.publish(btc[:100])
     before = stream.table("predictions")
     late = article("late", btc[80].open_time)
-    stream.tell(late, alive(btc[-1]))
+    stream.send_news(late, alive(btc[-1]))
     pd.testing.assert_frame_equal(stream.table("predictions"), before)
     stream.publish(btc[100:])
     found, made = stream.table("predictions"), set(before["as_of"])
@@ -168,7 +170,7 @@ def test_an_article_that_comes_late_changes_no_prediction_that_was_made(
 def test_a_stream_that_starts_again_knows_its_news(
     stream: NewsStream, btc: list[Bar], articles: list[Article], registry: RegistrySettings
 ) -> None:
-    stream.tell(*articles, alive(btc[-1]))
+    stream.send_news(*articles, alive(btc[-1]))
     stream.publish(btc[:100])
     stream.stop()
     stream.queries.clear()
@@ -177,7 +179,7 @@ def test_a_stream_that_starts_again_knows_its_news(
     assert_same_predictions(stream.table("predictions"), expected)
 
 
-def test_messages_of_every_kind_are_scored_or_refused_with_a_reason(
+def test_messages_of_every_kind_are_scored_or_rejected_with_a_reason(
     stream: NewsStream, btc: list[Bar], registry: RegistrySettings
 ) -> None:
     at = btc[0].open_time
@@ -190,7 +192,7 @@ def test_messages_of_every_kind_are_scored_or_refused_with_a_reason(
         replace(good, id="long", body="Up. " * 2_500),
     ]
     million = replace(good, id="million", body="Up. " * 200_000)
-    stream.tell(
+    stream.send_news(
         *scored_ones,
         million,
         replace(good, id="empty", title=" "),
@@ -219,7 +221,7 @@ def test_messages_of_every_kind_are_scored_or_refused_with_a_reason(
 
 def test_a_burst_is_worked_off_in_small_micro_batches(stream: NewsStream, btc: list[Bar]) -> None:
     burst = [article(str(i), btc[i % 60].open_time + i) for i in range(700)]
-    stream.tell(*burst, alive(btc[-1]))
+    stream.send_news(*burst, alive(btc[-1]))
     articles = stream.table("articles")
     assert len(articles) == 700
     limit = stream.settings.sentiment.max_articles_per_micro_batch
@@ -231,7 +233,7 @@ def test_a_burst_is_worked_off_in_small_micro_batches(stream: NewsStream, btc: l
 def test_the_news_cannot_be_switched_on_or_off_within_a_checkpoint(
     stream: NewsStream, btc: list[Bar]
 ) -> None:
-    stream.tell(alive(btc[0]))
+    stream.send_news(alive(btc[0]))
     stream.stop()
     off = stream.settings.model_copy(update={"sentiment": Sentiment()})
     with pytest.raises(ConfigurationError, match=r"sentiment\.enabled"):

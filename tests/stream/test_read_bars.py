@@ -8,7 +8,7 @@ import pytest
 
 from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar
 from stream.contents import BARS as BARS_CONTENT
-from stream.contents import KEPT_BYTES, REFUSED
+from stream.contents import KEPT_BYTES, REJECTED
 from stream.packed import from_bytes
 from stream.read_bars import NOT_JSON, checked, packed_by_shard, rejected
 
@@ -144,7 +144,7 @@ def test_a_symbol_has_one_shard_and_all_rejected_messages_another() -> None:
         "S1-USD",
         "S2-USD",
     ]
-    assert [kind for *_, kind in rows] == [BARS_CONTENT] * len(bars) + [REFUSED]
+    assert [kind for *_, kind in rows] == [BARS_CONTENT] * len(bars) + [REJECTED]
     assert from_bytes(rows[-1][1]).to_pylist()[0] == {
         "reason": NOT_JSON,
         "topic": "bars",
