@@ -141,7 +141,7 @@ class Training(Section):
 
 
 class Intervals(Section):
-    """How often a prediction interval shall hold the price, and how fast it adapts."""
+    """How often a prediction interval should hold the price, and how fast it adapts."""
 
     coverage: Share = SHIPPED
     adapt_rate: PositiveFloat = SHIPPED
@@ -266,7 +266,7 @@ SECRET_SETTINGS: Final = frozenset(
 def _from_files() -> dict[str, Any]:
     """The tables of the user's file over those of the shipped one, setting by setting.
 
-    Raises ConfigurationError where the user's is missing, is no TOML or holds a secret.
+    Raises ConfigurationError where the user's is missing, is not TOML or holds a secret.
     """
     tables: dict[str, Any] = dict(shipped_values())
     name = os.environ.get("CANDLECAST_CONFIG")

@@ -33,7 +33,7 @@ from store.views import open_duckdb
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 log = logging.getLogger(__name__)
 
-# What came of the newest predictions that were made before their target time.
+# The outcomes of the newest predictions that were made before their target time.
 _REVEALED: Final = """
     SELECT actual_return, predicted_return, covered FROM scored
     WHERE model_version = ? AND NOT backfilled AND horizon = (

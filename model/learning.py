@@ -199,7 +199,7 @@ def _seen_until(trained: TrainedModel, time_ms: int) -> TrainedModel:
 
 @dataclass(frozen=True)
 class LiveFigures:
-    """The champion's newest live predictions at its first horizon, against what came."""
+    """The champion's newest live predictions at its first horizon, against the actuals."""
 
     n_windows: int
     skill: float

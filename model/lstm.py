@@ -293,7 +293,7 @@ def _counted_error(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
 class BestAverage(keras.callbacks.Callback):  # type: ignore[misc]
     """Validates the averaged weights, keeps the best, stops when they have been that for a while.
 
-    It also keeps the losses, and tells them to whoever shows progress.
+    It also keeps the losses, and passes them on for display.
     """
 
     def __init__(self, patience: int, on_epoch: EpochDone | None) -> None:

@@ -1,4 +1,4 @@
-"""Forecasts held against what came: the one frame that gate, report, evaluation and scores read.
+"""Forecasts with their actuals: the one frame that gate, report, evaluation and scores read.
 
 A row is a forecast of one window at one horizon whose target time has passed. Who made it is data:
 `forecasts` maps names to log returns. "persistence", no change, is always among them.
@@ -22,7 +22,7 @@ PERSISTENCE: Final = "persistence"
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Forecasts and what came, every array (n_rows,), rows of one symbol and horizon in order of
+    """Forecasts and actuals, every array (n_rows,), rows of one symbol and horizon in order of
     time.
 
     `symbol`; `time` the close of the window's last bar, epoch ms UTC; `horizon` in bars;

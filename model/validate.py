@@ -20,7 +20,7 @@ def forecast_outcomes(
     models: Mapping[str, Forecaster],
     baselines: Mapping[str, Baseline] | None = None,
 ) -> Outcomes:
-    """What `models` and `baselines` forecast for the windows of `part`, and what came.
+    """What `models` and `baselines` forecast for the windows of `part`, and the actuals.
 
     The first model's horizons count, and the scale is of its intervals; a model that lacks one of
     them has NaN there. A window has the bars that every model looks back on.

@@ -32,7 +32,7 @@ class RateColumn(ProgressColumn):
 def backfill_bar(title: str, total: int | None) -> Iterator[Advance]:
     """Show a bar on a terminal while the block runs, and nothing anywhere else.
 
-    Yields what is to be told of every few bars more; `total` None where nobody knows it. The bar
+    Yields a function to call with every few bars more; `total` None where nobody knows it. The bar
     goes once it is full: what comes after is live.
     """
     if not sys.stderr.isatty() or total == 0:

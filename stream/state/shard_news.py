@@ -87,7 +87,7 @@ class NewsOfShard:
         )
 
     def to_bytes(self) -> bytes:
-        """The articles, with how far they are known beside them."""
+        """The articles, and how far they are known."""
         known = {"listed_until": self.listed_until, "known_from": self.known_from}
         return to_bytes(self.articles.replace_schema_metadata({_META: json.dumps(known)}))
 
