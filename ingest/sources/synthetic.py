@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,6 @@ MAX_MINUTES: Final = 144_000  # a hundred days at once: a tenth of a second
 OCTAVES: Final = 20
 MINUTE_VOLATILITY: Final = 0.0006
 
-Words = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 
 
@@ -87,18 +87,19 @@ class Synthetic:
             yield from self.bars(symbol, timeframe, start, min(start + length, until_ms) - 1)
 
     def _closes(self, symbol: str, first: int, count: int) -> Floats:
-        minutes = np.arange(first, first + count, dtype=np.int64)
-        key = _key(f"{self._seed}/{symbol}")
+        minutes = np.arange(first, first + count)
         walk = np.zeros(count)
         for octave in range(OCTAVES):
-            walk += 2 ** (octave / 2) * _smooth_noise(minutes, octave, key)
-        level: float = 10 ** (4 * _uniform(np.array([key], dtype=np.uint64))[0])
+            # a knot every 2 ** octave minutes, and straight lines between them
+            knot = first >> octave
+            knots = np.arange(knot, ((first + count) >> octave) + 2)
+            noise = 2 * _uniform(f"{self._seed}/{symbol}/{octave}", knot, len(knots)) - 1
+            walk += 2 ** (octave / 2) * np.interp(minutes, knots << octave, noise)
+        level: float = 10 ** (4 * _uniform(f"{self._seed}/{symbol}", 0, 1)[0])
         return (level * np.exp(MINUTE_VOLATILITY * walk)).round(8)
 
     def _volumes(self, symbol: str, first: int, count: int) -> Floats:
-        minutes = np.arange(first, first + count, dtype=np.int64)
-        noise = _uniform(_mixed(minutes.astype(np.uint64) ^ np.uint64(_key(f"v/{symbol}"))))
-        return (-np.log(noise)).round(6)
+        return (-np.log(_uniform(f"v/{symbol}", first, count))).round(6)
 
 
 def synthetic_symbols(count: int) -> list[str]:
@@ -110,30 +111,12 @@ def synthetic_symbols(count: int) -> list[str]:
     return [f"S{number:04}-USD" for number in range(1, count + 1)]
 
 
-def _smooth_noise(minutes: npt.NDArray[np.int64], octave: int, key: int) -> Floats:
-    """Noise in -1..1 with a knot every 2 ** octave minutes and straight lines between them."""
-    knot = minutes >> octave
-    weight = (minutes - (knot << octave)) / (1 << octave)
-    salt = np.uint64((key + octave * 0x9E3779B97F4A7C15) % 2**64)
-    left, right = (_uniform(_mixed(k.astype(np.uint64) ^ salt)) for k in (knot, knot + 1))
-    return 2 * (left * (1 - weight) + right * weight) - 1
+def _uniform(key: str, first: int, count: int) -> Floats:
+    """Numbers in (0, 1], shape `(count,)`, from the `first`-th on (-1 at least) of those of `key`.
 
-
-def _mixed(words: Words) -> Words:
-    """The finaliser of SplitMix64: near words become unrelated ones."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
-
-
-def _uniform(words: Words) -> Floats:
-    """Words to (0, 1]."""
-    return ((words >> np.uint64(11)).astype(np.float64) + 1) / 2**53
-
-
-def _key(text: str) -> int:
-    """FNV-1a of `text`: the same in every process, unlike `hash`."""
-    key = 0xCBF29CE484222325
-    for byte in text.encode():
-        key = (key ^ byte) * 0x100000001B3 % 2**64
-    return key
+    Philox makes any of them without those before, four at a time.
+    """
+    words = np.random.Philox(key=int.from_bytes(blake2b(key.encode(), digest_size=16).digest()))
+    skipped, rest = divmod(first + 1, 4)
+    words.advance(skipped)
+    return ((words.random_raw(rest + count)[rest:] >> np.uint64(11)) + 1.0) / 2**53
