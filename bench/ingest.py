@@ -26,7 +26,7 @@ from kafka import KafkaProducer
 from rich.console import Console
 from rich.progress import track
 
-from ingest.clock import SystemClock
+from ingest.clock import Clock
 from ingest.publish import BATCH_BYTES, LINGER_S, BarPublisher, ensure_topics
 from ingest.replay import publish_replay, replay_groups
 from ingest.sources.recorded import read_bars
@@ -110,7 +110,7 @@ def measured(
 
 def replayed(bootstrap_servers: str, topic: str, file: Path) -> int:
     """What `candlecast ingest --source recorded --speed max` does."""
-    clock = SystemClock()
+    clock = Clock()
     groups = replay_groups(read_bars(file, SYMBOL, "1m"), None, clock)
     with BarPublisher(bootstrap_servers, topic) as publisher:
         return publish_replay(groups, publisher, [], clock)[0]

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import count
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from conf.errors import BrokerUnavailable
 from conf.events import event
@@ -22,25 +22,8 @@ JITTER_S: Final = 1.0
 T = TypeVar("T")
 
 
-class Clock(Protocol):
-    """Tells the time and waits; `stopping` is set where the program is told to stop."""
-
-    @property
-    def stopping(self) -> threading.Event:
-        """Ends every wait."""
-        ...
-
-    def now_ms(self) -> int:
-        """The time, in epoch milliseconds UTC."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for `seconds`, or less where `stopping` is set."""
-        ...
-
-
-class SystemClock:
-    """The machine's clock."""
+class Clock:
+    """The machine's clock; `stopping` is set where the program is told to stop, and ends a wait."""
 
     def __init__(self, stopping: threading.Event | None = None) -> None:
         self.stopping = stopping or threading.Event()

@@ -14,7 +14,7 @@ from conf.events import event
 from conf.settings import Ingest, Kafka, load_settings
 from conf.timeframes import TIMEFRAME_MS
 from ingest.budget import RateBudget
-from ingest.clock import Clock, SystemClock
+from ingest.clock import Clock
 from ingest.cursor import resume
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
@@ -63,7 +63,7 @@ def ingest(
     """Publish closed bars to Kafka, each acknowledged; Ctrl-C ends it, nothing is lost by it."""
     settings = load_settings()
     configure_logging()
-    clock = SystemClock(stop_on_signals())
+    clock = Clock(stop_on_signals())
     given = {
         "source": source,
         "symbols": _listed(symbols),
@@ -146,7 +146,7 @@ def serve_metrics(port: int, metrics: IngestMetrics) -> None:
 
 def report_check(asked: Ingest, kafka: Kafka) -> int:
     """Ask broker and source once, print what is wrong, and return the exit code."""
-    clock = SystemClock()
+    clock = Clock()
     options = SourceOptions(clock=clock, base_url=asked.base_url, timeout_s=asked.timeout_s)
     source = open_source(asked.source, options)
     series = plan_series(source, asked)

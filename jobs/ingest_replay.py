@@ -9,7 +9,7 @@ from conf.errors import ConfigurationError
 from conf.events import event
 from conf.settings import Ingest, Kafka
 from ingest.bar import Bar
-from ingest.clock import Clock, SystemClock
+from ingest.clock import Clock
 from ingest.cursor import bars_since, without_known
 from ingest.plan import check_symbols, named_series
 from ingest.publish import BarPublisher, Record, ensure_topics, rejection_record
@@ -89,7 +89,7 @@ def synthetic_series(asked: Ingest, span: Span) -> list[Iterable[Bar]]:
         raise ConfigurationError(f"--until is for recorded and synthetic bars, not {asked.source}")
     if first_ms is None or until_ms is None or first_ms >= until_ms:
         raise ConfigurationError("a synthetic replay needs --from and a later --until")
-    market = Synthetic(SourceOptions(clock=SystemClock(), argument=seed))
+    market = Synthetic(SourceOptions(clock=Clock(), argument=seed))
     return [
         market.stream(symbol, timeframe, first_ms, until_ms)
         for symbol, timeframe in named_series(asked)

@@ -86,8 +86,8 @@ class SourceOptions:
 def open_source(name: str, options: SourceOptions) -> Source:
     """Make the source `name`, or `name:ARGUMENT`; raises ConfigurationError where there is none.
 
-    >>> from ingest.clock import SystemClock
-    >>> open_source("synthetic:7", SourceOptions(clock=SystemClock())).name
+    >>> from ingest.clock import Clock
+    >>> open_source("synthetic:7", SourceOptions(clock=Clock())).name
     'synthetic:7'
     """
     kind, _, argument = name.partition(":")

@@ -29,7 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from conf.errors import CandlecastError, MissingPrerequisite
 from conf.settings import Settings, load_settings
 from ingest.bar import Bar
-from ingest.clock import SystemClock
+from ingest.clock import Clock
 from ingest.publish import BarPublisher, ensure_topics
 from ingest.replay import paced
 from jobs.demo.report import (
@@ -209,7 +209,7 @@ class Stage:
     def _publish(self, bars: list[Bar], speed: float, stopping: threading.Event) -> None:
         """Publish bars at a speed, times real time, until `stopping` is set."""
         with self._publisher() as publisher:
-            for group in paced(bars, speed, SystemClock(stopping)):
+            for group in paced(bars, speed, Clock(stopping)):
                 if stopping.is_set():
                     return
                 publisher.publish(group)

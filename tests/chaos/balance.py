@@ -10,7 +10,7 @@ import pandas as pd
 
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
-from ingest.clock import SystemClock
+from ingest.clock import Clock
 from ingest.sources import SourceOptions
 from ingest.sources.synthetic import Synthetic
 from store.views import open_duckdb
@@ -93,7 +93,7 @@ def balance(world: World, *, through_views: bool = False) -> Balance:
 
 def market(until_ms: int) -> list[Bar]:
     """Every bar that ingest is to publish: those that close by `until_ms`."""
-    source = Synthetic(SourceOptions(clock=SystemClock()))
+    source = Synthetic(SourceOptions(clock=Clock()))
     first_ms = int(FROM.timestamp() * 1000)
     return [bar for name in SYMBOLS for bar in source.stream(name, "1m", first_ms, until_ms)]
 

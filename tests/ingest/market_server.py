@@ -57,12 +57,12 @@ LASTING = (
 )
 
 
-class SimulatedClock:
+class SimulatedClock(Clock):
     """A clock that only a wait moves on: however slow the machine, the times are the same."""
 
     def __init__(self, start_ms: int) -> None:
+        super().__init__()
         self._now_ms = start_ms
-        self.stopping = threading.Event()
         self.before_sleep: Callable[[float], None] = lambda seconds: None
 
     def now_ms(self) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from conf.errors import ConfigurationError
 from conf.settings import Ingest
-from ingest.clock import SystemClock
+from ingest.clock import Clock
 from ingest.feed import Series
 from ingest.plan import plan_series
 from ingest.sources import SourceOptions, open_source
@@ -19,7 +19,7 @@ SENSIBLE: dict[str, Any] = {"symbols": ["BTC-USD"], "intervals": ["1m"], "calls_
 
 
 def plan(source: str = "cryptocompare", **settings: Any) -> list[Series]:
-    opened = open_source(source, SourceOptions(clock=SystemClock()))
+    opened = open_source(source, SourceOptions(clock=Clock()))
     return plan_series(opened, Ingest.model_validate({**SENSIBLE, **settings}))
 
 
@@ -125,7 +125,7 @@ def test_a_time_that_is_none_is_refused() -> None:
 def test_the_shipped_file_makes_sense() -> None:
     with Path("conf/candlecast.toml").open("rb") as file:
         shipped = Ingest.model_validate(tomllib.load(file)["ingest"])
-    opened = open_source(shipped.source, SourceOptions(clock=SystemClock()))
+    opened = open_source(shipped.source, SourceOptions(clock=Clock()))
     assert [(one.symbol, one.interval) for one in plan_series(opened, shipped)] == [
         ("BTC-USD", "1m"),
         ("ETH-USD", "1m"),

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from ingest.clock import SystemClock
+from ingest.clock import Clock
 from ingest.cursor import bars_since
 from ingest.publish import ensure_topics
 from jobs.machine.broker import EmbeddedBroker, free_port
@@ -24,7 +24,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def market() -> Iterator[MarketServer]:
-    with MarketServer(SystemClock(), key=KEY) as running:
+    with MarketServer(Clock(), key=KEY) as running:
         yield running
 
 
