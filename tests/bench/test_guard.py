@@ -11,11 +11,12 @@ from tests.streams import RunningStream
 
 SYMBOLS: Final = 10
 MINUTES: Final = 100
-# One job reads, keeps the windows and predicts for Kafka; the other writes all Parquet tables.
-JOBS: Final = 2
+# One job reads, keeps the windows and predicts for Kafka; one counts the rows that it left, and one
+# writes all Parquet tables.
+JOBS: Final = 3
 
 
-def test_a_micro_batch_is_two_jobs_whose_stages_have_a_task_a_shard_at_most(
+def test_a_micro_batch_is_three_jobs_whose_stages_have_a_task_a_shard_at_most(
     stream: RunningStream,
 ) -> None:
     stream.publish(bar for minute in random_walk(SYMBOLS, MINUTES) for bar in minute)
