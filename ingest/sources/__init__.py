@@ -1,9 +1,10 @@
-"""Where bars and news come from: one module and one line in SOURCES for each source."""
+"""Where bars and news come from: a class and a line in SOURCES for each source."""
 
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 from conf.errors import ConfigurationError, SourceUnavailable
 from ingest.article import Article
@@ -13,11 +14,13 @@ from ingest.clock import Clock
 # `name` or `name:ARGUMENT` on the command line. Modules are imported when asked for: ccxt alone
 # takes seconds.
 SOURCES: Final = {
-    "cryptocompare": "ingest.sources.cryptocompare:CryptoCompare",
-    "coindesk": "ingest.sources.coindesk:CoinDesk",
+    "cryptocompare": "ingest.sources.ccdata:CryptoCompare",
+    "coindesk": "ingest.sources.ccdata:CoinDesk",
     "exchange": "ingest.sources.exchange:Exchange",
     "synthetic": "ingest.sources.synthetic:Synthetic",
 }
+# What falls over an answer that is of another form than promised.
+UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,44 +37,6 @@ class Terms:
     cache_s: float = 0.0
 
 
-class Source(Protocol):
-    """Answers for any range of any symbol's bars, from several threads at once.
-
-    `name` is what a bar's `source` says; the calls of a `metered` source count against
-    `ingest.calls_per`.
-    """
-
-    name: str
-    metered: bool
-
-    def terms(self, timeframe: str) -> Terms:
-        """How bars of `timeframe` are served; raises ConfigurationError where they are not."""
-        ...
-
-    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
-        """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending.
-
-        Bars that the source does not have are absent; bars that break a rule are returned as they
-        are. Raises RetryLater (ask again later), NotOffered (never for this symbol) or
-        ConfigurationError (a person has to act).
-        """
-        ...
-
-
-@runtime_checkable
-class NewsSource(Protocol):
-    """A source that lists articles too; `provider` is what an article's `provider` says."""
-
-    provider: str
-
-    def articles(self, to_ms: int) -> list[Article]:
-        """Ask once for the newest articles published at or before `to_ms` (epoch ms).
-
-        Newest first; empty where there are none. Raises what `Source.fetch` may raise.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
     """What a source may need; `argument` is what follows the colon of its name."""
@@ -81,6 +46,71 @@ class SourceOptions:
     base_url: str | None = None
     timeout_s: float = 8.0
     count_call: Callable[[], None] = lambda: None
+
+
+class Source(ABC):
+    """Answers for any range of any symbol's bars, from several threads at once.
+
+    `name` is what a bar's `source` says; the calls of a `metered` source count against
+    `ingest.calls_per`.
+    """
+
+    metered = True
+
+    def __init__(self, name: str, options: SourceOptions) -> None:
+        self.name = name
+        self._options = options
+
+    @abstractmethod
+    def terms(self, timeframe: str) -> Terms:
+        """How bars of `timeframe` are served; raises ConfigurationError where they are not."""
+
+    @abstractmethod
+    def rows(
+        self, symbol: str, timeframe: str, first_ms: int, last_ms: int
+    ) -> Iterable[Sequence[Any]]:
+        """Ask once for at least the bars with `first_ms <= open_time <= last_ms`.
+
+        A row is open time (ms), open, high, low, close, base volume, and quote volume or None;
+        later ones win. Raises what `fetch` raises.
+        """
+
+    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
+        """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending.
+
+        Bars that the source does not have are absent; bars that break a rule are returned as they
+        are. Raises RetryLater (ask again later), NotOffered (never for this symbol) or
+        ConfigurationError (a person has to act).
+        """
+        found: dict[int, Bar] = {}
+        try:
+            rows = list(self.rows(symbol, timeframe, first_ms, last_ms))
+            now_ms = self._options.clock.now_ms()
+            for time, *numbers, quote in rows:
+                open_, high, low, close, volume = map(float, numbers)
+                quote_volume = None if quote is None else float(quote)
+                found[int(time)] = Bar(
+                    *(symbol, timeframe, int(time), open_, high, low, close),
+                    *(volume, quote_volume, self.name, now_ms),
+                )
+        except UNREADABLE as error:
+            raise SourceUnavailable(
+                f"{self.name}: unreadable bar of {symbol}: {error!r}"
+            ) from error
+        return [found[time] for time in sorted(found) if first_ms <= time <= last_ms]
+
+
+class NewsSource(Source):
+    """A source that lists articles too; `provider` is what an article's `provider` says."""
+
+    provider: str
+
+    @abstractmethod
+    def articles(self, to_ms: int) -> list[Article]:
+        """Ask once for the newest articles published at or before `to_ms` (epoch ms).
+
+        Newest first; empty where there are none. Raises what `Source.fetch` may raise.
+        """
 
 
 def open_source(name: str, options: SourceOptions) -> Source:
@@ -103,33 +133,3 @@ def open_source(name: str, options: SourceOptions) -> Source:
 def not_served(source: str, timeframe: str, served: str) -> ConfigurationError:
     """The error where `source` has no bars of `timeframe`; `served` says which it has."""
     return ConfigurationError(f"ingest.intervals: {source} has no bars of {timeframe}: {served}")
-
-
-def bars_of(
-    rows: Iterable[Iterable[Any]],
-    source: str,
-    symbol: str,
-    timeframe: str,
-    span: tuple[int, int],
-    now_ms: int,
-) -> list[Bar]:
-    """The bars in an answer's `rows` that open within `span`, ends included, ascending.
-
-    A row is open time (ms), open, high, low, close, base volume, and quote volume or None; later
-    ones win. Raises SourceUnavailable where a row is something else.
-
-    >>> bars_of([(0, 1, "2", 0.5, 1, 3, None)], "example", "BTC-USD", "1m", (0, 0), 60_000)[0].high
-    2.0
-    """
-    found: dict[int, Bar] = {}
-    try:
-        for open_time, *numbers, quote in rows:
-            open_, high, low, close, base = map(float, numbers)
-            quote_volume = None if quote is None else float(quote)
-            found[int(open_time)] = Bar(
-                *(symbol, timeframe, int(open_time), open_, high, low, close),
-                *(base, quote_volume, source, now_ms),
-            )
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise SourceUnavailable(f"{source}: a bar of {symbol} can't be read: {error!r}") from error
-    return [found[time] for time in sorted(found) if span[0] <= time <= span[1]]

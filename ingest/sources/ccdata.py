@@ -1,17 +1,16 @@
-"""What CryptoCompare's and CoinDesk's APIs share: units of time, limits, and how rows are written.
+"""CCData's two APIs, bars and news: CryptoCompare's min-api, and its successor of CoinDesk.
 
-Their history has one endpoint a unit, which makes longer bars by putting several together.
+Their history has one endpoint a unit of time, which makes longer bars by putting several together.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 from conf.errors import SourceUnavailable
 from conf.timeframes import TIMEFRAME_MS
 from ingest.article import Article
-from ingest.bar import Bar
-from ingest.sources import SourceOptions, Terms, bars_of, not_served
+from ingest.sources import NewsSource, SourceOptions, Terms, not_served
 from ingest.sources.api import Api
 
 
@@ -50,19 +49,17 @@ def unit_of(timeframe: str, source: str) -> tuple[Unit, int]:
     raise not_served(source, timeframe, f"1 to {MAX_AGGREGATE} minutes, hours or days")
 
 
-class UnitBars(ABC):
+class UnitBars(NewsSource):
     """A source whose bars come by unit; `columns` are a row's open time (s), prices, volumes."""
 
-    metered = True
     columns: ClassVar[tuple[str, ...]]
 
     def __init__(self, name: str, api: Api, options: SourceOptions) -> None:
-        self.name = name
+        super().__init__(name, options)
         self._api = api
-        self._clock = options.clock
 
     @abstractmethod
-    def rows(
+    def units(
         self, symbol: str, unit: str, aggregate: int, count: int, last_s: int
     ) -> list[Mapping[str, Any]]:
         """Ask once for at least `count` bars, the newest at or before `last_s` (epoch s)."""
@@ -72,50 +69,123 @@ class UnitBars(ABC):
         unit, aggregate = unit_of(timeframe, self.name)
         return Terms(MAX_POINTS // aggregate, unit.keeps_ms, unit.cache_s)
 
-    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
-        """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending."""
+    def rows(
+        self, symbol: str, timeframe: str, first_ms: int, last_ms: int
+    ) -> Iterator[Sequence[Any]]:
+        """Ask once; a row whose close is zero says that there is nothing at that time."""
         unit, aggregate = unit_of(timeframe, self.name)
         count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
-        rows = self.rows(symbol, unit.name, aggregate, count, last_ms // 1000)
-        if not rows:
+        found = self.units(symbol, unit.name, aggregate, count, last_ms // 1000)
+        if not found:
             raise SourceUnavailable(f"{self.name}: a success without a single bar of {symbol}")
         time, *others = self.columns
-        values = ([row[time] * 1000, *map(row.get, others)] for row in rows)
-        span, now_ms = (first_ms, last_ms), self._clock.now_ms()
-        bars = bars_of(values, self.name, symbol, timeframe, span, now_ms)
-        # Zeros are how these APIs say that they have nothing at that time.
-        return [bar for bar in bars if bar.close != 0]
+        for row in found:
+            values = [row.get(name) for name in others]
+            if values[3] != 0:
+                yield row[time] * 1000, *values
 
 
-def article_of(
-    provider: str,
-    row: Mapping[str, Any],
-    now_ms: int,
-    *,
-    source: str,
-    categories: Iterable[str],
-    tags: object,
-    sentiment: str | None = None,
-) -> Article:
-    """The article in `row`, whose names both providers share but for their case.
+class CryptoCompare(UnitBars):
+    """Bars of the index CCCAGG, the paper's source; and news. Needs CRYPTOCOMPARE_API_KEY.
 
-    It is known since `now_ms` (epoch ms). Without a time it is of 1970, which no article may be.
+    Errors mostly come as HTTP 200, so the body decides. An answer holds `limit + 1` bars, the last
+    of them still forming where `toTs` is now.
+    """
+
+    provider = "cryptocompare"
+    columns = ("time", "open", "high", "low", "close", "volumefrom", "volumeto")
+
+    def __init__(self, options: SourceOptions) -> None:
+        api = Api(self.provider, "https://min-api.cryptocompare.com", options)
+        super().__init__(self.provider, api, options)
+
+    def units(
+        self, symbol: str, unit: str, aggregate: int, count: int, last_s: int
+    ) -> list[Mapping[str, Any]]:
+        """Ask `/data/v2/histominute`, `histohour` or `histoday`."""
+        base, _, quote = symbol.partition("-")
+        parameters: dict[str, str | int] = {
+            "fsym": base,
+            "tsym": quote,
+            # One bar comes on top; a limit of 0 is no number to this API.
+            "limit": max(1, count - 1),
+            "toTs": last_s,
+            "aggregate": aggregate,
+        }
+        return self._api.rows(f"/data/v2/histo{unit}", parameters)
+
+    def articles(self, to_ms: int) -> list[Article]:
+        """Ask once for what the editors list; it comes without a verdict on the sentiment."""
+        # `lTs` is documented as "before"; one second more asks for "at or before".
+        parameters: dict[str, str | int] = {"lang": "EN", "lTs": to_ms // 1000 + 1}
+        rows = self._api.rows("/data/v2/news/", parameters)  # the trailing slash matters
+        now_ms = self._options.clock.now_ms()
+        return [article_of(self.provider, row, now_ms) for row in rows if isinstance(row, dict)]
+
+
+class CoinDesk(UnitBars):
+    """Bars of one index of the Data API: `coindesk` is cadli, `coindesk:ccix` another; and news.
+
+    Errors have HTTP codes of their own. Needs COINDESK_API_KEY.
+    """
+
+    provider = "coindesk"
+    columns = ("TIMESTAMP", "OPEN", "HIGH", "LOW", "CLOSE", "VOLUME", "QUOTE_VOLUME")
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._market = options.argument or "cadli"
+        base_url = "https://data-api.coindesk.com"
+        api = Api(self.provider, base_url, options, not_offered=(400, 404))
+        super().__init__(f"{self.provider}:{self._market}", api, options)
+
+    def units(
+        self, symbol: str, unit: str, aggregate: int, count: int, last_s: int
+    ) -> list[Mapping[str, Any]]:
+        """Ask `/index/cc/v1/historical/minutes`, `hours` or `days`."""
+        parameters: dict[str, str | int] = {
+            "market": self._market,
+            "instrument": symbol,
+            "limit": count,
+            "to_ts": last_s,
+            "aggregate": aggregate,
+            "fill": "true",
+        }
+        return self._api.rows(f"/index/cc/v1/historical/{unit}s", parameters)
+
+    def articles(self, to_ms: int) -> list[Article]:
+        """Ask once for what it lists, with its verdict POSITIVE, NEUTRAL or NEGATIVE."""
+        parameters: dict[str, str | int] = {"lang": "EN", "limit": 100, "to_ts": to_ms // 1000}
+        rows = self._api.rows("/news/v1/article/list", parameters)
+        now_ms = self._options.clock.now_ms()
+        return [article_of(self.provider, row, now_ms) for row in rows if isinstance(row, dict)]
+
+
+def article_of(provider: str, row: Mapping[str, Any], now_ms: int) -> Article:
+    """The article in `row`, whose names both APIs share but for their case.
+
+    min-api writes source and categories as texts, the Data API as objects. The article is known
+    since `now_ms` (epoch ms). Without a time it is of 1970, which no article may be.
     """
     found = {name.lower(): value for name, value in row.items()}
     published = found.get("published_on")
     votes = [str(found.get(name, "")) for name in ("upvotes", "downvotes")]
+    source, named = found.get("source_data"), found.get("category_data")
+    named = [one for one in named if isinstance(one, dict)] if isinstance(named, list) else []
+    if isinstance(source, dict):
+        found["source"] = source.get("NAME")
+    categories = [str(one["CATEGORY"]) for one in named if one.get("CATEGORY")]
     return Article(
         provider=provider,
         id=str(found.get("id", "")),
         published_at=int(published) * 1000 if isinstance(published, int | float) else 0,
         title=str(found.get("title") or ""),
         body=str(found.get("body") or ""),
-        source=source,
-        categories=tuple(categories),
-        tags=parts(tags),
+        source=str(found.get("source") or ""),
+        categories=tuple(categories) or parts(found.get("categories")),
+        tags=parts(found.get("tags") or found.get("keywords")),
         url=str(found.get("url") or ""),
         lang=str(found.get("lang") or ""),
-        sentiment=sentiment,
+        sentiment=str(found["sentiment"]) if found.get("sentiment") else None,
         fetched_at=now_ms,
         available_at=now_ms,
         reach=sum(map(int, votes)) if all(map(str.isdecimal, votes)) else None,

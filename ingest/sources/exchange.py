@@ -9,8 +9,7 @@ import ccxt
 
 from conf.errors import ConfigurationError, NotOffered, RateLimited, SourceUnavailable
 from conf.timeframes import TIMEFRAME_MS
-from ingest.bar import Bar
-from ingest.sources import SourceOptions, Terms, bars_of, not_served
+from ingest.sources import UNREADABLE, Source, SourceOptions, Terms, not_served
 
 # What every exchange serves in one answer; asking for more makes some of them answer with fewer.
 PAGE_BARS: Final = 500
@@ -29,10 +28,8 @@ ERRORS: Final[tuple[tuple[type[Exception], type[Exception]], ...]] = (
 )
 
 
-class Exchange:
+class Exchange(Source):
     """Spot bars of one exchange; one where nobody traded is absent, as gaps are normal there."""
-
-    metered = True
 
     def __init__(self, options: SourceOptions) -> None:
         if options.argument not in ccxt.exchanges:
@@ -40,9 +37,7 @@ class Exchange:
                 f"ingest.source exchange:{options.argument} is unknown to ccxt; there are"
                 f" {', '.join(ccxt.exchanges[:5])} and {len(ccxt.exchanges) - 5} more"
             )
-        self.name = f"exchange:{options.argument}"
-        self._clock = options.clock
-        self._count_call = options.count_call
+        super().__init__(f"exchange:{options.argument}", options)
         # The calls are spaced by our own budget: ccxt's would sleep inside a worker.
         self._exchange: Any = getattr(ccxt, options.argument)(
             {"enableRateLimit": False, "timeout": int(options.timeout_s * 1000)}
@@ -59,28 +54,21 @@ class Exchange:
             raise not_served(self.name, timeframe, f"there are {', '.join(offered)}")
         return Terms(PAGE_BARS, cache_s=CACHE_S)
 
-    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
-        """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending."""
+    def rows(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Sequence[Any]]:
+        """Ask once for the candles; none tells its quote volume."""
         count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
-        rows = self._call(symbol, timeframe, first_ms, count)
-        span, now_ms = (first_ms, last_ms), self._clock.now_ms()
-        values = ([*row[:6], None] for row in rows)
-        return bars_of(values, self.name, symbol, timeframe, span, now_ms)
-
-    def _call(self, symbol: str, timeframe: str, first_ms: int, count: int) -> list[Sequence[Any]]:
         try:
             with self._markets:
                 if not self._exchange.markets:
-                    self._count_call()
+                    self._options.count_call()
                     self._exchange.load_markets()
-            self._count_call()
+            self._options.count_call()
             rows = self._exchange.fetch_ohlcv(symbol.replace("-", "/"), timeframe, first_ms, count)
+            return [[*row[:6], None] for row in rows]
         except ccxt.BaseError as error:
             raise mapped(error, f"{self.name} {symbol}") from error
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            # ccxt trusts an answer's form, and falls over one that is something else.
+        except UNREADABLE as error:  # ccxt trusts an answer's form
             raise SourceUnavailable(f"{self.name} {symbol}: unreadable: {error!r}") from error
-        return list(rows)
 
 
 def mapped(error: Exception, where: str) -> Exception:

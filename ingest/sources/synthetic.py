@@ -1,7 +1,8 @@
 """A made-up market for load: any number of symbols, any range of time, always the same bars."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from conf.errors import ConfigurationError
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
-from ingest.sources import SourceOptions, Terms, not_served
+from ingest.sources import Source, SourceOptions, Terms, not_served
 
 MINUTE_MS: Final = TIMEFRAME_MS["1m"]
 MAX_BARS: Final = 2_000
@@ -24,7 +25,7 @@ MINUTE_VOLATILITY: Final = 0.0006
 Floats = npt.NDArray[np.float64]
 
 
-class Synthetic:
+class Synthetic(Source):
     """Bars from a seed: `synthetic`, or `synthetic:SEED` for another market.
 
     The price of a symbol at a minute is a function of seed, symbol and minute alone, so any page,
@@ -40,8 +41,7 @@ class Synthetic:
             raise ConfigurationError(
                 f"ingest.source synthetic:{options.argument}: the seed must be a whole number"
             ) from None
-        self.name = f"synthetic:{self._seed}"
-        self._count_call = options.count_call
+        super().__init__(f"synthetic:{self._seed}", options)
 
     def terms(self, timeframe: str) -> Terms:
         """Any number of whole minutes, back to 1970."""
@@ -50,13 +50,11 @@ class Synthetic:
             raise not_served(self.name, timeframe, "whole minutes")
         return Terms(min(MAX_BARS, MAX_MINUTES // minutes))
 
-    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
-        """The bars with `first_ms <= open_time <= last_ms`, ascending."""
-        self._count_call()
-        return list(self.bars(symbol, timeframe, first_ms, last_ms))
-
-    def bars(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> Iterator[Bar]:
-        """Yield what `fetch` returns, with the close as `fetched_at`: the same bytes each time."""
+    def rows(
+        self, symbol: str, timeframe: str, first_ms: int, last_ms: int
+    ) -> Iterator[Sequence[float]]:
+        """Make the bars in the range."""
+        self._options.count_call()
         step = TIMEFRAME_MS[timeframe] // MINUTE_MS
         first = -(-first_ms // TIMEFRAME_MS[timeframe]) * step
         count = max(0, last_ms // TIMEFRAME_MS[timeframe] * step - first + step)
@@ -64,27 +62,20 @@ class Synthetic:
         volumes = self._volumes(symbol, first, count).tolist()
         for at in range(0, count, step):
             prices = closes[at : at + step + 1]  # the open is the close before
+            high, low, close = max(prices), min(prices), prices[-1]
             base = math.fsum(volumes[at : at + step])
-            open_time = (first + at) * MINUTE_MS
-            yield Bar(
-                symbol,
-                timeframe,
-                open_time,
-                prices[0],
-                max(prices),
-                min(prices),
-                prices[-1],
-                base,
-                base * prices[-1],
-                self.name,
-                open_time + TIMEFRAME_MS[timeframe],
-            )
+            yield (first + at) * MINUTE_MS, prices[0], high, low, close, base, base * close
 
     def stream(self, symbol: str, timeframe: str, first_ms: int, until_ms: int) -> Iterator[Bar]:
-        """Yield the bars with `first_ms <= open_time < until_ms`, made page by page."""
+        """Yield the bars with `first_ms <= open_time < until_ms`, made page by page.
+
+        `fetched_at` is the close, so that they are the same bytes each time.
+        """
         length = self.terms(timeframe).page_bars * TIMEFRAME_MS[timeframe]
         for start in range(first_ms, until_ms, length):
-            yield from self.bars(symbol, timeframe, start, min(start + length, until_ms) - 1)
+            last_ms = min(start + length, until_ms) - 1
+            for bar in self.fetch(symbol, timeframe, start, last_ms):
+                yield replace(bar, fetched_at=bar.close_time)
 
     def _closes(self, symbol: str, first: int, count: int) -> Floats:
         minutes = np.arange(first, first + count)
