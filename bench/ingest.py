@@ -28,7 +28,7 @@ from rich.progress import track
 
 from ingest.clock import Clock
 from ingest.publish import BATCH_BYTES, LINGER_S, BarPublisher, ensure_topics
-from ingest.replay import publish_replay, replay_groups
+from ingest.replay import paced, publish_replay
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
 from jobs.terminal.program import run_program
@@ -111,7 +111,7 @@ def measured(
 def replayed(bootstrap_servers: str, topic: str, file: Path) -> int:
     """What `candlecast ingest --source recorded --speed max` does."""
     clock = Clock()
-    groups = replay_groups(read_bars(file, SYMBOL, "1m"), None, clock)
+    groups = paced(read_bars(file, SYMBOL, "1m"), None, clock)
     with BarPublisher(bootstrap_servers, topic) as publisher:
         return publish_replay(groups, publisher, [], clock)[0]
 

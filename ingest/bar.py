@@ -5,6 +5,7 @@ that the producer and the stream can't disagree about what a good bar is.
 """
 
 import json
+import logging
 import math
 import re
 from collections.abc import Callable
@@ -15,7 +16,10 @@ from typing import Any, Final
 import orjson
 
 from conf.errors import MalformedBar
+from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
+
+log = logging.getLogger(__name__)
 
 BAR_VERSION: Final = 1
 # BASE-QUOTE in any script; no white space, control character, slash or second hyphen, so that a
@@ -132,6 +136,13 @@ class Bar:
             return cls(*[_typed(fields[name], kind) for name, kind in FIELD_TYPES.items()])
         except _NO_BAR as error:
             raise MalformedBar(f"not a bar: {type(error).__name__}: {error}") from error
+
+
+def log_rejected(bar: Bar, reason: str) -> None:
+    """Say in the log that `bar` breaks a rule."""
+    about: dict[str, Any] = {"symbol": bar.symbol, "interval": bar.interval}
+    about |= {"open_time": bar.open_time, "reason": reason}
+    event(log, "bar_rejected", level=logging.WARNING, **about)
 
 
 _NUMBERS: Final = (float, int)

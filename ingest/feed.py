@@ -1,22 +1,18 @@
 """What is polled: a feed's poll as a generator, and the feed of one symbol's bars."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from conf.events import event
 from conf.settings import Kafka
 from conf.timeframes import TIMEFRAME_MS
-from ingest.bar import Bar
+from ingest.bar import Bar, log_rejected
 from ingest.clock import Clock
 from ingest.coverage import ABSENT, PUBLISHED, UNKNOWN, Coverage
 from ingest.publish import Record, bar_record, rejection_record
 from ingest.sources import Source
-
-log = logging.getLogger(__name__)
 
 # Bars that a source did not have are asked for again after this long, then after twice as long
 # and so on: a late bar is caught, and a coin that did not exist yet costs a call a day.
@@ -201,7 +197,7 @@ class BarFeed(Feed):
             elif self.coverage.state(bar.open_time) in (UNKNOWN, ABSENT):
                 findings.new += 1
                 published.append(bar)
-            elif known is not None and _values(known) != _values(bar):
+            elif known and replace(known, source=bar.source, fetched_at=bar.fetched_at) != bar:
                 findings.revised += 1
                 published.append(bar)
         findings.records += [bar_record(self._topics.bars_topic, bar) for bar in published]
@@ -228,10 +224,4 @@ class BarFeed(Feed):
         self._rejected.add(bar.open_time)
         findings.rejected.append(reason)
         findings.records.append(rejection_record(self._topics.rejected_topic, bar, reason, now_ms))
-        about: dict[str, Any] = {"symbol": bar.symbol, "interval": bar.interval}
-        about |= {"open_time": bar.open_time, "reason": reason}
-        event(log, "bar_rejected", level=logging.WARNING, **about)
-
-
-def _values(bar: Bar) -> tuple[float | None, ...]:
-    return (bar.open, bar.high, bar.low, bar.close, bar.base_volume, bar.quote_volume)
+        log_rejected(bar, reason)

@@ -25,16 +25,20 @@ def in_close_order(series: Iterable[Iterable[Bar]]) -> Iterator[Bar]:
     >>> [bar.symbol for bar in merged]
     ['A-X', 'B-X', 'A-X']
     """
-    several = list(series)
-    return iter(several[0]) if len(several) == 1 else heapq.merge(*several, key=close_time)
+    return heapq.merge(*series, key=close_time)
 
 
-def paced(bars: Iterable[Bar], speed: float, clock: Clock) -> Iterator[list[Bar]]:
+def paced(bars: Iterable[Bar], speed: float | None, clock: Clock) -> Iterator[list[Bar]]:
     """Yield the bars that close together as one group, `speed` times as fast as they happened.
 
     The first group comes at once. A consumer that is late is not waited for again: groups follow
-    each other directly until the pace is met, so the replay does not drift.
+    each other directly until the pace is met, so the replay does not drift. Without a speed there
+    is no wait, and a group is GROUP_BARS.
     """
+    if speed is None:
+        iterator = iter(bars)
+        yield from iter(lambda: list(islice(iterator, GROUP_BARS)), [])
+        return
     start_ms: float | None = None
     for closed, group in groupby(bars, key=close_time):
         if start_ms is None:
@@ -51,14 +55,6 @@ def between(bars: Iterable[Bar], first_ms: int | None, until_ms: int | None) -> 
         if (first_ms is None or bar.open_time >= first_ms)
         and (until_ms is None or bar.open_time < until_ms)
     )
-
-
-def replay_groups(bars: Iterable[Bar], speed: float | None, clock: Clock) -> Iterator[list[Bar]]:
-    """Groups to be published one after the other: `speed` times real time, or None for the most."""
-    if speed is not None:
-        return paced(bars, speed, clock)
-    iterator = iter(bars)
-    return iter(lambda: list(islice(iterator, GROUP_BARS)), [])
 
 
 def publish_replay(

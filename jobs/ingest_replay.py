@@ -13,7 +13,7 @@ from ingest.clock import Clock
 from ingest.cursor import bars_since, without_known
 from ingest.plan import check_symbols, named_series
 from ingest.publish import BarPublisher, Record, ensure_topics, rejection_record
-from ingest.replay import between, in_close_order, publish_replay, replay_groups
+from ingest.replay import between, in_close_order, paced, publish_replay
 from ingest.sources import SourceOptions
 from ingest.sources.recorded import Recording, read_bars
 from ingest.sources.synthetic import Synthetic
@@ -59,7 +59,7 @@ def replay(
         BarPublisher(kafka, kafka.bars_topic, stopping=clock.stopping) as publisher,
         backfill_bar("replay", None) as report,
     ):
-        groups = replay_groups(bars, pace, clock)
+        groups = paced(bars, pace, clock)
         published, rejections = publish_replay(groups, publisher, rejected, clock, report)
     event(log, "replayed", series=len(series), bars=published, rejected=rejections)
     return published

@@ -3,7 +3,6 @@
 `time` is unix seconds UTC of the bar's start; `volumeto` (quote volume) may be empty or missing.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from conf.errors import ConfigurationError
-from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
-from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar
-
-log = logging.getLogger(__name__)
+from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar, log_rejected
 
 REQUIRED: Final = ("time", "open", "high", "low", "close", "volumefrom")
 OPTIONAL: Final = "volumeto"
@@ -45,7 +41,7 @@ def read_bars(
     timeframe: str,
     *,
     now_ms: int = 2**62,
-    on_rejected: Callable[[Bar, str], None] | None = None,
+    on_rejected: Callable[[Bar, str], None] = log_rejected,
 ) -> Iterator[Bar]:
     """Yield the file's good bars in the file's order.
 
@@ -57,7 +53,6 @@ def read_bars(
     if timeframe not in TIMEFRAME_MS:
         raise ConfigurationError(f"interval {timeframe!r} is none of {', '.join(TIMEFRAME_MS)}")
     bar_ms = TIMEFRAME_MS[timeframe]
-    reject = on_rejected or _log_rejected
     source = f"recorded:{Path(path).name}"
     for block in _read_table(Path(path)).to_batches(max_chunksize=BLOCK_ROWS):
         columns = dict(zip(FIELDS, _arrays(block), strict=True))
@@ -72,7 +67,7 @@ def read_bars(
             if reason is None:
                 yield bar
             else:
-                reject(bar, reason)
+                on_rejected(bar, reason)
 
 
 def _read_table(path: Path) -> pa.Table:
@@ -116,9 +111,3 @@ def _reasons(columns: dict[str, Any], bar_ms: int, now_ms: int) -> list[str | No
     for reason, holds in reversed(RULES):
         reasons[~np.asarray(holds(bars))] = reason
     return list(reasons)
-
-
-def _log_rejected(bar: Bar, reason: str) -> None:
-    about: dict[str, Any] = {"symbol": bar.symbol, "interval": bar.interval}
-    about |= {"open_time": bar.open_time, "reason": reason}
-    event(log, "bar_rejected", level=logging.WARNING, **about)
