@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -17,10 +18,10 @@ from conf.errors import ConfigurationError, NotOffered, RateLimited, RetryLater
 from conf.events import event
 from conf.settings import Ingest
 from ingest.budget import RateBudget
-from ingest.clock import Clock, backoff_s
+from ingest.clock import Clock, backoff_s, until_broker_answers
 from ingest.feed import Feed, Findings, Steps
 from ingest.metrics import IngestMetrics
-from ingest.publish import Publisher, deliver
+from ingest.publish import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class Poller:
         """Poll at once and then when due; return on a stop, or when all is done that is due.
 
         `until_ms` (epoch ms): begin no poll after that. Raises ConfigurationError where a person
-        has to act, or no symbol is left.
+        has to act, or no symbol is left; BrokerUnavailable on a stop while the broker is away.
         """
         now_ms = self._clock.now_ms()
         self._due = [(now_ms, next(self._order), feed) for feed in self._feeds]
@@ -219,8 +220,9 @@ class Poller:
         """Send all findings as one group; only once all is acknowledged the polls go on."""
         found, self._found = self._found, []
         records = [record for _, findings in found for record in findings.records]
-        if records and not deliver(self._publisher, records, self._clock, self._count_error):
-            return
+        if records:
+            send = partial(self._publisher.send, records)
+            until_broker_answers(send, self._clock, self._count_error)
         for poll, findings in found:
             self._count(poll, findings)
             self._go_on(poll, None)

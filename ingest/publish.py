@@ -4,7 +4,7 @@ import base64
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple, Self
@@ -19,7 +19,6 @@ from conf.kafka import Broker, kafka_python_options
 from ingest.article import Article, Listed
 from ingest.bar import BAR_VERSION, Bar
 from ingest.broker_errors import connecting, unusable
-from ingest.clock import Clock, until_broker_answers
 
 log = logging.getLogger(__name__)
 
@@ -152,21 +151,6 @@ class Publisher:
                     bootstrap_timeout_ms=int(min(self._timeout_s, 5.0) * 1000),
                 )
         return self._producer
-
-
-def deliver(
-    publisher: Publisher,
-    records: Sequence[Record],
-    clock: Clock,
-    on_failure: Callable[[BaseException], None] = lambda error: None,
-) -> bool:
-    """Send until the broker has everything; False where the program is stopped before."""
-    try:
-        until_broker_answers(lambda: publisher.send(records), clock, on_failure)
-    except BrokerUnavailable as error:
-        event(log, "stopped_unsent", level=logging.ERROR, records=len(records), reason=error)
-        return False
-    return True
 
 
 class BarPublisher(Publisher):

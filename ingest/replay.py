@@ -2,13 +2,14 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import Final
 
 from ingest.bar import Bar
-from ingest.clock import Clock
-from ingest.publish import BarPublisher, Record, bar_record, deliver
+from ingest.clock import Clock, until_broker_answers
+from ingest.publish import BarPublisher, Record, bar_record
 
 # Bars that are sent again together where the broker fails; the pause between two such groups is
 # a few milliseconds, so they must be many.
@@ -66,14 +67,15 @@ def publish_replay(
 ) -> tuple[int, int]:
     """Publish group after group, each until Kafka has it; return how many bars and rejections.
 
-    `rejected` fills while the groups are read, and is emptied as it goes to Kafka. Ends early,
-    without an error, once the clock is stopping.
+    `rejected` fills while the groups are read, and is emptied as it goes to Kafka. Ends early once
+    the clock is stopping; raises BrokerUnavailable where the broker is away then.
     """
     bars = rejections = 0
     for group in chain(groups, [[]]):  # what is rejected behind the last bar goes too
         records = [bar_record(publisher.topic, bar) for bar in group] + rejected
-        if clock.stopping.is_set() or not deliver(publisher, records, clock):
+        if clock.stopping.is_set():
             break
+        until_broker_answers(partial(publisher.send, records), clock)
         bars, rejections = bars + len(group), rejections + len(rejected)
         rejected.clear()
         report(len(group))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
 from conf.events import event
-from conf.settings import Ingest, Kafka, load_settings
+from conf.settings import Ingest, Kafka, Settings, load_settings
 from conf.timeframes import TIMEFRAME_MS
 from ingest.budget import RateBudget
 from ingest.clock import Clock
@@ -74,27 +74,28 @@ def ingest(
     }
     asked = overridden(settings.ingest, given)
     first_ms, until_ms = epoch_ms(from_), epoch_ms(until)
-    if asked.source == "recorded" or until_ms is not None:
-        span = (first_ms, until_ms)
-        replay(asked, settings.kafka, file or [], speed, span, clock, again=again)
-    elif check:
-        raise typer.Exit(report_check(asked, settings.kafka))
-    else:
-        delay_s = settings.sentiment.delay_s
-        live(asked, settings.kafka, first_ms, clock, delay_s, once=once)
+    try:
+        if asked.source == "recorded" or until_ms is not None:
+            span = (first_ms, until_ms)
+            replay(asked, settings.kafka, file or [], speed, span, clock, again=again)
+        elif check:
+            raise typer.Exit(report_check(asked, settings.kafka))
+        else:
+            live(asked, settings, first_ms, clock, once=once)
+    except BrokerUnavailable as error:
+        if not clock.stopping.is_set():
+            raise
+        event(log, "stopped", level=logging.ERROR, reason=error)
 
 
 def live(
-    asked: Ingest,
-    kafka: Kafka,
-    since_ms: int | None,
-    clock: Clock,
-    news_delay_s: float,
-    *,
-    once: bool = False,
+    asked: Ingest, settings: Settings, since_ms: int | None, clock: Clock, *, once: bool
 ) -> None:
-    """Fill what is missing on the topic, then poll until the clock is stopping, or `once`."""
-    metrics = IngestMetrics()
+    """Fill what is missing on the topic, then poll until the clock is stopping, or `once`.
+
+    Raises BrokerUnavailable on a stop while the broker is away.
+    """
+    metrics, kafka = IngestMetrics(), settings.kafka
     options = SourceOptions(
         clock=clock,
         base_url=asked.base_url,
@@ -106,16 +107,12 @@ def live(
     bars = bar_feeds(source, asked, kafka, now_ms, since_ms)
     news = []
     if asked.news_every_s:
-        period_ms, delay_ms = asked.news_every_s * 1000, int(news_delay_s * 1000)
+        period_ms, delay_ms = asked.news_every_s * 1000, int(settings.sentiment.delay_s * 1000)
         if not isinstance(source, NewsSource):
             raise ConfigurationError(f"ingest.news_every_s: {source.name} lists no news")
         news = [NewsFeed(source, kafka.news_topic, period_ms=period_ms, delay_ms=delay_ms)]
     serve_metrics(asked.metrics_port, metrics)
-    try:
-        missing = resume(bars, news, kafka, clock)
-    except BrokerUnavailable as error:
-        event(log, "stopped", level=logging.ERROR, reason=error)
-        return
+    missing = resume(bars, news, kafka, clock)
     budget = RateBudget(asked.calls_per if source.metered else {}, now_ms)
     with (
         closing(Publisher(kafka, stopping=clock.stopping)) as publisher,
