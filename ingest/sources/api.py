@@ -1,21 +1,16 @@
 """JSON from a provider's API, with its key, and every failure as one of our errors."""
 
 import json
-import logging
 import os
 import time
 from collections.abc import Collection, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import requests
 import urllib3
 
 from conf.errors import ConfigurationError, NotOffered, RateLimited, SourceUnavailable
-from conf.events import event
 from ingest.sources import SourceOptions
-
-log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 65_536
 # The largest answer known, 2,000 bars, is about half a megabyte.
@@ -64,7 +59,7 @@ class Api:
         failed = bool(problem) or details.get("Response") == "Error"
         kind = details.get("Type") if failed else None
         text = f"{path}: HTTP {status}: {message or 'no message'}"
-        wait_s = retry_after_s(headers, self._options.clock.now_ms())
+        wait_s = retry_after_s(headers)
         if status in (401, 403) or kind == TYPE_KEY:
             raise ConfigurationError(
                 f"the source refuses the key ({text}): set {self._key_variable} to a valid API key"
@@ -126,19 +121,15 @@ class Api:
         return bytes(body)
 
 
-def retry_after_s(headers: Mapping[str, str], now_ms: int) -> float | None:
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds that `Retry-After` asks for, given as seconds or as a date; None without one.
 
-    >>> retry_after_s({"Retry-After": "7"}, now_ms=0)
-    7.0
-    >>> retry_after_s({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT"}, now_ms=15_000)
-    45.0
+    >>> retry_after_s({"Retry-After": "7"}), retry_after_s({"Retry-After": "soon"})
+    (7.0, None)
+    >>> retry_after_s({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT"})
+    0.0
     """
-    value = headers.get("Retry-After", "").strip()
     try:
-        if value.replace(".", "", 1).isdecimal():
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now_ms / 1000) if value else None
-    except (ValueError, TypeError):
-        event(log, "retry_after_unread", level=logging.DEBUG, value=value)
+        return float(urllib3.Retry().parse_retry_after(headers["Retry-After"]))
+    except (KeyError, ValueError, TypeError, urllib3.exceptions.InvalidHeader):
         return None
