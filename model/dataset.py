@@ -16,7 +16,8 @@ pass over 2 * steps - 1 bars serves `steps` targets instead of one, at a fifteen
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,17 +56,14 @@ class Windows:
 
     `features` (n_windows, steps, n_features); `targets` (n_windows, n_horizons) in units of
     `scale * sqrt(horizon)`, not clipped; `early` (n_windows, len(EARLY)) as in `early_targets`;
-    `scale`, `last_close`, `end_times` (n_windows,), the last
-    in epoch ms UTC (close of the last bar); `series` (n_windows,) says of which series.
+    `scale` and `end_times` (n_windows,), the latter the close of the last bar, epoch ms UTC.
     """
 
     features: Array
     targets: Floats
     early: Floats
     scale: Floats
-    last_close: Floats
     end_times: NDArray[np.int64]
-    series: NDArray[np.int64]
     feature_names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -74,9 +72,11 @@ class Windows:
 
 @dataclass(frozen=True)
 class Sequences:
-    """Stretches of bars to train on: `inputs` (n, 2 * steps - 1, n_features), `targets`
-    (n, steps, n_horizons + len(LSTM_EARLY)) of the last `steps` of them, clipped, `weights` and
-    `end_times` (n, steps) of their windows, as in `Windows`."""
+    """Stretches of bars to train on.
+
+    `inputs` (n, 2 * steps - 1, n_features); `targets` (n, steps, n_horizons + len(LSTM_EARLY)) of
+    the last `steps` of them, clipped; `weights` and `end_times` (n, steps) of their windows.
+    """
 
     inputs: Array
     targets: Array
@@ -86,6 +86,9 @@ class Sequences:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+
+Rows = TypeVar("Rows", Windows, Sequences)
 
 
 def embargo_bars(lookback: int, horizons: Sequence[int]) -> int:
@@ -140,72 +143,66 @@ def windows_of(
     all_series: Sequence[Series], part: Span, lookback: int, horizons: Sequence[int]
 ) -> Windows:
     """Cut every window of `part` out of the series."""
-    horizons = tuple(horizons)
     found = []
-    for index, series in enumerate(all_series):
-        ends = window_ends(series, part, lookback, horizons)
-        features, volatility = bar_features(series.bars, lookback)
-        scale = volatility[ends]
-        found.append(
-            Windows(
-                window_inputs(features, ends, lookback),
-                window_targets(series.close, ends, scale, horizons),
-                early_targets(series.until(part.end).bars, ends, scale),
-                scale,
-                series.close[ends],
-                series.close_times(ends),
-                np.full(len(ends), index),
-                feature_names(series.bars),
-            )
-        )
-    return joined(*found)
-
-
-def joined(*parts: Windows) -> Windows:
-    """The windows of several parts behind one another."""
-    names = [name for name in Windows.__dataclass_fields__ if name != "feature_names"]
-    arrays = {name: np.concatenate([getattr(w, name) for w in parts]) for name in names}
-    return Windows(**arrays, feature_names=parts[0].feature_names)
+    for series in all_series:
+        ends, features, scale, targets, early = _learned(series, part, lookback, horizons)
+        windows = window_inputs(features, ends, lookback)
+        times, names = series.close_times(ends), feature_names(series.bars)
+        found.append(Windows(windows, targets, early, scale, times, names))
+    return _joined(found)
 
 
 def sequences_of(
     all_series: Sequence[Series], part: Span, lookback: int, horizons: Sequence[int]
 ) -> Sequences:
-    """Cut `part` into sequences; the targets of each window occur once."""
-    steps, horizons = sequence_steps(lookback), tuple(horizons)
-    names = feature_names(all_series[0].bars)
-    inputs, targets, weights, times = [], [], [], []
+    """Cut `part`, which has a complete window, into sequences; each window's targets occur once."""
+    steps = sequence_steps(lookback)
+    found = []
     for series in all_series:
-        ends = window_ends(series, part, lookback, horizons)
+        ends, features, _, targets, early = _learned(series, part, lookback, horizons)
         if len(ends) == 0:
             continue
-        features, volatility = bar_features(series.bars, lookback)
-        scale = volatility[ends]
-        early = early_targets(series.until(part.end).bars, ends, scale)
-        aims = columns(window_targets(series.close, ends, scale, horizons), early, [*LSTM_EARLY])
-        target = np.zeros((len(features), aims.shape[1]))
+        aims = columns(targets, early, [*LSTM_EARLY])
+        target = np.zeros((len(features), aims.shape[1]), np.float32)
         target[ends] = np.clip(aims, -SEQUENCE_TARGET_LIMIT, SEQUENCE_TARGET_LIMIT)
-        weight = np.zeros(len(features))
+        weight = np.zeros(len(features), np.float32)
         weight[ends] = 1.0
         starts = np.arange(ends[0], ends[-1] + 1, steps)
         rows = starts[:, None] + np.arange(-(steps - 1), steps)
+        # The last stretch may reach beyond the bars: those rows repeat and carry no weight.
+        known = rows[:, steps - 1 :] < len(features)
         rows = np.clip(rows, 0, len(features) - 1)
-        # The last stretch reaches over the part's end: those rows repeat and carry no weight.
-        known = starts[:, None] + np.arange(steps) < len(features)
         aimed = rows[:, steps - 1 :]
-        chosen = (weight[aimed] * known).any(axis=1)
-        inputs.append(np.nan_to_num(features[rows])[chosen])
-        targets.append(target[aimed][chosen])
-        weights.append((weight[aimed] * known)[chosen])
-        times.append(series.close_times(aimed)[chosen])
-    if not inputs:
-        inputs = [np.empty((0, 2 * steps - 1, len(names)), np.float32)]
-        targets = [np.empty((0, steps, len(horizons) + len(LSTM_EARLY)))]
-        weights, times = [np.empty((0, steps))], [np.empty((0, steps), np.int64)]
-    return Sequences(
-        inputs=np.concatenate(inputs).astype(np.float32),
-        targets=np.concatenate(targets).astype(np.float32),
-        weights=np.concatenate(weights).astype(np.float32),
-        end_times=np.concatenate(times),
-        feature_names=names,
-    )
+        weights = weight[aimed] * known
+        chosen = weights.any(axis=1)
+        found.append(
+            Sequences(
+                np.nan_to_num(features[rows])[chosen],
+                target[aimed][chosen],
+                weights[chosen],
+                series.close_times(aimed)[chosen],
+                feature_names(series.bars),
+            )
+        )
+    return _joined(found)
+
+
+def _learned(
+    series: Series, part: Span, lookback: int, horizons: Sequence[int]
+) -> tuple[NDArray[np.int64], Array, Floats, Floats, Floats]:
+    """The ends of the windows of `part`, the features of every bar of the series, and the scale,
+    targets and early targets of each window."""
+    ends = window_ends(series, part, lookback, horizons)
+    features, volatility = bar_features(series.bars, lookback)
+    scale = volatility[ends]
+    targets = window_targets(series.close, ends, scale, tuple(horizons))
+    return ends, features, scale, targets, early_targets(series.until(part.end).bars, ends, scale)
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of several parts behind one another."""
+    names = [field.name for field in fields(parts[0]) if field.name != "feature_names"]
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in names
+    }
+    return replace(parts[0], **arrays)

@@ -4,7 +4,6 @@ What is trained and what is saved share their weights. Training runs each LSTM o
 and compares it with the target at every bar; the saved network reads one window and answers once.
 """
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.events import event
 from conf.settings import Training
 from model.dataset import Sequences, Span, apart, inside
 from model.early import LSTM_EARLY
@@ -29,20 +27,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 import keras
 import tensorflow as tf
 
-log = logging.getLogger(__name__)
-
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a network."""
-
-    steps: int
-    n_features: int
-    n_horizons: int
-    units: int
-    members: int
 
 
 @dataclass(frozen=True)
@@ -77,17 +62,18 @@ _REST: Final = {
 EpochDone = Callable[[int, float, float], None]
 
 
-def use_threads(count: int) -> None:
-    """Let TensorFlow compute on this many cores. Before the first network only."""
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(count)
-        tf.config.threading.set_inter_op_parallelism_threads(count)
-    except RuntimeError:
-        event(log, "threads_unchanged", reason="TensorFlow has started already")
+@dataclass(frozen=True)
+class _Shape:
+    """The sizes of a network."""
+
+    steps: int
+    n_features: int
+    n_horizons: int
+    units: int
+    members: int
 
 
 def fit_members(
-    shape: Shape,
     data: Sequences,
     held_out: Sequence[Span],
     embargo_ms: int,
@@ -97,16 +83,16 @@ def fit_members(
 ) -> tuple[tuple[MemberWeights, ...], History]:
     """Fit every LSTM of the ensemble, and keep the averaged weights of the best validation epoch.
 
-    Their heads have len(LSTM_EARLY) columns behind those of the horizons.
-
     Each member is validated on a stretch of its own, one of `held_out`, and trained on what lies
-    apart from it. Beyond that they differ by their first weights and do not touch each other: they
-    share a pass because one large step costs less than several small ones, and stop at the epoch
-    that is best for all stretches together. What is validated and kept is an average over the
-    weights of the last hundred steps or so: at this rate single steps jump about the minimum.
-    `start` continues from other weights. The same data, settings and number of threads give the
-    same weights.
+    apart from it; they stop at the epoch that is best for all together. They share a pass because
+    one large step costs less than several small ones. What is validated and kept is an average over
+    the weights of the last hundred steps or so: single steps jump about the minimum. Heads have
+    len(LSTM_EARLY) columns behind those of the horizons. `start` continues from other weights. The
+    same data, settings and number of threads give the same weights.
     """
+    _, length, n_features = data.inputs.shape
+    n_horizons = len(training.horizons)
+    shape = _Shape((length + 1) // 2, n_features, n_horizons, training.units, training.members)
     times = data.end_times
     trained_on = np.stack([apart(times, stretch, embargo_ms) for stretch in held_out], axis=-1)
     validated_on = np.stack([inside(times, stretch) for stretch in held_out], axis=-1)
@@ -131,9 +117,9 @@ def fit_members(
     return _get_members(network), History(tuple(best.train), tuple(best.validation))
 
 
-def save_keras(weights: NetworkWeights, shape: Shape) -> bytes:
+def save_keras(weights: NetworkWeights, steps: int) -> bytes:
     """The network as the bytes of a `.keras` file, equal in output to the exported graph."""
-    network = serving_network(shape, weights.linear_kernel.shape[0] // shape.n_features)
+    network = _serving_network(weights, steps)
     _set_members(network, weights.members)
     for layer, name in _REST.items():
         network.get_layer(layer).set_weights([getattr(weights, name)])
@@ -153,22 +139,26 @@ def load_keras(content: bytes) -> NetworkWeights:
     return NetworkWeights(_get_members(network), **rest)
 
 
-def serving_network(shape: Shape, linear_steps: int) -> keras.Model:
+def _serving_network(weights: NetworkWeights, steps: int) -> keras.Model:
     """The network over one window: `(n_windows, steps, n_features) -> (n_windows, n_horizons)`."""
-    features = keras.Input((shape.steps, shape.n_features), name="features")
-    members = [_member(features, shape, i, shape.n_horizons) for i in range(shape.members)]
-    mean = keras.layers.Average(name="members")(members) if len(members) > 1 else members[0]
-    last = keras.layers.Cropping1D((shape.steps - linear_steps, 0), name="last_steps")(features)
+    n_features, n_gates = weights.members[0].recurrent[0].shape
+    n_horizons, n_members = len(weights.network_gain), len(weights.members)
+    shape = _Shape(steps, n_features, n_horizons, n_gates // 4, n_members)
+    features = keras.Input((steps, n_features), name="features")
+    members = [_member(features, shape, index, n_horizons) for index in range(n_members)]
+    mean = keras.layers.Average(name="members")(members)
+    last = keras.layers.Cropping1D((steps - weights.linear_steps, 0), name="last_steps")(features)
     flat = keras.layers.Flatten(name="flat")(last)
-    linear = keras.layers.Dense(shape.n_horizons, use_bias=False, name="linear")(flat)
-    output = keras.layers.Add(name="output")(
-        [_gain("network_gain", shape)(mean), _gain("linear_gain", shape)(linear)]
-    )
-    return keras.Model(features, output, name="candlecast")
+    linear = keras.layers.Dense(n_horizons, use_bias=False, name="linear")(flat)
+    gained = [
+        keras.layers.EinsumDense("bh,h->bh", output_shape=(n_horizons,), name=name)(path)
+        for name, path in (("network_gain", mean), ("linear_gain", linear))
+    ]
+    return keras.Model(features, keras.layers.Add(name="output")(gained), name="candlecast")
 
 
 def _member(
-    features: Any, shape: Shape, index: int, n_outputs: int, at_each: bool = False, seed: int = 0
+    features: Any, shape: _Shape, index: int, n_outputs: int, at_each: bool = False, seed: int = 0
 ) -> Any:
     """One member of the ensemble over `features`: its outputs after the last step, or with
     `at_each` after each step but the first `steps - 1`, which warm it up.
@@ -187,12 +177,8 @@ def _member(
     return keras.layers.Dense(n_outputs, kernel_initializer="zeros", name=f"head_{index}")(states)
 
 
-def _gain(name: str, shape: Shape) -> keras.layers.Layer:
-    return keras.layers.EinsumDense("bh,h->bh", output_shape=(shape.n_horizons,), name=name)
-
-
 @cache
-def _training_network(shape: Shape) -> keras.Model:
+def _training_network(shape: _Shape) -> keras.Model:
     """The ensemble over sequences; compiled once for all fits of a process."""
     network = _sequence_network(shape)
     network.compile(
@@ -204,15 +190,14 @@ def _training_network(shape: Shape) -> keras.Model:
     return network
 
 
-def _sequence_network(shape: Shape, seed: int = 0) -> keras.Model:
+def _sequence_network(shape: _Shape, seed: int = 0) -> keras.Model:
     features = keras.Input((2 * shape.steps - 1, shape.n_features))
     n_outputs = shape.n_horizons + len(LSTM_EARLY)
     outputs = [_member(features, shape, i, n_outputs, True, seed) for i in range(shape.members)]
-    joined = keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
-    return keras.Model(features, joined)
+    return keras.Model(features, keras.layers.Concatenate()(outputs))
 
 
-def _with_early(member: MemberWeights, shape: Shape) -> MemberWeights:
+def _with_early(member: MemberWeights, shape: _Shape) -> MemberWeights:
     """A member that was in service has no outputs for early targets any more: from zero, then."""
     n_outputs = shape.n_horizons + len(LSTM_EARLY)
     return member.mixed(np.eye(len(member.head_bias), n_outputs, dtype=np.float32))
@@ -247,7 +232,7 @@ def batches(
 ) -> tf.data.Dataset:
     """Shuffled and mirrored anew each epoch; sequences that fill no batch wait for the next one.
 
-    arrays: as from `_for_members`.
+    `arrays` as from `_for_members`.
     """
     count = len(arrays[0])
     size = min(training.batch_size, max(1, count // MIN_BATCHES))
@@ -268,7 +253,7 @@ def batches(
 
 
 def _for_members(
-    data: Sequences, shape: Shape, counted: NDArray[np.bool_], count: tuple[float, ...]
+    data: Sequences, shape: _Shape, counted: NDArray[np.bool_], count: tuple[float, ...]
 ) -> tuple[Array, Array, Array]:
     """Inputs, targets and their weights for every member, and one weight a bar.
 

@@ -1,8 +1,7 @@
 """The Keras network as one ONNX graph: every member's LSTM, the linear path and their gains.
 
-Written with `onnx.helper` from the weights: Keras's own export needs tf2onnx, and unfolds what is
-folded here. The gains and the average over members are folded into
-the last weights, so that serving stays a handful of operators:
+Written from the weights: Keras's own export needs tf2onnx. The gains and the average over members
+are folded into the last weights, so that serving takes a handful of operators:
 
 ```
  features (n, steps, f) -+- Transpose -+- LSTM 1 -+
@@ -33,18 +32,15 @@ def export_onnx(weights: NetworkWeights, steps: int) -> bytes:
     graph = _Graph()
     graph.node("Transpose", ["features"], "by_step", perm=[1, 0, 2])
     hidden = [_state(graph, f"member{i}", member) for i, member in enumerate(weights.members)]
-    joined = hidden[0]
-    if len(hidden) > 1:
-        joined = graph.node("Concat", hidden, "hidden", axis=1)
+    joined = graph.node("Concat", hidden, "hidden", axis=1)
     share = weights.network_gain / len(weights.members)
     heads = np.concatenate([member.head_kernel for member in weights.members]) * share
     graph.node("MatMul", [joined, graph.constant("heads", heads)], "network")
     n_horizons = len(weights.network_gain)
     n_features = weights.members[0].recurrent[0].shape[0]
-    linear_steps = weights.linear_kernel.shape[0] // n_features
     bounds = [
         graph.constant(n, np.array([v]))
-        for n, v in (("from", steps - linear_steps), ("to", steps), ("axis", 1))
+        for n, v in (("from", steps - weights.linear_steps), ("to", steps), ("axis", 1))
     ]
     graph.node("Slice", ["features", *bounds], "last_steps")
     shape = graph.constant("flat_shape", np.array([-1, weights.linear_kernel.shape[0]]))

@@ -22,12 +22,12 @@ from conf.settings import Intervals, Training
 from model.artifact import Artifact, Manifest
 from model.dataset import Span, Windows, embargo_bars, inside, sequences_of, stretches, windows_of
 from model.early import LINEAR_EARLY, LSTM_EARLY, first_horizon
-from model.features import MIN_LOOKBACK, feature_names
+from model.features import MIN_LOOKBACK, feature_names, sequence_steps
 from model.forecast import run_graph
 from model.gains import fit_gain, fit_share
 from model.intervals import conformal_half_width
 from model.linear import fit_linear, out_of_fold_outputs
-from model.lstm import EpochDone, History, Shape, fit_members, save_keras
+from model.lstm import EpochDone, History, fit_members, save_keras
 from model.onnx_export import export_onnx
 from model.series import Series
 from model.weights import MemberWeights, NetworkWeights
@@ -54,7 +54,6 @@ class TrainedModel:
     """A fitted network with everything that its artifact says about it."""
 
     weights: NetworkWeights
-    shape: Shape
     manifest: Manifest
     onnx: bytes
     history: History
@@ -65,7 +64,7 @@ class TrainedModel:
 
     def keras(self) -> bytes:
         """The bytes of `model.keras`."""
-        return save_keras(self.weights, self.shape)
+        return save_keras(self.weights, sequence_steps(self.manifest.lookback))
 
 
 def fit_model(
@@ -103,8 +102,8 @@ def fit_model(
         linear_gain=tuple(weights.linear_gain.tolist()),
         seed=settings.training.seed,
     )
-    shape = _shape(windows, settings)
-    return TrainedModel(weights, shape, manifest, export_onnx(weights, shape.steps), history)
+    onnx = export_onnx(weights, sequence_steps(settings.lookback))
+    return TrainedModel(weights, manifest, onnx, history)
 
 
 def _fit_paths(
@@ -123,7 +122,6 @@ def _fit_paths(
     held_out = stretches(windows.end_times, settings.training.members)
     embargo_ms = embargo_bars(settings.lookback, settings.horizons) * series[0].bar_ms
     members, history = fit_members(
-        _shape(windows, settings),
         sequences_of(series, part, settings.lookback, settings.horizons),
         held_out,
         embargo_ms,
@@ -146,17 +144,6 @@ def _fit_paths(
         linear_gain.astype(np.float32),
     )
     return weights, network * network_gain + linear * linear_gain, history
-
-
-def _shape(windows: Windows, settings: ModelSettings) -> Shape:
-    _, steps, n_features = windows.features.shape
-    return Shape(
-        steps,
-        n_features,
-        len(settings.horizons),
-        settings.training.units,
-        settings.training.members,
-    )
 
 
 def window_weights(scale: Floats) -> Floats:

@@ -42,6 +42,11 @@ class NetworkWeights:
     linear_gain: Array
 
     @property
+    def linear_steps(self) -> int:
+        """How many of the last steps the linear path reads."""
+        return len(self.linear_kernel) // len(self.members[0].recurrent[0])
+
+    @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Those of all arrays: equal in networks that can go on from each other's weights."""
         members = [array for one in self.members for array in (*one.recurrent, one.head_kernel)]

@@ -11,7 +11,7 @@ from conf.settings import Promotion
 from model.artifact import Artifact, load_artifact, save_artifact
 from model.dataset import Span
 from model.decisions import decide_and_record, deciding, decisions
-from model.features import FEATURE_NAMES
+from model.features import FEATURE_NAMES, sequence_steps
 from model.onnx_export import export_onnx
 from model.promotion import judge
 from model.registry import Registry
@@ -31,7 +31,7 @@ def _with_gain(trained: TrainedModel, factor: float | Sequence[float]) -> Artifa
         network_gain=trained.weights.network_gain * np.asarray(factor, np.float32),
         linear_gain=trained.weights.linear_gain * np.asarray(factor, np.float32),
     )
-    return replace(trained.artifact("1m-2"), onnx=export_onnx(weights, trained.shape.steps))
+    return replace(trained.artifact("1m-2"), onnx=export_onnx(weights, sequence_steps(16)))
 
 
 @pytest.fixture
