@@ -1,7 +1,6 @@
 """The functions behind `candlecast models`, `candlecast promote` and `candlecast rollback`."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,17 +8,16 @@ from rich.console import Console
 from rich.table import Table
 
 from conf.errors import ConfigurationError
-from conf.settings import Settings, load_settings
+from conf.settings import load_settings
 from conf.timeframes import TIMEFRAME_MS
-from model.decisions import Action, Decision, deciding, now, record
+from model.decisions import Action, Arena, Decision, deciding, record
 from model.promotion import Verdict
-from model.registry import RegisteredModel, Registry
+from model.registry import RegisteredModel
 
 
 def models() -> None:
     """Every model with what was decided about it, champions marked."""
-    settings = load_settings()
-    print_models(Console(), _registry(settings).models())
+    print_models(Console(), Arena.of(load_settings()).registry.models())
 
 
 def promote(
@@ -27,8 +25,7 @@ def promote(
     reason: Annotated[str, typer.Option(help="why; kept with the decision")],
 ) -> None:
     """Make a version the champion, past the gate."""
-    settings = load_settings()
-    champion = promote_version(_registry(settings), _promotions_dir(settings), version, reason)
+    champion = promote_version(Arena.of(load_settings()), version, reason)
     Console().print(f"champion: {champion}", markup=False)
 
 
@@ -37,17 +34,8 @@ def rollback(
     reason: Annotated[str, typer.Option(help="why; kept with the decision")] = "",
 ) -> None:
     """Put the champion's predecessor back in service."""
-    settings = load_settings()
-    champion = roll_back(_registry(settings), _promotions_dir(settings), interval, reason)
+    champion = roll_back(Arena.of(load_settings()), interval, reason)
     Console().print(f"champion: {champion}", markup=False)
-
-
-def _registry(settings: Settings) -> Registry:
-    return Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
-
-
-def _promotions_dir(settings: Settings) -> Path:
-    return settings.warehouse.folder / "promotions"
 
 
 def print_models(console: Console, registered: list[RegisteredModel]) -> None:
@@ -69,44 +57,42 @@ def print_models(console: Console, registered: list[RegisteredModel]) -> None:
     console.print(table)
 
 
-def promote_version(registry: Registry, promotions_dir: Path, version: str, reason: str) -> str:
+def promote_version(arena: Arena, version: str, reason: str) -> str:
     """Make `version` the champion because a person says so; returns it as predictions carry it.
 
     Raises ArtifactMismatch where its files are not what was registered, and ConfigurationError
     where there is no such version.
     """
-    with deciding(promotions_dir):
-        timeframe = registry.load(version).manifest.interval
-        known = {model.version: model.tags for model in registry.models(timeframe)}
-        tags = known[registry.canonical(version)]
-        # a person may serve what the gate rejected, but it stays marked as what it is
+    registry = arena.registry
+    with deciding(arena.promotions_dir):
+        tags = registry.tags(version)
+        # A person may serve what the gate rejected, but it stays marked as what it is.
         unproven = tags.get("unproven") == "true" or tags.get("promoted") == "false"
-        _by_hand(registry, promotions_dir, "promote", timeframe, version, reason)
+        _record_by_hand(arena, "promote", version, reason)
         registry.promote(version, unproven=unproven)
     return registry.canonical(version)
 
 
-def roll_back(registry: Registry, promotions_dir: Path, timeframe: str, reason: str = "") -> str:
+def roll_back(arena: Arena, timeframe: str, reason: str = "") -> str:
     """Put the champion's predecessor back in service; returns it.
 
     Raises ConfigurationError where the champion of `timeframe` had none.
     """
     if timeframe not in TIMEFRAME_MS:
         raise ConfigurationError(f"interval {timeframe}: expected one of {', '.join(TIMEFRAME_MS)}")
-    with deciding(promotions_dir):
+    registry = arena.registry
+    with deciding(arena.promotions_dir):
         former = registry.replaced_by_champion(timeframe)
         if former is None:
             raise ConfigurationError(f"the champion of {timeframe} bars replaced no other")
         why = reason or f"rollback from {registry.champion(timeframe)}"
-        _by_hand(registry, promotions_dir, "rollback", timeframe, former, why)
+        _record_by_hand(arena, "rollback", former, why)
         registry.restore(former)
     return former
 
 
-def _by_hand(
-    registry: Registry, promotions_dir: Path, action: Action, timeframe: str, version: str, why: str
-) -> None:
-    trained_until = registry.load(version).manifest.trained_until
-    verdict = Verdict(True, why, trained_until, trained_until)
-    champion = registry.champion(timeframe)
-    record(promotions_dir, registry, Decision(now(), action, timeframe, version, champion, verdict))
+def _record_by_hand(arena: Arena, action: Action, version: str, why: str) -> None:
+    manifest = arena.registry.load(version).manifest
+    verdict = Verdict(True, why, manifest.trained_until, manifest.trained_until)
+    champion = arena.registry.champion(manifest.interval)
+    record(arena, Decision(action, manifest.interval, version, champion, verdict))

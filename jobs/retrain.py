@@ -21,10 +21,9 @@ from conf.settings import Settings, load_settings
 from jobs.scoring.drift import drifted
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
-from model.decisions import decisions
+from model.decisions import Arena, decisions
 from model.evaluate import skill
-from model.learning import Arena, LiveFigures, TrainResult, reason_to_retrain, report, retrain
-from model.registry import Registry
+from model.learning import LiveFigures, TrainResult, reason_to_retrain, report, retrain
 from model.training import ModelSettings
 from store.archived_news import with_archived_news
 from store.series import read_warehouse
@@ -47,8 +46,7 @@ def look(
 ) -> Iterator[TrainResult]:
     """Retrain one timeframe if there is a reason to; yields each challenger that competed."""
     warehouse = settings.warehouse.folder
-    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
-    arena = Arena(registry, warehouse / "promotions", settings.promotion)
+    arena = Arena.of(settings)
     reason = "asked for" if force else _reason(settings, arena, timeframe, now)
     if reason is None:
         return
@@ -57,7 +55,7 @@ def look(
     model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
     reports_dir = Path(settings.warehouse.reports_dir)
     for result in retrain(series, model, arena, settings.sentiment.enabled):
-        report(result, series, registry, reports_dir, settings.intervals.adapt_rate)
+        report(result, series, arena.registry, reports_dir, settings.intervals.adapt_rate)
         yield result
 
 

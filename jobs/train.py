@@ -18,11 +18,11 @@ from conf.errors import ConfigurationError
 from conf.settings import Warehouse, load_settings
 from jobs.terminal.program import run_program
 from jobs.terminal.progress import training_bar
-from model.learning import Arena, TrainResult, report, train
+from model.decisions import Arena
+from model.learning import TrainResult, report, train
 from model.news import has_news
 from model.outcomes import LSTM
 from model.read_series import read_file
-from model.registry import Registry
 from model.series import Series
 from model.training import ModelSettings
 from store.archived_news import with_archived_news
@@ -49,16 +49,14 @@ def main(
     if data is None:
         series = with_archived_news(series, settings.warehouse.folder)
     model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
-    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
-    promotions_dir = settings.warehouse.folder / "promotions"
-    arena = Arena(registry, promotions_dir, settings.promotion, allow_unproven)
+    arena = Arena.of(settings, allow_unproven)
     reports_dir = Path(settings.warehouse.reports_dir)
     with_news = settings.sentiment.enabled and has_news(series[0])
     for read_news in (False, True) if with_news else (False,):
         with training_bar(console, settings.training.max_epochs) as on_epoch:
             result = train(series, model, arena, read_news, on_epoch)
         print_result(console, result)
-        page = report(result, series, registry, reports_dir, settings.intervals.adapt_rate)
+        page = report(result, series, arena.registry, reports_dir, settings.intervals.adapt_rate)
         console.print(f"report: {page}", markup=False, soft_wrap=True)
 
 

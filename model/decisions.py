@@ -2,21 +2,21 @@
 
 import fcntl
 import logging
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conf.errors import ArtifactMismatch, BeingDecided
 from conf.events import event
-from conf.settings import Promotion
+from conf.settings import Promotion, Settings
 from model.artifact import Artifact
 from model.dataset import Span
 from model.promotion import Verdict, judge
@@ -49,43 +49,55 @@ _SCHEMA: Final = pa.schema(
 
 
 @dataclass(frozen=True)
+class Arena:
+    """Where models are registered and compete: the registry, the record of decisions, the gate's
+    settings. `allow_unproven` lets a model that fails serve where no other does, marked as such."""
+
+    registry: Registry
+    promotions_dir: Path
+    gate: Promotion
+    allow_unproven: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings, allow_unproven: bool = False) -> Self:
+        """The one that the settings name."""
+        registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+        promotions_dir = settings.warehouse.folder / "promotions"
+        return cls(registry, promotions_dir, settings.promotion, allow_unproven)
+
+
+@dataclass(frozen=True)
 class Decision:
     """Who against whom, by which figures, with what result; `champion` is the one before."""
 
-    decided_at: datetime
     action: Action
     interval: str
     challenger: str
     champion: str | None
     verdict: Verdict
+    decided_at: datetime = field(default_factory=partial(datetime.now, UTC))
 
 
 def decide_and_record(
-    registry: Registry,
-    promotions_dir: Path,
-    challenger: str,
-    series: Sequence[Series],
-    part: Span,
-    gate: Promotion,
-    allow_unproven: bool = False,
+    arena: Arena, challenger: str, series: Sequence[Series], part: Span
 ) -> Decision:
     """Put `challenger` through the gate, write the decision down, and move the alias if it passed.
 
     The whole is one turn under the lock, so that of two challengers the second meets the first as
     champion. The alias moves last: a process that dies before leaves the champion as it was.
-    `allow_unproven` lets a model that fails serve where nothing else does, marked as unproven.
     """
-    with deciding(promotions_dir):
+    registry = arena.registry
+    with deciding(arena.promotions_dir):
         artifact = registry.load(challenger)
         timeframe = artifact.manifest.interval
         champion = registry.champion(timeframe)
-        verdict = judge(artifact, _loaded(registry, champion), series, part, gate)
-        unproven = champion is None and not verdict.promoted and allow_unproven
+        verdict = judge(artifact, _loaded(registry, champion), series, part, arena.gate)
+        unproven = champion is None and not verdict.promoted and arena.allow_unproven
         if unproven:
             reason = f"served on demand, unproven: {verdict.reason}"
             verdict = replace(verdict, promoted=True, reason=reason)
-        decision = Decision(now(), "gate", timeframe, challenger, champion, verdict)
-        record(promotions_dir, registry, decision)
+        decision = Decision("gate", timeframe, challenger, champion, verdict)
+        record(arena, decision)
         if verdict.promoted:
             registry.promote(challenger, unproven=unproven)
     return decision
@@ -120,40 +132,30 @@ def deciding(promotions_dir: Path) -> Iterator[None]:
         yield
 
 
-def record(promotions_dir: Path, registry: Registry, decision: Decision) -> None:
+def record(arena: Arena, decision: Decision) -> None:
     """Write a decision as a row, and as tags of the challenger.
 
     The row goes under a name that no reader looks at and is then renamed: it is there whole or not.
     """
-    row = _row(decision)
+    verdict = decision.verdict
+    row = {**asdict(decision), **asdict(verdict)}
+    # What was not compared is NaN, and null in the table.
+    columns = [pa.array([row[one.name]], one.type, from_pandas=True) for one in _SCHEMA]
     name = f"{decision.decided_at:%Y%m%dT%H%M%S%f}-{decision.challenger}"
-    promotions_dir.mkdir(parents=True, exist_ok=True)
-    hidden = promotions_dir / f".{name}.{os.getpid()}"
-    pq.write_table(pa.Table.from_pylist([row], _SCHEMA), hidden)
-    hidden.rename(promotions_dir / f"{name}.parquet")
-    registry.tag(decision.challenger, "decision", decision.action)
-    registry.tag(decision.challenger, "promoted", str(decision.verdict.promoted).lower())
-    registry.tag(decision.challenger, "reason", decision.verdict.reason)
+    arena.promotions_dir.mkdir(parents=True, exist_ok=True)
+    hidden = arena.promotions_dir / f".{name}.{os.getpid()}"
+    pq.write_table(pa.table(columns, schema=_SCHEMA), hidden)
+    hidden.rename(arena.promotions_dir / f"{name}.parquet")
+    tags = {
+        "decision": decision.action,
+        "promoted": str(verdict.promoted).lower(),
+        "reason": verdict.reason,
+    }
+    for tag, value in tags.items():
+        arena.registry.tag(decision.challenger, tag, value)
 
 
 def decisions(promotions_dir: Path) -> list[dict[str, Any]]:
     """Every decision as a row, the oldest first."""
     files = sorted(promotions_dir.glob("*.parquet"))
     return [row for file in files for row in pq.read_table(file, schema=_SCHEMA).to_pylist()]
-
-
-def now() -> datetime:
-    """The time of a decision."""
-    return datetime.now(UTC)
-
-
-def _row(decision: Decision) -> dict[str, Any]:
-    verdict = asdict(decision.verdict)
-    for name in ("judged_from", "judged_until"):
-        verdict[name] = datetime.fromtimestamp(verdict[name] / 1000, UTC)
-    figures = {k: None if _is_nan(v) else v for k, v in verdict.items()}
-    return {**{k: getattr(decision, k) for k in _SCHEMA.names[:5]}, **figures}
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)

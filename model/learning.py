@@ -15,10 +15,10 @@ from typing import Final
 
 from conf.errors import ArtifactMismatch
 from conf.events import event
-from conf.settings import Promotion, Retrain
+from conf.settings import Retrain
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
 from model.dataset import Span, embargo_bars
-from model.decisions import Decision, decide_and_record
+from model.decisions import Arena, Decision, decide_and_record
 from model.evaluate import Metrics
 from model.lstm import EpochDone, load_keras
 from model.news import has_news, without_news
@@ -57,17 +57,6 @@ class TrainResult:
     def reason(self) -> str:
         """Why, in one sentence."""
         return self.decision.verdict.reason
-
-
-@dataclass(frozen=True)
-class Arena:
-    """Where models are registered and compete: the registry, the record of decisions, the gate's
-    settings. `allow_unproven` lets a model that fails serve where no other does, marked as such."""
-
-    registry: Registry
-    promotions_dir: Path
-    gate: Promotion
-    allow_unproven: bool = False
 
 
 def train(
@@ -110,15 +99,7 @@ def compete(
     with tempfile.TemporaryDirectory() as folder:
         save_trained(Path(folder), trained, metrics)
         version = arena.registry.register(Path(folder), series[0].interval)
-    decision = decide_and_record(
-        arena.registry,
-        arena.promotions_dir,
-        version,
-        series,
-        held_back,
-        arena.gate,
-        arena.allow_unproven,
-    )
+    decision = decide_and_record(arena, version, series, held_back)
     version = arena.registry.canonical(version)
     return TrainResult(version, decision, part, held_back, metrics, trained)
 

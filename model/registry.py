@@ -11,8 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,8 +54,6 @@ class Registry:
 
     def champion(self, timeframe: str) -> str | None:
         """The version in service at `timeframe`, or None. Takes some milliseconds."""
-        if not self._exists():
-            return None
         found = self._find_champion(timeframe)
         return None if found is None else _version_of(timeframe, found)
 
@@ -70,9 +67,9 @@ class Registry:
 
     def folder(self, version: str) -> Path:
         """Where the artifact of `version` lies."""
-        return self._artifact_dir / str(self._get(version).tags["artifact"])
+        return self._artifact_dir / self.tags(version)["artifact"]
 
-    def register(self, folder: Path, timeframe: str, tags: Mapping[str, str] | None = None) -> str:
+    def register(self, folder: Path, timeframe: str) -> str:
         """Copy an artifact's folder, register it, and return its version.
 
         The copy is named by its manifest's hash and is complete before it is registered.
@@ -89,7 +86,7 @@ class Registry:
         created = self._client.create_model_version(
             _model_name(timeframe),
             source=str(target.resolve()),
-            tags={**(tags or {}), "artifact": name, _READS_NEWS: str(manifest.reads_news).lower()},
+            tags={"artifact": name, _READS_NEWS: str(manifest.reads_news).lower()},
         )
         return f"{timeframe}-{created.version}"
 
@@ -100,19 +97,18 @@ class Registry:
         current = self._find_champion(timeframe)
         replaced = "" if current is None else str(current.version)
         if replaced != number:
-            self._tag(timeframe, number, "replaced", replaced)
-        self._tag(timeframe, number, "unproven", str(unproven).lower())
-        self._client.set_registered_model_alias(_model_name(timeframe), CHAMPION, number)
+            self.tag(version, "replaced", replaced)
+        self.tag(version, "unproven", str(unproven).lower())
+        self._set_champion(version)
 
     def restore(self, version: str) -> None:
         """Make `version` the champion again, as it was: what it replaced and whether unproven."""
         self.load(version)
-        timeframe, number = _parse(version)
-        self._client.set_registered_model_alias(_model_name(timeframe), CHAMPION, number)
+        self._set_champion(version)
 
     def replaced_by_champion(self, timeframe: str) -> str | None:
         """The version that the present champion took the place of, or None."""
-        found = self._find_champion(timeframe) if self._exists() else None
+        found = self._find_champion(timeframe)
         number = "" if found is None else found.tags.get("replaced", "")
         return self.canonical(f"{timeframe}-{number}") if number else None
 
@@ -149,7 +145,11 @@ class Registry:
     def tag(self, version: str, name: str, value: str) -> None:
         """Note something about a version."""
         timeframe, number = _parse(version)
-        self._tag(timeframe, number, name, value)
+        self._client.set_model_version_tag(_model_name(timeframe), number, name, value)
+
+    def tags(self, version: str) -> dict[str, str]:
+        """What was noted about a version."""
+        return dict(self._get(version).tags)
 
     def attach(self, version: str, folder: Path, metrics: Mapping[str, float]) -> None:
         """Keep the files of `folder` and some figures as an MLflow run of `version`."""
@@ -171,7 +171,7 @@ class Registry:
 
     def interval_factors(self, version: str) -> tuple[float, ...] | None:
         """What live coverage says to multiply the half-widths of `version` by; None at first."""
-        text = self._get(version).tags.get("interval_factors")
+        text = self.tags(version).get("interval_factors")
         return None if text is None else tuple(float(f) for f in json.loads(text))
 
     def set_interval_factors(self, version: str, factors: tuple[float, ...]) -> None:
@@ -197,16 +197,29 @@ class Registry:
         return True
 
     def _find_champion(self, timeframe: str) -> Any | None:
-        with _absence_as_none():
-            return self._client.get_model_version_by_alias(_model_name(timeframe), CHAMPION)
-        return None
+        name = _model_name(timeframe)
+        return self._ask(lambda client: client.get_model_version_by_alias(name, CHAMPION))
 
     def _get(self, version: str) -> Any:
         timeframe, number = _parse(version)
-        if self._exists():
-            with _absence_as_none():
-                return self._client.get_model_version(_model_name(timeframe), number)
-        raise ConfigurationError(f"no model {version} in {self._uri}")
+        name = _model_name(timeframe)
+        found = self._ask(lambda client: client.get_model_version(name, number))
+        if found is None:
+            raise ConfigurationError(f"no model {version} in {self._uri}")
+        return found
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any | None:
+        """MLflow's answer; None where it knows of no such thing, or is not there yet."""
+        if not self._exists():
+            return None
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return question(self._client)
+        except MlflowException as error:
+            if error.error_code in _NOT_FOUND:
+                return None
+            raise
 
     def _ensure_model(self, timeframe: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -217,8 +230,9 @@ class Registry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _tag(self, timeframe: str, number: str, name: str, value: str) -> None:
-        self._client.set_model_version_tag(_model_name(timeframe), number, name, value)
+    def _set_champion(self, version: str) -> None:
+        timeframe, number = _parse(version)
+        self._client.set_registered_model_alias(_model_name(timeframe), CHAMPION, number)
 
 
 def _model_name(timeframe: str) -> str:
@@ -239,15 +253,3 @@ def _parse(version: str) -> tuple[str, str]:
     if match is None:
         raise ConfigurationError(f"{version!r} is no model version; one looks like 1m-3")
     return match[1], match[2]
-
-
-@contextmanager
-def _absence_as_none() -> Iterator[None]:
-    """Swallow MLflow's "not found", and nothing else."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code not in _NOT_FOUND:
-            raise

@@ -13,9 +13,8 @@ from conf.settings import Evaluation, Promotion, Retrain
 from jobs.evaluate import evaluate_files, write_rows
 from jobs.models import print_models, promote_version, roll_back
 from model.dataset import Span
-from model.decisions import decisions
+from model.decisions import Arena, decisions
 from model.learning import (
-    Arena,
     LiveFigures,
     TrainResult,
     compete,
@@ -113,16 +112,15 @@ def test_promote_and_rollback_change_the_champion_in_one_step(
     trained: TrainedModel,
     momentum_series: Sequence[Series],
 ) -> None:
-    promotions = arena.promotions_dir
     second = compete(trained, momentum_series, PART, LATER, arena)
     assert not second.promoted
-    assert promote_version(registry, promotions, second.version, "to look") == "1m-2-unproven"
+    assert promote_version(arena, second.version, "to look") == "1m-2-unproven"
     assert registry.champion("1m") == "1m-2-unproven"  # the gate rejected it, and rows say so
-    assert roll_back(registry, promotions, "1m") == "1m-1"
+    assert roll_back(arena, "1m") == "1m-1"
     assert registry.champion("1m") == "1m-1"
     with pytest.raises(ConfigurationError, match="replaced no other"):
-        roll_back(registry, promotions, "1m")
-    assert [row["action"] for row in decisions(promotions)] == [
+        roll_back(arena, "1m")
+    assert [row["action"] for row in decisions(arena.promotions_dir)] == [
         "gate",
         "gate",
         "promote",

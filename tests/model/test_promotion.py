@@ -10,7 +10,7 @@ from conf.errors import BeingDecided
 from conf.settings import Promotion
 from model.artifact import Artifact, load_artifact, save_artifact
 from model.dataset import Span
-from model.decisions import decide_and_record, deciding, decisions
+from model.decisions import Arena, decide_and_record, deciding, decisions
 from model.features import FEATURE_NAMES, sequence_steps
 from model.onnx_export import export_onnx
 from model.promotion import judge
@@ -184,12 +184,12 @@ def _register(registry: Registry, trained: TrainedModel, onnx: bytes, folder: Pa
 def test_each_decision_is_a_row_and_a_tag(
     registry: Registry, trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
 ) -> None:
-    promotions = tmp_path / "promotions"
+    arena = Arena(registry, tmp_path / "promotions", GATE)
     first = _register(registry, trained, trained.onnx, tmp_path / "a")
     second = _register(registry, trained, trained.onnx, tmp_path / "b")
     for version in (first, second):
-        decide_and_record(registry, promotions, version, momentum_series, LATER, GATE)
-    rows = decisions(promotions)
+        decide_and_record(arena, version, momentum_series, LATER)
+    rows = decisions(arena.promotions_dir)
     assert [(r["challenger"], r["champion"], r["promoted"]) for r in rows] == [
         ("1m-1", None, True),
         ("1m-2", "1m-1", False),
@@ -204,37 +204,35 @@ def test_a_first_model_without_skill_serves_only_on_demand_and_marked(
     registry: Registry, trained: TrainedModel, tmp_path: Path
 ) -> None:
     series = [random_series(1500, seed=31)]
-    promotions = tmp_path / "promotions"
+    arena = Arena(registry, tmp_path / "promotions", GATE)
     version = _register(registry, trained, trained.onnx, tmp_path / "a")
-    decide_and_record(registry, promotions, version, series, LATER, GATE)
+    decide_and_record(arena, version, series, LATER)
     assert registry.champion("1m") is None
-    decide_and_record(registry, promotions, version, series, LATER, GATE, allow_unproven=True)
+    decide_and_record(replace(arena, allow_unproven=True), version, series, LATER)
     assert registry.champion("1m") == "1m-1-unproven"
 
 
 def test_two_at_once_cannot_both_promote(
     registry: Registry, trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
 ) -> None:
-    promotions = tmp_path / "promotions"
+    arena = Arena(registry, tmp_path / "promotions", GATE)
     version = _register(registry, trained, trained.onnx, tmp_path / "a")
     with (
-        deciding(promotions),
+        deciding(arena.promotions_dir),
         pytest.raises(BeingDecided, match="another process is choosing"),
     ):
-        decide_and_record(registry, promotions, version, momentum_series, LATER, GATE)
+        decide_and_record(arena, version, momentum_series, LATER)
     assert registry.champion("1m") is None
 
 
 def test_a_tampered_champion_is_replaced_by_what_beats_persistence(
     registry: Registry, trained: TrainedModel, momentum_series: Sequence[Series], tmp_path: Path
 ) -> None:
-    promotions = tmp_path / "promotions"
+    arena = Arena(registry, tmp_path / "promotions", GATE)
     first = _register(registry, trained, trained.onnx, tmp_path / "a")
-    decide_and_record(registry, promotions, first, momentum_series, LATER, GATE)
+    decide_and_record(arena, first, momentum_series, LATER)
     (registry.folder(first) / "model.onnx").write_bytes(b"tampered")
     other = _with_gain(trained, 0.9)
     second = _register(registry, trained, other.onnx, tmp_path / "b")
-    assert decide_and_record(
-        registry, promotions, second, momentum_series, LATER, GATE
-    ).verdict.promoted
+    assert decide_and_record(arena, second, momentum_series, LATER).verdict.promoted
     assert registry.champion("1m") == "1m-2"
