@@ -18,7 +18,6 @@ on the window that the bar is seen through: every window ending anywhere shares 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -53,9 +52,10 @@ _ARTICLE_SPREAD: Final = 0.35
 
 
 class Measures:
-    """What the features of some bars are made of, each (n_bars,), worked out when first needed.
+    """What the features of some bars are made of, each (n_bars,).
 
-    `bars` as in `bar_features`; NaN where a bar that a measure needs is missing.
+    `bars` as in `bar_features`; NaN where a bar that a measure needs is missing. All are worked out
+    at once: on the few bars of a micro-batch that takes less time than to ask which are needed.
     """
 
     def __init__(self, bars: Floats, lookback: int) -> None:
@@ -65,44 +65,18 @@ class Measures:
         self.log_close = self.log_price[:, CLOSE]
         self.log_return = np.full(len(bars), np.nan)
         self.log_return[1:] = np.diff(self.log_close)
-        self._squared = self.log_return**2
-        mean = _trailing_mean(self._squared, self.span)
-        self.volatility = np.maximum(np.sqrt(mean), MIN_VOLATILITY)
-
-    @cached_property
-    def scaled_return(self) -> Floats:
-        """The log return in volatilities."""
-        return self.log_return / self.volatility
-
-    @cached_property
-    def short_volatility(self) -> Floats:
-        """Volatility over the last few returns."""
-        return np.sqrt(_trailing_mean(self._squared, min(_SHORT_BARS, self.span)))
-
-    @cached_property
-    def pace(self) -> Floats:
-        """How brisk the trade is just now."""
-        return np.log(np.maximum(self.short_volatility, MIN_VOLATILITY) / _PACE)
-
-    @cached_property
-    def volume(self) -> Floats:
-        """Traded volume against its mean."""
-        return _relative_volume(self.bars[:, BASE_VOLUME], self.span)
-
-    @cached_property
-    def mid(self) -> Floats:
-        """The middle of a bar's range, a log price."""
-        return (self.log_price[:, HIGH] + self.log_price[:, LOW]) / 2
-
-    @cached_property
-    def close_in_range(self) -> Floats:
-        """Where the close lies between low and high."""
-        return 2 * (self.log_close - self.mid) / self.volatility
-
-    @cached_property
-    def mid_return(self) -> Floats:
-        """The move of the middle in volatilities."""
-        return np.append(np.nan, np.diff(self.mid)) / self.volatility
+        squared = self.log_return**2
+        self.volatility = np.maximum(np.sqrt(_trailing_mean(squared, self.span)), MIN_VOLATILITY)
+        self.scaled_return = self.log_return / self.volatility
+        # Over the last few returns; from it follows how brisk the trade is.
+        short = _trailing_mean(squared, min(_SHORT_BARS, self.span))
+        self.short_volatility = np.sqrt(short)
+        self.pace = np.log(np.maximum(self.short_volatility, MIN_VOLATILITY) / _PACE)
+        self.volume = _relative_volume(bars[:, BASE_VOLUME], self.span)
+        # The middle of a bar's range as a log price, its move, and the close seen from there.
+        mid = (self.log_price[:, HIGH] + self.log_price[:, LOW]) / 2
+        self.mid_return = np.append(np.nan, np.diff(mid)) / self.volatility
+        self.close_in_range = 2 * (self.log_close - mid) / self.volatility
 
     def news(self, column: int) -> Floats:
         """A column of NEWS_COLUMNS."""
@@ -223,20 +197,6 @@ def bar_features(
         features = np.stack(columns, axis=1, dtype=np.float32, casting="same_kind")
     np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT, out=features)
     return features, measures.volatility
-
-
-def window_features(
-    bars: Floats, ends: Indices, lookback: int
-) -> tuple[NDArray[np.float32], Floats]:
-    """The network's input for the windows that end at `ends`, and the scale of its output.
-
-    `bars` (n_bars, 6 or 11) as in `bar_features`; `ends` (n_windows,) are indices of last bars,
-    each of a complete window. Bars of several symbols may lie behind one another: a window reads
-    only its own rows. Returns features (n_windows, sequence_steps, n_features) and scale
-    (n_windows,): the volatility of one bar's log return at the window's end.
-    """
-    features, volatility = bar_features(bars, lookback)
-    return window_inputs(features, ends, lookback), volatility[np.asarray(ends, np.int64)]
 
 
 def window_inputs(

@@ -85,10 +85,10 @@ class Forecaster:
     def predict(self, bars: Floats, ends: Indices) -> Forecast:
         """Forecast from the windows that end at `ends`, each of which must be complete.
 
-        `bars` (n_bars, 6 or 11) and `ends` (n_windows,) as in `window_features`; columns of news
-        are left aside by a model that does not read them, and ArtifactMismatch is raised where one
-        that does lacks them. Bars of several symbols may lie behind one another: one call for a
-        thousand symbols costs little more than for one.
+        `bars` (n_bars, 6 or 11) as in `bar_features`, `ends` (n_windows,) rows of them; columns of
+        news are left aside by a model that does not read them. Bars of several symbols may lie
+        behind one another: one call for a thousand symbols costs little more than for one. Raises
+        ArtifactMismatch where the model reads news and the bars have none.
         """
         if self.reads_news and bars.shape[1] == BAR_COLUMNS:
             raise ArtifactMismatch(f"{self.version} reads news, and these bars come without")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.features import bar_features, window_inputs
 from model.series import Series
 
 START = 1_514_219_880_000
@@ -30,6 +31,14 @@ def random_series(
     count: int, seed: int, momentum: float = 0.0, symbol: str = "BTC-USD", timeframe: str = "1m"
 ) -> Series:
     return Series(symbol, timeframe, START, random_bars(count, seed, momentum))
+
+
+def window_features(
+    bars: NDArray[np.float64], ends: NDArray[np.integer], lookback: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What a network reads of the windows that end at `ends`, and the scale of its outputs."""
+    features, scale = bar_features(bars, lookback)
+    return window_inputs(features, ends, lookback), scale[ends]
 
 
 def write_file(file: Path, series: Series) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 
 from bench.series import HORIZONS, LOOKBACK, MINUTE_MS
-from model.features import CLOSE, bars_needed, horizon_scale, window_features
+from model.features import CLOSE, bar_features, bars_needed, horizon_scale, window_inputs
 
 NEEDED: Final = bars_needed(LOOKBACK)
 VALUES: Final = ("open", "high", "low", "close", "base_volume", "quote_volume")
@@ -35,8 +35,9 @@ def appended(window: np.ndarray | None, bar: dict[str, Any]) -> np.ndarray:
 
 def forecast(window: np.ndarray, bar: dict[str, Any], model: Model) -> dict[str, Any]:
     """One message for all horizons; ours writes three, one a horizon."""
-    features, scale = window_features(window, LAST, LOOKBACK)
-    returns = np.clip(model(features), -2.0, 2.0) * horizon_scale(scale, HORIZONS)
+    features, scale = bar_features(window, LOOKBACK)
+    outputs = model(window_inputs(features, LAST, LOOKBACK))
+    returns = np.clip(outputs, -2.0, 2.0) * horizon_scale(scale[LAST], HORIZONS)
     return {
         "symbol": bar["symbol"],
         "as_of": bar["open_time"] + MINUTE_MS,

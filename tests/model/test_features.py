@@ -9,10 +9,9 @@ from model.features import (
     mirrored,
     sequence_steps,
     trailing_sum,
-    window_features,
     window_targets,
 )
-from tests.synthetic import random_bars
+from tests.synthetic import random_bars, window_features
 
 
 def test_a_window_with_a_missing_bar_is_not_complete() -> None:

@@ -5,10 +5,10 @@ import csv
 import numpy as np
 import pytest
 
-from model.features import NEWS_FEATURE_NAMES, window_features
+from model.features import NEWS_FEATURE_NAMES
 from model.news import ScoredArticles, news_of_bars, with_news
 from model.sentiment import _LEXICON, SCORED_CHARACTERS, plain_text, score
-from tests.synthetic import random_series
+from tests.synthetic import random_series, window_features
 
 MINUTE = 60_000
 
