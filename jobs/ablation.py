@@ -21,8 +21,7 @@ from ingest.sources.recorded_news import read_headlines
 from jobs.terminal.program import run_program
 from model.ablation import Ablation, Comparison, Proof, prove, repeated
 from model.news import with_news
-from model.read_series import read_file
-from model.series import Series
+from model.series import Series, read_file
 from model.training import ModelSettings
 from store.articles import scored
 

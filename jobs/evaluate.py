@@ -21,8 +21,8 @@ from jobs.terminal.program import run_program
 from model.baselines import ARIMA, BASELINES
 from model.leak import LeakCheck, check_for_leak, shuffled_bars
 from model.outcomes import LSTM, PERSISTENCE
-from model.read_series import read_file
 from model.scorecard import Row, score_series
+from model.series import read_file
 from model.training import ModelSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)

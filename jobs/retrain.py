@@ -22,8 +22,8 @@ from jobs.scoring.drift import drifted
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
 from model.decisions import Arena, decisions
-from model.evaluate import skill
 from model.learning import LiveFigures, TrainResult, reason_to_retrain, report, retrain
+from model.outcomes import skill
 from model.training import ModelSettings
 from store.archived_news import with_archived_news
 from store.series import read_warehouse

@@ -4,7 +4,6 @@
 The last part of the bars is held back: what the table shows was not seen in training.
 """
 
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +20,8 @@ from jobs.terminal.progress import training_bar
 from model.decisions import Arena
 from model.learning import TrainResult, report, train
 from model.news import has_news
-from model.outcomes import LSTM
-from model.read_series import read_file
-from model.series import Series
+from model.outcomes import shown_name
+from model.series import Series, read_file
 from model.training import ModelSettings
 from store.archived_news import with_archived_news
 from store.series import read_warehouse
@@ -81,21 +79,15 @@ def _read(
 def print_result(console: Console, result: TrainResult) -> None:
     """The metrics on the bars held back, the model beside persistence."""
     table = Table(title=f"{result.version} on the bars held back", box=box.SIMPLE_HEAD)
-    for column in ("horizon", "", "windows", "MSE", "MAE", "R2", "skill", "direction"):
+    rows = [
+        {"horizon": str(horizon), "": shown_name(name), "windows": str(m.n_windows), **m.shown()}
+        for horizon, of in result.metrics.items()
+        for name, m in of.items()
+    ]
+    for column in rows[0]:
         table.add_column(column, justify="right", no_wrap=True)
-    for horizon, of in result.metrics.items():
-        for name, m in of.items():
-            unknown = math.isnan(m.directional_accuracy)
-            table.add_row(
-                str(horizon),
-                "LSTM" if name == LSTM else name,
-                str(m.n_windows),
-                f"{m.mse:.5g}",
-                f"{m.mae:.4g}",
-                f"{m.r2:.4f}",
-                f"{m.skill:.2%}",
-                "-" if unknown else f"{m.directional_accuracy:.1%}",
-            )
+    for row in rows:
+        table.add_row(*row.values())
     console.print(table)
     state = "champion" if result.promoted else "not champion"
     text = f"{result.version}: {state}; {result.reason}"

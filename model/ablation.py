@@ -20,7 +20,7 @@ from model.planted import planted_series
 from model.series import Series
 from model.significance import diebold_mariano
 from model.training import ModelSettings
-from model.walk_forward import walk_forward
+from model.walk_forward import lstm_alone
 
 Floats = NDArray[np.float64]
 # Share of the variance of a return that the planted news explain.
@@ -90,10 +90,8 @@ def ablate(series: Series, model: ModelSettings, evaluation: Evaluation, seed: i
         "without": without_news(series),
         "shuffled": shuffled_news(series, seed),
     }
-    walked = {name: walk_forward(arm, model, evaluation, rivals=()) for name, arm in arms.items()}
-    horizon = model.horizons[0]
-    first = {name: one.at(horizon) for name, one in walked.items()}
-    actual, times = first["with"].actual, first["with"].time
+    first = {name: lstm_alone(arm, model, evaluation) for name, arm in arms.items()}
+    horizon, actual, times = model.horizons[0], first["with"].actual, first["with"].time
     loss = {name: one.loss(LSTM) for name, one in first.items()}
     return Ablation(
         n_windows=len(times),
@@ -110,12 +108,11 @@ def news_against_none(
     series: Series, model: ModelSettings, evaluation: Evaluation, seed: int
 ) -> Comparison:
     """The two arms of `ablate` that say whether the news help at all, at two thirds of its cost."""
-    horizon = model.horizons[0]
     with_news, without = (
-        walk_forward(arm, model, evaluation, rivals=()).at(horizon)
-        for arm in (series, without_news(series))
+        lstm_alone(arm, model, evaluation) for arm in (series, without_news(series))
     )
-    return compare(with_news.loss(LSTM), without.loss(LSTM), with_news.actual, horizon, seed)
+    losses = with_news.loss(LSTM), without.loss(LSTM)
+    return compare(*losses, with_news.actual, model.horizons[0], seed)
 
 
 def prove(model: ModelSettings, evaluation: Evaluation, seeds: int) -> Proof:

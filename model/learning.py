@@ -8,7 +8,7 @@ import logging
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -19,10 +19,9 @@ from conf.settings import Retrain
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
 from model.dataset import Span, embargo_bars
 from model.decisions import Arena, Decision, decide_and_record
-from model.evaluate import Metrics
 from model.lstm import EpochDone, load_keras
 from model.news import has_news, without_news
-from model.outcomes import LSTM
+from model.outcomes import LSTM, Metrics
 from model.registry import Registry
 from model.report import held_back_outcomes, write_report
 from model.series import Series
@@ -133,7 +132,7 @@ def save_trained(
     folder: Path, trained: TrainedModel, metrics: dict[int, dict[str, Metrics]]
 ) -> None:
     """Write an artifact with its metrics on the bars held back in the manifest."""
-    flat = {f"{k}_{h}": v for h, of in metrics.items() for k, v in of[LSTM].as_dict().items()}
+    flat = {f"{k}_{h}": float(v) for h, of in metrics.items() for k, v in asdict(of[LSTM]).items()}
     known = {name: None if math.isnan(value) else value for name, value in flat.items()}
     manifest = trained.manifest.model_copy(update={"metrics": known})
     save_artifact(folder, manifest, {ONNX_FILE: trained.onnx, KERAS_FILE: trained.keras()})

@@ -1,9 +1,13 @@
-"""Forecasts with their actuals: the one frame that gate, report, evaluation and scores read.
+"""Forecasts with their actuals: the one frame that gate, report and evaluation read; metrics.
 
 A row is a forecast of one window at one horizon whose target time has passed. Who made it is data:
 `forecasts` maps names to log returns. "persistence", no change, is always among them.
+
+R2 of prices is near 1 for any forecast that repeats the last price, because prices vary far more
+over a series than within a bar. Skill compares with exactly that forecast, on returns.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -11,13 +15,49 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.evaluate import Metrics, directional_accuracy, score, skill
 from model.significance import DieboldMariano, diebold_mariano, wilson_interval
 
 Floats = NDArray[np.float64]
 
 LSTM: Final = "lstm"
 PERSISTENCE: Final = "persistence"
+
+
+def shown_name(name: str) -> str:
+    """A forecaster's name for people.
+
+    >>> shown_name("lstm"), shown_name("ridge")
+    ('LSTM', 'ridge')
+    """
+    return name.upper() if name in (LSTM, "arima") else name
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One forecaster at one horizon.
+
+    `mse`, `mae`, `r2` are of prices; `skill` is 1 - MSE / MSE of persistence, of log returns: 0 is
+    no better than repeating the last price. `directional_accuracy` leaves out windows whose price
+    did not move.
+    """
+
+    n_windows: int
+    mse: float
+    mae: float
+    r2: float
+    skill: float
+    directional_accuracy: float
+
+    def shown(self) -> dict[str, str]:
+        """The figures as text, by their headings."""
+        accuracy = self.directional_accuracy
+        return {
+            "MSE": f"{self.mse:.5g}",
+            "MAE": f"{self.mae:.4g}",
+            "R2": f"{self.r2:.4f}",
+            "skill": f"{self.skill:.2%}",
+            "direction": "-" if math.isnan(accuracy) else f"{accuracy:.1%}",
+        }
 
 
 @dataclass(frozen=True)
@@ -135,3 +175,50 @@ def joined(parts: Sequence[Outcomes]) -> Outcomes:
     names = parts[0].forecasts
     kept = {name: np.concatenate([p.forecasts[name] for p in parts]) for name in names}
     return Outcomes(forecasts=kept, **arrays)
+
+
+def score(last_close: Floats, predicted: Floats, actual: Floats) -> Metrics:
+    """Compare forecast prices with the actual ones, each (n_windows,).
+
+    >>> metrics = score(np.array([100.0, 100.0]), np.array([101.0, 99.0]), np.array([102.0, 98.0]))
+    >>> metrics.mse, metrics.mae, metrics.directional_accuracy
+    (1.0, 1.0, 1.0)
+    >>> round(metrics.skill, 2)
+    0.75
+    """
+    error = predicted - actual
+    actual_return = np.log(actual / last_close)
+    forecast = np.log(predicted / last_close)
+    return Metrics(
+        n_windows=len(actual),
+        mse=float(np.mean(error**2)),
+        mae=float(np.mean(np.abs(error))),
+        r2=_one_minus_ratio(np.sum(error**2), np.sum((actual - actual.mean()) ** 2)),
+        skill=skill(actual_return, forecast),
+        directional_accuracy=directional_accuracy(actual_return, forecast),
+    )
+
+
+def skill(actual: Floats, forecast: Floats) -> float:
+    """1 - MSE / MSE of persistence, from log returns; NaN where the price never moved.
+
+    >>> skill(np.array([0.01, -0.01]), np.array([0.0, 0.0]))
+    0.0
+    """
+    return _one_minus_ratio(np.sum((actual - forecast) ** 2), np.sum(actual**2))
+
+
+def directional_accuracy(actual: Floats, forecast: Floats) -> float:
+    """Share of moves whose sign was forecast; NaN where neither ever moved.
+
+    >>> directional_accuracy(np.array([1.0, -1.0, 0.0]), np.array([2.0, 2.0, 2.0]))
+    0.5
+    """
+    moved = (actual != 0) & (forecast != 0)
+    if not moved.any():
+        return math.nan
+    return float(np.mean(np.sign(actual[moved]) == np.sign(forecast[moved])))
+
+
+def _one_minus_ratio(part: float, whole: float) -> float:
+    return float(1 - part / whole) if whole > 0 else math.nan

@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +16,7 @@ from model.dataset import Span
 from model.forecast import Forecaster
 from model.intervals import adapt_online
 from model.lstm import History
-from model.outcomes import LSTM, PERSISTENCE, Outcomes
+from model.outcomes import LSTM, PERSISTENCE, Outcomes, shown_name
 from model.series import Series
 from model.validate import forecast_outcomes
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN_BARS: Final = 300
-_SHOWN_NAMES: Final = {LSTM: "LSTM", ARIMA: "ARIMA"}
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse } td, th { padding: .2rem .8rem; text-align: right }
@@ -70,26 +68,20 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = artifact.manifest
+    horizon, coverage = manifest.horizons[0], manifest.coverage
+    sections = [_header(artifact, verdict)]
     figures = {"loss": ("Training and validation loss", _loss_figure(history))}
     for one in judged:
-        first, symbol = one.at(manifest.horizons[0]), str(one.symbol[0])
-        covered = adapt_online(
-            np.abs(first.residuals(LSTM)), manifest.horizons[0], manifest.coverage, adapt_rate
-        )
-        titled = {
-            "prices": ("Predicted and actual prices", _prices(first)),
-            "coverage": (
-                f"Share of prices inside the {manifest.coverage:.0%} interval",
-                _coverage(first, covered, manifest.coverage),
-            ),
-            "residuals": ("Residuals over time", _residuals(first)),
-        }
-        for name, (title, figure) in titled.items():
+        first, symbol = one.at(horizon), str(one.symbol[0])
+        adapting = adapt_online(np.abs(first.residuals(LSTM)), horizon, coverage, adapt_rate)
+        sections.append(_table(one, manifest.horizons, coverage, adapting))
+        inside = f"Share of prices inside the {coverage:.0%} interval"
+        for name, title, figure in (
+            ("prices", "Predicted and actual prices", _prices(first)),
+            ("coverage", inside, _coverage(first, adapting, coverage)),
+            ("residuals", "Residuals over time", _residuals(first)),
+        ):
             figures[f"{name}-{symbol.lower()}"] = (f"{title}, {symbol}", figure)
-    sections = [
-        _header(artifact, verdict),
-        *(_table(one, manifest.horizons, manifest.coverage, adapt_rate) for one in judged),
-    ]
     for name, (title, figure) in figures.items():
         png = _png(figure)
         (folder / f"{name}.png").write_bytes(png)
@@ -115,41 +107,42 @@ def _header(artifact: Artifact, verdict: str) -> str:
         f'<p class="note">Bars of {manifest.interval}: {html.escape(", ".join(manifest.symbols))}. '
         f"Trained on {start} to {end}, interval widths on what follows {middle}, all UTC; "
         f"everything below is later. "
-        f"R&sup2; of prices is near 1 for any forecast that repeats the last price: look at skill, "
-        f"1 - MSE / MSE of persistence on returns. p-values are two-sided Diebold-Mariano.</p>"
+        f"R2 of prices is near 1 for any forecast that repeats the last price: look at skill, "
+        f"1 - MSE / MSE of persistence on returns. "
+        f"The 95 % interval is that of the direction, p is of Diebold-Mariano against "
+        f"persistence, two-sided.</p>"
     )
 
 
-def _table(one: Outcomes, horizons: Sequence[int], coverage: float, rate: float) -> str:
-    heads = ("", "horizon", "MSE", "MAE", "R&sup2;", "skill", "direction (95 %)", "p persistence")
+def _table(
+    one: Outcomes, horizons: Sequence[int], coverage: float, adapting: NDArray[np.bool_]
+) -> str:
     rows = [_cells(one.at(h), h, name) for h in horizons for name in (*one.forecasts, PERSISTENCE)]
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    head = "".join(f"<th>{head}</th>" for head in heads)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{cell}</td>' for cell in row.values())}</tr>" for row in rows
+    )
+    head = "".join(f"<th>{head}</th>" for head in rows[0])
     first = one.at(horizons[0])
-    residuals = np.abs(first.residuals(LSTM))
-    covered = adapt_online(residuals, horizons[0], coverage, rate)
     return (
         f"<h2>{html.escape(str(one.symbol[0]))}, {len(first)} windows held back</h2>"
         f"<table><tr>{head}</tr>{body}</table><p>LSTM against ARIMA at the first horizon: "
         f"p {first.against(LSTM, ARIMA).p_value:.3f}. The {coverage:.0%} interval held "
-        f"{np.mean(residuals <= 1):.1%} of prices as calibrated, "
-        f"{np.mean(covered):.1%} adapting.</p>"
+        f"{np.mean(_calibrated(first)):.1%} of prices as calibrated, "
+        f"{np.mean(adapting):.1%} adapting.</p>"
     )
 
 
-def _cells(one: Outcomes, horizon: int, name: str) -> tuple[object, ...]:
-    metrics = one.metrics(name)
-    share, low, high = one.direction(name)
-    return (
-        _SHOWN_NAMES.get(name, name),
-        horizon,
-        f"{metrics.mse:.5g}",
-        f"{metrics.mae:.5g}",
-        f"{metrics.r2:.5f}",
-        f"{metrics.skill:.2%}",
-        "-" if math.isnan(share) else f"{share:.1%} ({low:.0%} to {high:.0%})",
-        "-" if name == PERSISTENCE else f"{one.against(name, PERSISTENCE).p_value:.3f}",
-    )
+def _cells(one: Outcomes, horizon: int, name: str) -> dict[str, object]:
+    """A row of the table by its headings."""
+    _, low, high = one.direction(name)
+    p = "-" if name == PERSISTENCE else f"{one.against(name, PERSISTENCE).p_value:.3f}"
+    names = {"": shown_name(name), "horizon": horizon}
+    return {**names, **one.metrics(name).shown(), "95 %": f"{low:.0%} to {high:.0%}", "p": p}
+
+
+def _calibrated(first: Outcomes) -> NDArray[np.bool_]:
+    """Which prices lie inside their intervals."""
+    return np.abs(first.residuals(LSTM)) <= 1
 
 
 def _figure() -> tuple["Figure", "Axes"]:
@@ -195,8 +188,7 @@ def _coverage(first: Outcomes, adapting: NDArray[np.bool_], coverage: float) -> 
     figure, axes = _figure()
     span = max(1, len(first) // 10)
     times = first.time[span - 1 :].astype("datetime64[ms]")
-    calibrated = np.abs(first.residuals(LSTM)) <= 1
-    for label, covered in (("as calibrated", calibrated), ("adapting", adapting)):
+    for label, covered in (("as calibrated", _calibrated(first)), ("adapting", adapting)):
         share = np.convolve(covered, np.full(span, 1 / span), mode="valid")
         axes.plot(times, share, label=f"{label}, over {span} windows", linewidth=1)
     axes.axhline(coverage, color="black", linewidth=0.8, linestyle="--")

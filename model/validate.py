@@ -8,9 +8,8 @@ from conf.errors import NotEnoughBars
 from model.artifact import Artifact
 from model.baselines import Baseline
 from model.dataset import Span, window_ends
-from model.evaluate import Metrics
 from model.forecast import Forecaster
-from model.outcomes import LSTM, PERSISTENCE, Floats, Outcomes, joined
+from model.outcomes import LSTM, PERSISTENCE, Floats, Metrics, Outcomes, joined
 from model.series import Series
 
 

@@ -48,3 +48,8 @@ def walk_forward(
         others = fit_baselines(rivals, series, train, model.lookback, model.horizons)
         found.append(forecast_outcomes(series, test, {LSTM: lstm}, others))
     return joined(found)
+
+
+def lstm_alone(series: Series, model: ModelSettings, evaluation: Evaluation) -> Outcomes:
+    """Walk forward without rivals; the rows of the first horizon."""
+    return walk_forward(series, model, evaluation, rivals=()).at(model.horizons[0])

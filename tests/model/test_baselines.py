@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from model.baselines import Arima, Ridge
-from model.evaluate import directional_accuracy, score, skill
+from model.outcomes import directional_accuracy, score, skill
 from model.significance import diebold_mariano, wilson_interval
 from tests.synthetic import random_bars
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.errors import ConfigurationError, NotEnoughBars
-from model.read_series import read_file
+from model.series import read_file
 from store.series import read_warehouse
 
 SCHEMA = pa.schema(

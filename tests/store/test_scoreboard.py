@@ -1,4 +1,4 @@
-"""The scoreboard: what is scored, when, and that it equals `model/evaluate.py`."""
+"""The scoreboard: what is scored, when, and that it equals `model/outcomes.py`."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.scoring.scoreboard import update_scores
-from model.evaluate import score
+from model.outcomes import score
 from model.significance import diebold_mariano, wilson_interval
 from store.schema import SCORES
 from store.views import create_spark_views, read_board, read_sql
