@@ -281,7 +281,8 @@ def _from_files() -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"settings file {name} can't be read: {error}") from error
     for section, setting in SECRET_SETTINGS:
-        if setting in _as_table(own.get(section)):
+        table = own.get(section)
+        if isinstance(table, dict) and setting in table:
             raise ConfigurationError(
                 f"{name}: {section}.{setting} is a secret: take it out of the file and set "
                 f"CANDLECAST_{section.upper()}__{setting.upper()} in the environment"
@@ -290,10 +291,6 @@ def _from_files() -> dict[str, Any]:
         known = tables.get(section, {})
         tables[section] = {**known, **table} if isinstance(table, dict) else table
     return tables
-
-
-def _as_table(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 class Secrets(BaseSettings):
@@ -315,11 +312,16 @@ def load_settings() -> Settings:
     except SettingsError as error:
         raise ConfigurationError(f"settings: {error}") from error
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}{_found(e)}"
-            for e in error.errors()
-        ]
-        raise ConfigurationError("settings: " + "; ".join(lines)) from error
+        raise wrong_settings(error) from error
+
+
+def wrong_settings(error: ValidationError, *section: str) -> ConfigurationError:
+    """Names each setting that is wrong and what was found there."""
+    lines = [
+        f"{'.'.join(str(part) for part in (*section, *e['loc']))}: {e['msg']}{_found(e)}"
+        for e in error.errors()
+    ]
+    return ConfigurationError("settings: " + "; ".join(lines))
 
 
 def _found(error: ErrorDetails) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
 from conf.events import event
-from conf.settings import Ingest, Kafka, Settings, load_settings
+from conf.settings import Ingest, Kafka, Settings, load_settings, wrong_settings
 from conf.timeframes import TIMEFRAME_MS
 from ingest.budget import RateBudget
 from ingest.clock import Clock
@@ -175,11 +175,7 @@ def overridden(settings: Ingest, given: dict[str, Any]) -> Ingest:
     try:
         return Ingest.model_validate(values)
     except ValidationError as error:
-        lines = [
-            f"ingest.{'.'.join(str(part) for part in e['loc'])}: {e['msg']} (found {e['input']!r})"
-            for e in error.errors()
-        ]
-        raise ConfigurationError("; ".join(lines)) from error
+        raise wrong_settings(error, "ingest") from error
 
 
 def _listed(text: str | None) -> list[str] | None:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -23,14 +23,6 @@ RIDGE_LAGS: Final = 5
 # same order.
 _ARIMA_RETURNS: Final = 3000
 _RIDGE_PENALTY: Final = 1.0
-
-
-class Baseline(Protocol):
-    """A forecaster of log returns from closing prices alone."""
-
-    def log_returns(self, close: Floats, ends: Indices, horizons: Sequence[int]) -> Floats:
-        """Forecasts (n_windows, n_horizons) from the bars up to each of `ends`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -102,6 +94,10 @@ class Arima:
             past = np.column_stack([ahead, past])[:, : len(self.ar)]
             noise = np.column_stack([np.zeros(len(ends)), noise])[:, : len(self.ma)]
         return np.stack([at[h] for h in horizons], axis=1)
+
+
+# A forecaster of log returns (n_windows, n_horizons) from the closing prices up to each end.
+Baseline = Ridge | Arima
 
 
 def fit_baselines(

@@ -68,46 +68,40 @@ class Champions:
         return ServedModel(artifact, factors(artifact.version), fallback)
 
     def _take(self, timeframe: str, version: str) -> None:
-        try:
-            self._serving[timeframe] = self._loaded(version)
-        except ArtifactMismatch as error:
-            self._rejected.add(version)
+        artifact = self._loaded(version)
+        if artifact is None:
             before = self.registry.replaced_by_champion(timeframe)
             if timeframe not in self._serving and before and before not in self._rejected:
                 self._take(timeframe, before)
-            serving = self._serving.get(timeframe)
-            last_good = serving.version if serving else "none"
-            self._log_rejected(version, last_good, error)
-        else:
-            event(log, "champion", model=version, interval=timeframe)
+            return
+        self._serving[timeframe] = artifact
+        event(log, "champion", model=version, interval=timeframe)
+        self._without_news.pop(timeframe, None)
+        if artifact.manifest.reads_news:
             self._take_without_news(timeframe)
 
     def _take_without_news(self, timeframe: str) -> None:
-        """Have a model ready for when the news fall silent, where the champion needs them."""
-        self._without_news.pop(timeframe, None)
-        if not self._serving[timeframe].manifest.reads_news:
-            return
+        """Have a model ready for when the news fall silent."""
         version = self.registry.newest_without_news(timeframe)
-        if version is None:
+        artifact = self._loaded(version) if version else None
+        if artifact is None:
             event(log, "no_model_without_news", level=logging.WARNING, interval=timeframe)
-            return
-        try:
-            self._without_news[timeframe] = self._loaded(version)
-        except ArtifactMismatch as error:
-            self._log_rejected(version, "none", error)
         else:
+            self._without_news[timeframe] = artifact
             event(log, "model_without_news", model=version, interval=timeframe)
 
-    def _log_rejected(self, version: str, serving: str, error: ArtifactMismatch) -> None:
-        level = logging.ERROR
-        event(log, "model_rejected", level=level, model=version, serving=serving, reason=error)
-
-    def _loaded(self, version: str) -> Artifact:
-        artifact = self.registry.load(version)
-        if artifact.manifest.lookback != self.lookback:
-            raise ArtifactMismatch(
-                f"{version} looks back {artifact.manifest.lookback} bars; the stream's window "
-                f"state holds {self.lookback} (setting window.lookback)"
-            )
-        Forecaster(artifact)  # a graph that can't be loaded is rejected here, not in a worker
+    def _loaded(self, version: str) -> Artifact | None:
+        """The version, if it can be served; else None, and the log says why not."""
+        try:
+            artifact = self.registry.load(version)
+            if artifact.manifest.lookback != self.lookback:
+                raise ArtifactMismatch(
+                    f"{version} looks back {artifact.manifest.lookback} bars; the stream's window "
+                    f"state holds {self.lookback} (setting window.lookback)"
+                )
+            Forecaster(artifact)  # a graph that can't be loaded is rejected here, not in a worker
+        except ArtifactMismatch as error:
+            self._rejected.add(version)
+            event(log, "model_rejected", level=logging.ERROR, model=version, reason=error)
+            return None
         return artifact

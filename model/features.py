@@ -61,10 +61,12 @@ class Measures:
     def __init__(self, bars: Floats, lookback: int) -> None:
         self.bars = bars
         self.span = volatility_bars(lookback)
-        self.log_price = np.log(bars[:, :4])
-        self.log_close = self.log_price[:, CLOSE]
+        log_price = np.log(bars[:, :4])
+        self.log_close = log_price[:, CLOSE]
         self.log_return = np.full(len(bars), np.nan)
         self.log_return[1:] = np.diff(self.log_close)
+        self.drift = _trailing_mean(self.log_return, self.span) * math.sqrt(self.span)
+        self.continuation = _continuation(self.log_return, self.span)
         squared = self.log_return**2
         self.volatility = np.maximum(np.sqrt(_trailing_mean(squared, self.span)), MIN_VOLATILITY)
         self.scaled_return = self.log_return / self.volatility
@@ -74,7 +76,9 @@ class Measures:
         self.pace = np.log(np.maximum(self.short_volatility, MIN_VOLATILITY) / _PACE)
         self.volume = _relative_volume(bars[:, BASE_VOLUME], self.span)
         # The middle of a bar's range as a log price, its move, and the close seen from there.
-        mid = (self.log_price[:, HIGH] + self.log_price[:, LOW]) / 2
+        high, low = log_price[:, HIGH], log_price[:, LOW]
+        self.range = high - low
+        mid = (high + low) / 2
         self.mid_return = np.append(np.nan, np.diff(mid)) / self.volatility
         self.close_in_range = 2 * (self.log_close - mid) / self.volatility
 
@@ -105,15 +109,19 @@ class Feature:
 FEATURES: Final = (
     Feature("log_return", lambda m: m.scaled_return, line="every step"),
     Feature("close_in_range", lambda m: m.close_in_range, line="last step"),
-    Feature("range", lambda m: _range(m) / m.volatility, mirrored="same"),
+    Feature("range", lambda m: m.range / m.volatility, mirrored="same"),
     Feature("vwap_gap", lambda m: _vwap_gap(m.bars, m.log_close) / m.volatility),
-    Feature("drift", lambda m: _drift(m) / m.volatility),
+    Feature("drift", lambda m: m.drift / m.volatility),
     Feature("short_volatility", lambda m: m.short_volatility / m.volatility, mirrored="same"),
     Feature("volume", lambda m: m.volume, mirrored="same"),
     Feature("signed_volume", lambda m: m.scaled_return * m.volume),
     Feature("paced_return", lambda m: m.scaled_return * m.pace, line="last step"),
     Feature("paced_close", lambda m: m.close_in_range * m.pace, line="last step"),
-    Feature("continued_close", lambda m: _continued_close(m), line="last step"),
+    Feature(
+        "continued_close",
+        lambda m: m.close_in_range * _CONTINUED * m.continuation,
+        line="last step",
+    ),
     Feature("ema_gap", lambda m: (m.log_close - _trailing_ema(m.log_close, m.span)) / m.volatility),
     Feature("mid_return", lambda m: m.mid_return, line="last step"),
     Feature("paced_mid", lambda m: m.mid_return * m.pace, line="last step"),
@@ -255,18 +263,6 @@ def horizon_scale(scale: Floats, horizons: tuple[int, ...]) -> Floats:
     """
     bars: Floats = np.sqrt(np.asarray(horizons, dtype=float))
     return scale[:, None] * bars
-
-
-def _range(m: Measures) -> Floats:
-    return m.log_price[:, HIGH] - m.log_price[:, LOW]
-
-
-def _drift(m: Measures) -> Floats:
-    return _trailing_mean(m.log_return, m.span) * math.sqrt(m.span)
-
-
-def _continued_close(m: Measures) -> Floats:
-    return m.close_in_range * _CONTINUED * _continuation(m.log_return, m.span)
 
 
 def _news_score(m: Measures) -> Floats:
