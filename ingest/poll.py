@@ -149,6 +149,7 @@ class Poller:
                 return wait_s
             poll = heapq.heappop(self._ready)[2]
             poll.round.counts["calls"] += 1
+            self._metrics.calls.inc()
             self._in_flight += 1
             # A thread of the standard library's pools is joined when the program ends: an answer
             # that drips would delay Ctrl-C.

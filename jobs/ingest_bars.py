@@ -21,7 +21,7 @@ from ingest.news import NewsFeed
 from ingest.plan import bar_feeds, check_source, plan_series
 from ingest.poll import Poller
 from ingest.publish import Publisher, check_broker
-from ingest.sources import NewsSource, SourceOptions, open_source
+from ingest.sources import NewsSource, Source, SourceOptions, open_source
 from ingest.sources.synthetic import synthetic_symbols
 from jobs.ingest_replay import epoch_ms, replay
 from jobs.terminal.logs import configure_logging
@@ -96,13 +96,7 @@ def live(
     Raises BrokerUnavailable on a stop while the broker is away.
     """
     metrics, kafka = IngestMetrics(), settings.kafka
-    options = SourceOptions(
-        clock=clock,
-        base_url=asked.base_url,
-        timeout_s=asked.timeout_s,
-        count_call=metrics.calls.inc,
-    )
-    source = open_source(asked.source, options)
+    source = opened(asked, clock)
     now_ms = clock.now_ms()
     bars = bar_feeds(source, asked, kafka, now_ms, since_ms)
     news = []
@@ -131,6 +125,12 @@ def live(
     event(log, "stopped")
 
 
+def opened(asked: Ingest, clock: Clock) -> Source:
+    """The source that is asked for."""
+    options = SourceOptions(clock=clock, base_url=asked.base_url, timeout_s=asked.timeout_s)
+    return open_source(asked.source, options)
+
+
 def serve_metrics(port: int, metrics: IngestMetrics) -> None:
     """Let Prometheus ask on `port`, unless it is 0; raises ConfigurationError where it is taken."""
     if not port:
@@ -144,8 +144,7 @@ def serve_metrics(port: int, metrics: IngestMetrics) -> None:
 def report_check(asked: Ingest, kafka: Kafka) -> int:
     """Ask broker and source once, print what is wrong, and return the exit code."""
     clock = Clock()
-    options = SourceOptions(clock=clock, base_url=asked.base_url, timeout_s=asked.timeout_s)
-    source = open_source(asked.source, options)
+    source = opened(asked, clock)
     series = plan_series(source, asked)
     code = 0
     for check in (

@@ -1,7 +1,7 @@
 """Where bars and news come from: a class and a line in SOURCES for each source."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Final
@@ -45,7 +45,6 @@ class SourceOptions:
     argument: str = ""
     base_url: str | None = None
     timeout_s: float = 8.0
-    count_call: Callable[[], None] = lambda: None
 
 
 class Source(ABC):

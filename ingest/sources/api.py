@@ -88,7 +88,6 @@ class Api:
     def _answer(
         self, path: str, parameters: Mapping[str, str | int]
     ) -> tuple[int, Mapping[str, str], Any]:
-        self._options.count_call()
         where = f"{self._base_url}{path}"
         deadline_s = time.monotonic() + self._options.timeout_s
         try:

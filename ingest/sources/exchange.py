@@ -59,10 +59,7 @@ class Exchange(Source):
         count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
         try:
             with self._markets:
-                if not self._exchange.markets:
-                    self._options.count_call()
-                    self._exchange.load_markets()
-            self._options.count_call()
+                self._exchange.load_markets()  # once
             rows = self._exchange.fetch_ohlcv(symbol.replace("-", "/"), timeframe, first_ms, count)
             return [[*row[:6], None] for row in rows]
         except ccxt.BaseError as error:

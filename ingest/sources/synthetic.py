@@ -54,7 +54,6 @@ class Synthetic(Source):
         self, symbol: str, timeframe: str, first_ms: int, last_ms: int
     ) -> Iterator[Sequence[float]]:
         """Make the bars in the range."""
-        self._options.count_call()
         step = TIMEFRAME_MS[timeframe] // MINUTE_MS
         first = -(-first_ms // TIMEFRAME_MS[timeframe]) * step
         count = max(0, last_ms // TIMEFRAME_MS[timeframe] * step - first + step)
