@@ -34,8 +34,8 @@ def replay(
     clock: Clock,
     *,
     again: bool,
-) -> int:
-    """Publish bars of the past, in the order of their closes; return how many.
+) -> None:
+    """Publish bars of the past, in the order of their closes.
 
     Bars that are on the topic already are left out, so a replay that was killed goes on where it
     was, unless `again`. Raises ConfigurationError and BrokerUnavailable.
@@ -62,7 +62,6 @@ def replay(
         groups = paced(bars, pace, clock)
         published, rejections = publish_replay(groups, publisher, rejected, clock, report)
     event(log, "replayed", series=len(series), bars=published, rejected=rejections)
-    return published
 
 
 def recorded_series(

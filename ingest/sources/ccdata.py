@@ -84,6 +84,11 @@ class UnitBars(NewsSource):
             if values[3] != 0:
                 yield row[time] * 1000, *values
 
+    def _listed(self, path: str, parameters: Mapping[str, str | int]) -> list[Article]:
+        rows = self._api.rows(path, {"lang": "EN", **parameters})
+        now_ms = self._options.clock.now_ms()
+        return [article_of(self.provider, row, now_ms) for row in rows if isinstance(row, dict)]
+
 
 class CryptoCompare(UnitBars):
     """Bars of the index CCCAGG, the paper's source; and news. Needs CRYPTOCOMPARE_API_KEY.
@@ -104,23 +109,15 @@ class CryptoCompare(UnitBars):
     ) -> list[Mapping[str, Any]]:
         """Ask `/data/v2/histominute`, `histohour` or `histoday`."""
         base, _, quote = symbol.partition("-")
-        parameters: dict[str, str | int] = {
-            "fsym": base,
-            "tsym": quote,
-            # One bar comes on top; a limit of 0 is no number to this API.
-            "limit": max(1, count - 1),
-            "toTs": last_s,
-            "aggregate": aggregate,
-        }
-        return self._api.rows(f"/data/v2/histo{unit}", parameters)
+        # One bar comes on top; a limit of 0 is no number to this API.
+        some = {"limit": max(1, count - 1), "toTs": last_s, "aggregate": aggregate}
+        return self._api.rows(f"/data/v2/histo{unit}", {"fsym": base, "tsym": quote, **some})
 
     def articles(self, to_ms: int) -> list[Article]:
         """Ask once for what the editors list; it comes without a verdict on the sentiment."""
-        # `lTs` is documented as "before"; one second more asks for "at or before".
-        parameters: dict[str, str | int] = {"lang": "EN", "lTs": to_ms // 1000 + 1}
-        rows = self._api.rows("/data/v2/news/", parameters)  # the trailing slash matters
-        now_ms = self._options.clock.now_ms()
-        return [article_of(self.provider, row, now_ms) for row in rows if isinstance(row, dict)]
+        # `lTs` is documented as "before"; one second more asks for "at or before". The trailing
+        # slash matters.
+        return self._listed("/data/v2/news/", {"lTs": to_ms // 1000 + 1})
 
 
 class CoinDesk(UnitBars):
@@ -142,22 +139,13 @@ class CoinDesk(UnitBars):
         self, symbol: str, unit: str, aggregate: int, count: int, last_s: int
     ) -> list[Mapping[str, Any]]:
         """Ask `/index/cc/v1/historical/minutes`, `hours` or `days`."""
-        parameters: dict[str, str | int] = {
-            "market": self._market,
-            "instrument": symbol,
-            "limit": count,
-            "to_ts": last_s,
-            "aggregate": aggregate,
-            "fill": "true",
-        }
-        return self._api.rows(f"/index/cc/v1/historical/{unit}s", parameters)
+        what = {"market": self._market, "instrument": symbol, "fill": "true"}
+        some = {"limit": count, "to_ts": last_s, "aggregate": aggregate}
+        return self._api.rows(f"/index/cc/v1/historical/{unit}s", {**what, **some})
 
     def articles(self, to_ms: int) -> list[Article]:
         """Ask once for what it lists, with its verdict POSITIVE, NEUTRAL or NEGATIVE."""
-        parameters: dict[str, str | int] = {"lang": "EN", "limit": 100, "to_ts": to_ms // 1000}
-        rows = self._api.rows("/news/v1/article/list", parameters)
-        now_ms = self._options.clock.now_ms()
-        return [article_of(self.provider, row, now_ms) for row in rows if isinstance(row, dict)]
+        return self._listed("/news/v1/article/list", {"limit": 100, "to_ts": to_ms // 1000})
 
 
 def article_of(provider: str, row: Mapping[str, Any], now_ms: int) -> Article:
