@@ -1,7 +1,7 @@
 """Self-learning: train a challenger when it is time or the champion does badly, and let it compete.
 
 `candlecast retrain --once` looks, acts and ends; without it the job stays and looks every few
-minutes. A run that dies half-way leaves the champion as it was: the alias moves last, under a lock.
+minutes. A run that dies half-way leaves the champion as it was.
 """
 
 import logging

@@ -25,7 +25,6 @@ from model.walk_forward import lstm_alone
 Floats = NDArray[np.float64]
 # Share of the variance of a return that the planted news explain.
 _PLANTED_EFFECT: Final = 0.1
-# Made-up series: one with the effect, shorter ones without.
 _PROOF_FOLDS: Final = {"folds": 2, "first_train_share": 0.6}
 _WITHOUT_EFFECT_BARS: Final = 700
 _RESAMPLES: Final = 2_000

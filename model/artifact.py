@@ -95,8 +95,8 @@ def save_artifact(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) 
 def load_artifact(folder: Path, version: str) -> Artifact:
     """Read a folder that `save_artifact` wrote, and check it.
 
-    Raises ArtifactMismatch where a file is missing, differs from its hash in the manifest, or was
-    was trained on a feature that this code has not.
+    Raises ArtifactMismatch where a file is missing, differs from its hash in the manifest, or the
+    model was trained on a feature that this code has not.
     """
     manifest = read_manifest(folder)
     for name in (ONNX_FILE, KERAS_FILE):

@@ -36,8 +36,8 @@ from model.series import Series
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Array = NDArray[np.float32]
-# A target beyond this many volatilities says "extreme"; its exact size would drown all others. The
-# LSTMs, which can bend to a single bar, are shown less of it than the line.
+# A target beyond this many volatilities says "extreme"; its size would drown all others. The LSTMs,
+# which can bend to a single bar, are shown less of it than the line.
 TARGET_LIMIT = 6.0
 SEQUENCE_TARGET_LIMIT = 2.0
 

@@ -1,9 +1,8 @@
 """What else of the next bars is learned from: prices that come earlier than the next close.
 
 Part of a close is noise that the next trade undoes, such as the side of the spread that the last
-order fell on. It is undone in the next bar's open already, and in its average: targets that carry
-what can be known of the next close with less of the noise that comes after. Their forecasts are
-scaled to that of the close at the first horizon, and averaged with it.
+order fell on. The next bar's open and average show that with less of the noise that comes after.
+Their forecasts are scaled to that of the close at the first horizon, and averaged with it.
 """
 
 from collections.abc import Sequence

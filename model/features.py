@@ -37,10 +37,9 @@ MIN_VOLATILITY: Final = 1e-6
 # Beyond this many volatilities an input says "extreme"; how extreme is noise to a network.
 FEATURE_LIMIT: Final = 8.0
 _SHORT_BARS: Final = 5
-# What is paced is multiplied with the logarithm of short volatility over this: how far a return
-# goes on, and how far a close at the end of its bar's range comes back, depends on the pace of
-# trading (LeBaron 1992), and a line needs the product to say so. Any value would do, since the
-# factor itself stands beside it.
+# Pace is the logarithm of short volatility over this. How far a return goes on, and how far a close
+# at the end of its bar's range comes back, depends on it (LeBaron 1992); a line needs the product
+# to say so. Any value would do.
 _PACE: Final = 1e-3
 # Each bar further back weighs this much less in the average that `ema_gap` is the distance from.
 _EMA_DECAY: Final = 0.9
@@ -103,9 +102,8 @@ class Feature:
     of_news: bool = False
 
 
-# The line reads the return of each step, and the score of the news where there is one; of the last
-# step also what says whether its move will go on or come back. With the other features it did
-# better on some series and much worse on others: they are left to the LSTMs.
+# The line reads the return and the news score of each step; of the last step also what says whether
+# its move will go on or come back. With more it does much worse on some series.
 FEATURES: Final = (
     Feature("log_return", lambda m: m.scaled_return, line="every step"),
     Feature("close_in_range", lambda m: m.close_in_range, line="last step"),

@@ -12,8 +12,7 @@ MAX_GAIN: Final = 1.5
 # Trained on so many windows, the LSTMs have half of the share that they have in the end.
 HALF_SHARE_WINDOWS: Final = 2000
 # A forecast has to stand out by three standard errors before any of it is used: markets have been
-# searched for patterns so often that two find what chance made (Harvey, Liu and Zhu 2016). And
-# stretches that lie before what was trained on flatter it.
+# searched for patterns so often that two find what chance made (Harvey, Liu and Zhu 2016).
 CAUTION: Final = 3.0**2
 
 
@@ -43,10 +42,9 @@ def fit_gain(forecast: Floats, targets: Floats, overlap: int) -> float:
     """How much of a forecast to believe: least squares, shrunk by its own noise, never negative.
 
     A gain `g` with standard error `s` becomes `g * (1 - CAUTION * s^2 / g^2)`, or 0 where that is
-    negative (positive-part James-Stein, but for CAUTION): a forecast that can't be told from chance
-    is not made. `overlap` is how many windows share a bar of their targets: so many fewer are
-    independent. Fitting to clipped targets makes forecasts too small rather than too large, so that
-    a gain may exceed 1.
+    negative (positive-part James-Stein, but for CAUTION). `overlap` is how many windows share a bar
+    of their targets: so many fewer are independent. Fitting to clipped targets makes forecasts too
+    small, so that a gain may exceed 1.
 
     >>> fit_gain(np.array([1.0, -1.0, 2.0]), np.array([0.5, -0.5, 1.0]), overlap=1)
     0.5

@@ -1,7 +1,6 @@
 """From bars to a registered model that was put to the gate; and when to try again.
 
-`train` makes one model, `retrain` challengers from scratch and from the champion's weights. A run
-that dies half-way leaves the champion as it was: the alias moves last, under a lock.
+`train` makes one model, `retrain` challengers from scratch and from the champion's weights.
 """
 
 import logging

@@ -25,12 +25,9 @@ _PENALTY: Final = 0.01
 def out_of_fold_outputs(
     windows: Windows, weights: Floats, held_out: Sequence[Span], embargo_ms: int
 ) -> Floats:
-    """The linear path's outputs on each window, fitted without its own stretch.
+    """The linear path's outputs on each window, fitted without its own stretch and the embargo.
 
-    (n_windows, n_horizons + len(LINEAR_EARLY)).
-
-    What lies within the embargo around a stretch is left out of its fit too. Much closer to what
-    the path will do on new bars than its own fit is.
+    (n_windows, n_horizons + len(LINEAR_EARLY)); what the path will do on new bars, more or less.
     """
     outputs = np.zeros((len(windows), windows.targets.shape[1] + len(LINEAR_EARLY)))
     times = windows.end_times
@@ -47,11 +44,8 @@ def flat_features(features: Array) -> Array:
 
 
 def fit_linear(windows: Windows, weights: Floats) -> Array:
-    """The kernel that fits the clipped targets, and behind them the early ones, best.
-
-    (LINEAR_STEPS * n_features, n_horizons + len(LINEAR_EARLY)). `weights` (n_windows,) say how much
-    each window counts.
-    """
+    """The kernel (LINEAR_STEPS * n_features, n_horizons + len(LINEAR_EARLY)) that fits the clipped
+    targets, and behind them the early ones, best; `weights` (n_windows,) of the windows."""
     used = _used_inputs(windows.feature_names)
     flat = flat_features(windows.features)
     inputs = flat[:, used].astype(float)

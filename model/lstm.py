@@ -1,7 +1,7 @@
 """The Keras network: an ensemble of LSTMs with a linear path beside it, and how it is fitted.
 
-What is trained and what is saved share their weights. Training runs each LSTM over whole sequences
-and compares it with the target at every bar; the saved network reads one window and answers once.
+Training runs each LSTM over sequences and compares it with the target at every bar; the saved
+network, of the same weights, reads one window and answers once.
 """
 
 import os
@@ -41,12 +41,11 @@ class History:
 # A short series is cut into at least so many steps an epoch.
 MIN_BATCHES: Final = 8
 AVERAGED_STEPS: Final = 100
-# How often a sequence is shown as a market in which every move goes the other way. There is hardly
-# more to the one than to the other, and a trend of the training part is none of the future.
+# How often a sequence is shown as a market in which every move goes the other way: a trend of the
+# training part is none of the future.
 MIRRORED: Final = 0.25
 # How much an output counts in the loss: the first horizon, the others, those of LSTM_EARLY. The far
-# horizons are mostly noise: they should take no part in what the LSTM learns, and above all not
-# say when it has learned enough, since they are overfitted first.
+# horizons are mostly noise and overfitted first: they should not say when to stop.
 _LEARNED: Final = (1.0, 0.02, 1.0, 1.0)
 _VALIDATED: Final = (1.0, 0.0, 1.0, 0.0)
 # Mirrored, a target changes its sign, and how much it counts does not.
@@ -198,7 +197,7 @@ def _sequence_network(shape: _Shape, seed: int = 0) -> keras.Model:
 
 
 def _with_early(member: MemberWeights, shape: _Shape) -> MemberWeights:
-    """A member that was in service has no outputs for early targets any more: from zero, then."""
+    """A saved member has no outputs for early targets: they begin at zero."""
     n_outputs = shape.n_horizons + len(LSTM_EARLY)
     return member.mixed(np.eye(len(member.head_bias), n_outputs, dtype=np.float32))
 
