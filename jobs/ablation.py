@@ -28,15 +28,12 @@ from store.articles import scored
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-
 NEWS: Final = Path("data/news/cryptonews_headlines_2021-10_2022-07.csv.gz")
 BARS: Final = Path("data/news/btcusd_bitstamp_coinbase_1d_2021-04_2022-07.csv.gz")
 # A day's news are hardly about the price of two months ago, and there are few days.
 LOOKBACK: Final = 20
 
 
-@app.command()
 def main(
     news: Annotated[Path, typer.Option(help="Headlines: time,title,source,subject.")] = NEWS,
     bars: Annotated[Path, typer.Option(help="The bars of one coin over the same time.")] = BARS,
@@ -46,7 +43,7 @@ def main(
     lookback: Annotated[int, typer.Option(help="In bars.")] = LOOKBACK,
 ) -> None:
     """Say what the news bring, with interval and p-value; into reports/ablation.json."""
-    console = Console()
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     settings = load_settings()
     training = settings.training.model_copy(update={"horizons": (1,)})
     model = ModelSettings(lookback, training, settings.intervals)
@@ -57,7 +54,7 @@ def main(
     print_found(console, found)
     folder = Path(settings.warehouse.reports_dir)
     write(folder, proof, found)
-    console.print(f"written: {folder / 'ablation.json'}, ablation.png", markup=False)
+    console.print(f"written: {folder / 'ablation.json'}, ablation.png")
 
 
 def recorded(news: Path, bars: Path, symbol: str, delay_ms: int) -> Series:
@@ -72,12 +69,11 @@ def recorded(news: Path, bars: Path, symbol: str, delay_ms: int) -> Series:
 def print_proof(console: Console, proof: Proof) -> None:
     """What the ablation can see."""
     planted = proof.planted.against_without
-    lines = [
+    console.print(
         f"planted effect of {proof.effect:.0%}: skill {planted.difference:+.2%}"
-        f" {_interval(planted)}, p {planted.p_value:.2g}",
-        f"no effect: found in {proof.found} of {proof.seeds} series (5 % is chance)",
-    ]
-    console.print("\n".join(lines), markup=False, highlight=False)
+        f" {_interval(planted)}, p {planted.p_value:.2g}\n"
+        f"no effect: found in {proof.found} of {proof.seeds} series (5 % is chance)"
+    )
 
 
 def print_found(console: Console, found: Sequence[Ablation]) -> None:
@@ -85,9 +81,7 @@ def print_found(console: Console, found: Sequence[Ablation]) -> None:
     first = found[0]
     console.print(
         f"{first.n_windows} windows, {first.n_windows_with_news} of them with news in their last"
-        " bar; skill in per cent at one bar",
-        markup=False,
-        highlight=False,
+        " bar; skill in per cent at one bar"
     )
     for one in found:
         skills = "  ".join(f"{name} {100 * value:+.2f}" for name, value in one.skills.items())
@@ -95,7 +89,7 @@ def print_found(console: Console, found: Sequence[Ablation]) -> None:
             f"over {name}: {c.difference:+.2%} {_interval(c)} p {c.p_value:.2g}"
             for name, c in (("none", one.against_without), ("shuffled", one.against_shuffled))
         )
-        console.print(f"{skills}  {versus}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{skills}  {versus}")
 
 
 def write(folder: Path, proof: Proof, found: Sequence[Ablation]) -> None:
@@ -166,4 +160,4 @@ def _plain(one: Ablation) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_program(app)
+    run_program(lambda: typer.run(main))

@@ -25,10 +25,7 @@ from model.scorecard import Row, score_series
 from model.series import read_file
 from model.training import ModelSettings
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-
-@app.command()
 def main(
     data: Annotated[Path, typer.Option(help="A folder of price files (*.csv.gz).")] = Path("data"),
     report: Annotated[Path | None, typer.Option(help="Where the figures go as JSON.")] = None,
@@ -141,4 +138,4 @@ def _line(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    run_program(app)
+    run_program(lambda: typer.run(main))

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
-import numpy as np
 import typer
 from rich.console import Console
 
@@ -27,9 +26,8 @@ from model.outcomes import skill
 from model.training import ModelSettings
 from store.archived_news import with_archived_news
 from store.series import read_warehouse
-from store.views import open_duckdb
+from store.views import read_sql
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 log = logging.getLogger(__name__)
 
 # The outcomes of the newest predictions that were made before their target time.
@@ -83,15 +81,11 @@ def _last_gate(promotions_dir: Path, timeframe: str) -> datetime | None:
 
 def live_figures(warehouse_dir: Path, version: str, newest: int) -> LiveFigures | None:
     """Figures of `version` over its `newest` revealed live predictions; None before the first."""
-    with open_duckdb(warehouse_dir) as connection:
-        found = connection.execute(_REVEALED, [version, version, newest]).fetchnumpy()
-    actual, forecast = (
-        np.asarray(found[name], float) for name in ("actual_return", "predicted_return")
-    )
-    if not len(actual):
+    rows = read_sql(warehouse_dir, _REVEALED, [version, version, newest])
+    if rows.empty:
         return None
-    covered = float(np.mean(np.asarray(found["covered"], bool)))
-    return LiveFigures(len(actual), skill(actual, forecast), covered)
+    actual, forecast = (rows[f"{kind}_return"].to_numpy(float) for kind in ("actual", "predicted"))
+    return LiveFigures(len(rows), skill(actual, forecast), float(rows["covered"].mean()))
 
 
 def retrain_if_due(
@@ -101,23 +95,20 @@ def retrain_if_due(
     try:
         for result in look(settings, timeframe, datetime.now(UTC), force):
             state = "promoted" if result.promoted else "kept"
-            challenger = result.decision.challenger
-            text = f"{challenger}: {state}; {result.reason}"
-            console.print(text, markup=False, soft_wrap=True)
+            console.print(f"{result.decision.challenger}: {state}; {result.reason}")
     except RetryLater as error:
         if once:
             raise
         event(log, "retrain_later", interval=timeframe, reason=error)
 
 
-@app.command()
 def main(
     once: Annotated[bool, typer.Option(help="Look once and end.")] = False,
     force: Annotated[bool, typer.Option(help="Train now, whatever the schedule.")] = False,
 ) -> None:
     """Retrain on a schedule, or when live figures fall below their bounds."""
     configure_logging()
-    console, settings = Console(), load_settings()
+    console, settings = Console(markup=False, soft_wrap=True), load_settings()
     polled = settings.ingest
     timeframes = {*polled.intervals, *(one for own in polled.intervals_of.values() for one in own)}
     while True:
@@ -130,4 +121,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_program(app)
+    run_program(lambda: typer.run(main))

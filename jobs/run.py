@@ -75,17 +75,13 @@ class Kept:
 def programs(names: list[str], logs: Path) -> list[Program]:
     """The programs by name; raises ConfigurationError for one that there is not."""
     arguments = {"ingest": (), "score": ("--every", "60"), "retrain": ()}
-    found = []
+    known = {"stream": spark_submit("jobs/predict_stream.py", {}, logs / "stream.log")}
+    for name, given in arguments.items():
+        known[name] = candlecast(name, given, {}, logs / f"{name}.log")
     for name in names:
-        log_file = logs / f"{name}.log"
-        if name == "stream":
-            found.append(spark_submit("jobs/predict_stream.py", {}, log_file))
-        elif name in arguments:
-            found.append(candlecast(name, arguments[name], {}, log_file))
-        else:
-            known = ", ".join(["stream", *arguments])
-            raise ConfigurationError(f"--only {name}: there are {known}")
-    return found
+        if name not in known:
+            raise ConfigurationError(f"--only {name}: there are {', '.join(known)}")
+    return [known[name] for name in names]
 
 
 def run(

@@ -26,10 +26,7 @@ from model.training import ModelSettings
 from store.archived_news import with_archived_news
 from store.series import read_warehouse
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-
-@app.command()
 def main(
     interval: Annotated[str, typer.Option(help="Length of a bar.")] = "1m",
     symbols: Annotated[str | None, typer.Option(help="BTC-USD,ETH-USD; all if not given.")] = None,
@@ -95,4 +92,4 @@ def print_result(console: Console, result: TrainResult) -> None:
 
 
 if __name__ == "__main__":
-    run_program(app)
+    run_program(lambda: typer.run(main))

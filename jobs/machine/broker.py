@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from kafka import KafkaAdminClient
@@ -140,22 +139,12 @@ class EmbeddedBroker:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _java(self) -> list[str]:
-        classpath = str(JARS_DIR.resolve() / "kafka" / "*")
-        return [
-            java_command(),
-            HEAP,
-            "-cp",
-            f"{Path('conf/broker').resolve()}{os.pathsep}{classpath}",
-        ]
+        classpath = f"{Path('conf/broker').resolve()}{os.pathsep}{JARS_DIR.resolve()}/kafka/*"
+        return [java_command(), HEAP, "-cp", classpath]
 
     def _run_tool(self, *command: str) -> None:
         done = subprocess.run(

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from conf.errors import CandlecastError
@@ -99,9 +98,9 @@ class Program:
 
     def check(self) -> None:
         """Raise ProgramEnded if it is no longer running."""
-        if self._process is not None and self._process.poll() is not None:
+        if self.exit_code is not None:
             raise ProgramEnded(
-                f"{self.name} ended with exit code {self._process.returncode}; its log {self.log} "
+                f"{self.name} ended with exit code {self.exit_code}; its log {self.log} "
                 f"ends with:\n{self.log_tail(5)}"
             )
 
@@ -116,12 +115,7 @@ class Program:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _signal(self, how: signal.Signals) -> None:
