@@ -108,7 +108,7 @@ def models(request: Request) -> list[Model]:
             registered_at=m.registered_at,
             reason=m.tags.get("reason", ""),
         )
-        for m in _sources(request).models()
+        for m in _sources(request).registry.models()
     ]
 
 

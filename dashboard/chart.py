@@ -89,18 +89,7 @@ def _add_candles(figure: go.Figure, candles: pd.DataFrame) -> None:
 
 def _add_past(figure: go.Figure, made: pd.DataFrame, horizon: int) -> None:
     runs = unbroken(made)
-    bands = [pd.concat([run["target_time"], run["target_time"][::-1]]) for run in runs]
-    edges = [pd.concat([run["upper"], run["lower"][::-1]]) for run in runs]
-    figure.add_scatter(
-        x=_with_gaps(bands),
-        y=_with_gaps(edges),
-        mode="lines",
-        line={"width": 0},
-        fill="toself",
-        fillcolor=BAND,
-        hoverinfo="skip",
-        name="interval",
-    )
+    _add_band(figure, runs, BAND, "interval")
     figure.add_scatter(
         x=_with_gaps([run["target_time"] for run in runs]),
         y=_with_gaps([run["predicted_close"] for run in runs]),
@@ -146,13 +135,13 @@ def _add_sentiment(figure: go.Figure, sentiment: pd.DataFrame) -> None:
 def _add_path(figure: go.Figure, path: pd.DataFrame) -> None:
     if path.empty:
         return
-    start = path.iloc[0]
-    times = [start["as_of"], *path["target_time"]]
-    lower, upper = ([start["last_close"], *path[name]] for name in ("lower", "upper"))
-    _add_band(figure, times, lower, upper, PATH_BAND, "interval ahead")
+    start = path.iloc[:1].assign(target_time=path["as_of"])
+    start[["predicted_close", "lower", "upper"]] = start["last_close"].iloc[0]
+    path = pd.concat([start, path])
+    _add_band(figure, [path], PATH_BAND, "interval ahead")
     figure.add_scatter(
-        x=times,
-        y=[start["last_close"], *path["predicted_close"]],
+        x=path["target_time"],
+        y=path["predicted_close"],
         name="ahead",
         mode="lines+markers",
         line={"color": PATH, "width": 2, "dash": "dot"},
@@ -161,10 +150,17 @@ def _add_path(figure: go.Figure, path: pd.DataFrame) -> None:
     )
 
 
-def _add_band(
-    figure: go.Figure, times: object, lower: object, upper: object, colour: str, name: str
-) -> None:
-    line = {"width": 0}
-    shared = {"x": times, "mode": "lines", "line": line, "hoverinfo": "skip"}
-    figure.add_scatter(**shared, y=upper, showlegend=False)
-    figure.add_scatter(**shared, y=lower, fill="tonexty", fillcolor=colour, name=name)
+def _add_band(figure: go.Figure, runs: list[pd.DataFrame], colour: str, name: str) -> None:
+    """Fill what lies between `lower` and `upper` of each run."""
+    times = [pd.concat([run["target_time"], run["target_time"][::-1]]) for run in runs]
+    edges = [pd.concat([run["upper"], run["lower"][::-1]]) for run in runs]
+    figure.add_scatter(
+        x=_with_gaps(times),
+        y=_with_gaps(edges),
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=colour,
+        hoverinfo="skip",
+        name=name,
+    )

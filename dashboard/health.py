@@ -5,14 +5,14 @@ from collections import Counter
 
 from dashboard.api_types import HealthAnswer
 from dashboard.sources import Sources
-from store.prometheus import Samples
+from store.prometheus import Samples, read_metrics
 
 DAY_MS = 86_400_000
 
 
 def read_health(sources: Sources) -> HealthAnswer:
     """Ask the topics, the tables and the stream's metrics."""
-    now, metrics = time.time(), sources.stream_metrics()
+    now, metrics = time.time(), read_metrics(sources.metrics_url)
     return HealthAnswer(
         broker=sources.newest.state,
         stream_answers=metrics is not None,

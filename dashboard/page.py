@@ -37,21 +37,16 @@ def sources() -> Sources:
 @st.cache_data(ttl=REFRESH_S / 2, max_entries=64, show_spinner=False)
 def read_range(
     symbol: str, timeframe: str, since_ms: int, bars: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Candles and predictions; twenty pages of one series ask once."""
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Candles, predictions, sentiment and articles; twenty pages of one series ask once."""
     shared = sources()
-    candles = shared.tables.candles(symbol, timeframe, since_ms, bars)
-    return candles, shared.predictions(symbol, timeframe, since_ms, bars)
-
-
-@st.cache_data(ttl=REFRESH_S / 2, max_entries=64, show_spinner=False)
-def read_news(
-    symbol: str, timeframe: str, since_ms: int, bars: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The sentiment of each bar, and the articles behind it; empty where no news are read."""
-    tables = sources().tables
-    sentiment = tables.sentiment(symbol, timeframe, since_ms, bars)
-    return sentiment, tables.articles(symbol, since_ms, SHOWN_ARTICLES)
+    wanted = symbol, timeframe, since_ms, bars
+    return (
+        shared.tables.series_of("bars", *wanted),
+        shared.predictions(*wanted),
+        shared.tables.series_of("sentiment", *wanted),
+        shared.tables.articles(symbol, since_ms, SHOWN_ARTICLES),
+    )
 
 
 @st.cache_data(ttl=REFRESH_S / 2, show_spinner=False)
@@ -104,7 +99,8 @@ def waiting() -> None:
     """The page before there is any bar; becomes the whole page by itself."""
     if sources().series():
         st.rerun(scope="app")
-    empty.no_bars(sources().newest.state, load_settings().kafka.bootstrap_servers)
+    empty.broker(sources().newest.state, load_settings().kafka.bootstrap_servers)
+    st.info(empty.NO_BARS, icon=":material/candlestick_chart:")
 
 
 @st.fragment(run_every=REFRESH_S)
@@ -118,10 +114,10 @@ def live(symbol: str, timeframe: str, horizon: int, span: str, zone: str, known:
     hours = RANGES[span]
     since = max(0, newest - hours * HOUR_MS) if hours else 0
     bars = hours * HOUR_MS // TIMEFRAME_MS[timeframe] if hours else 10**6
-    candles, predictions = read_range(symbol, timeframe, since, bars)
-    sentiment, articles = read_news(symbol, timeframe, since, bars)
+    candles, predictions, sentiment, articles = read_range(symbol, timeframe, since, bars)
     if candles.empty and predictions.empty:
-        empty.nothing_in_range(symbol, timeframe, span)
+        text = empty.NOTHING_IN_RANGE.format(symbol=symbol, timeframe=timeframe, span=span)
+        st.info(text, icon=":material/search:")
         return
     figures(candles, predictions[predictions["horizon"] == horizon], timeframe, zone)
     with st.container(key="chart"):
@@ -133,9 +129,12 @@ def live(symbol: str, timeframe: str, horizon: int, span: str, zone: str, known:
     if not articles.empty:
         news(articles, zone)
     if predictions.empty:
-        empty.no_predictions(bool(shared.registry.champion(timeframe)), timeframe, span)
-    if shared.newest.state != "connected":
-        empty.no_topic(shared.newest.state, load_settings().kafka.bootstrap_servers)
+        served = shared.registry.champion(timeframe)
+        text = empty.NO_PREDICTIONS if served else empty.NO_CHAMPION
+        icon = ":material/search:" if served else ":material/school:"
+        st.info(text.format(timeframe=timeframe, span=span), icon=icon)
+    servers = load_settings().kafka.bootstrap_servers
+    empty.broker(shared.newest.state, servers, "What is shown comes from the tables alone.")
 
 
 def news(articles: pd.DataFrame, zone: str) -> None:
@@ -179,7 +178,8 @@ def scoreboard() -> None:
     st.subheader("Was it right?", anchor=False)
     board = read_scores()
     if board is None or board.empty:
-        empty.nothing_scored(computed=board is not None)
+        text = empty.NO_SCORES if board is None else empty.NOTHING_SCORED
+        st.info(text, icon=":material/hourglass_empty:")
         return
     columns = st.columns(2)
     span = columns[0].segmented_control("Over", list(SPANS), default="24h", key="span") or "24h"
@@ -201,9 +201,9 @@ def scoreboard() -> None:
 def models(zone: str) -> None:
     """The models, what was decided about them and why, and whether their world has changed."""
     st.subheader("Models", anchor=False)
-    registered, decided = sources().models(), sources().decisions()
+    registered, decided = sources().registry.models(), sources().decisions()
     if not registered:
-        empty.no_model()
+        st.info(empty.NO_MODEL, icon=":material/school:")
         return
     rows = [
         {
@@ -239,13 +239,11 @@ def running() -> None:
     columns[3].metric("Micro-batch", seconds)
     answers = "answers" if now.stream_answers else "does not answer"
     st.caption(f"Broker: {now.broker}. The stream {answers} ({sources().metrics_url}).")
+    rejected = f"rejected ({now.rejected:,} in all)"
     counts = [
-        {"what": "skipped in 24 h", "reason": reason, "count": count}
-        for reason, count in now.skipped.items()
-    ]
-    counts += [
-        {"what": f"rejected ({now.rejected:,} in all)", "reason": reason, "count": count}
-        for reason, count in now.rejections.items()
+        {"what": what, "reason": reason, "count": count}
+        for what, reasons in (("skipped in 24 h", now.skipped), (rejected, now.rejections))
+        for reason, count in reasons.items()
     ]
     if counts:
         st.dataframe(pd.DataFrame(counts), hide_index=True)

@@ -12,50 +12,37 @@ LEGEND: Final = (
     "than chance allows, or intervals that hold 5 points more or fewer than promised. No colour: "
     "can't be told from luck. Skill is 1 - MSE / MSE of the rival, on returns."
 )
-_FORMATS: Final = {
-    "n": "{:,}",
-    "skill": "{:+.2%}",
-    "p": "{:.3f}",
-    "vs ARIMA": "{:+.2%}",
-    "p ARIMA": "{:.3f}",
-    "MAE": "{:.4g}",
-    "MSE": "{:.4g}",
-    "R2": "{:.4f}",
-    "direction": "{:.1%}",
-    "covered": "{:.1%}",
-    "width": "{:.3%}",
-}
+# The page's name of a figure, its column in the scoreboard, and its format.
+_FIGURES: Final = (
+    ("n", "predictions", "{:,}"),
+    ("skill", "skill_persistence", "{:+.2%}"),
+    ("p", "dm_p_persistence", "{:.3f}"),
+    ("vs ARIMA", "skill_arima", "{:+.2%}"),
+    ("p ARIMA", "dm_p_arima", "{:.3f}"),
+    ("direction", "directional_accuracy", "{:.1%}"),
+    ("from", "direction_low", "{:.0%}"),
+    ("to", "direction_high", "{:.0%}"),
+    ("covered", "interval_coverage", "{:.1%}"),
+    ("promised", "promised_coverage", "{:.0%}"),
+    ("width", "mean_width", "{:.3%}"),
+    ("MAE", "mae", "{:.4g}"),
+    ("MSE", "mse", "{:.4g}"),
+    ("R2", "r2", "{:.4f}"),
+)
 
 
 def shown_board(board: pd.DataFrame, span: str, backfilled: bool) -> pd.DataFrame:
     """The rows of one span, with the names that the page uses."""
     rows = board[(board["span"] == span) & (board["backfilled"].astype(bool) == backfilled)]
-    return pd.DataFrame(
-        {
-            "symbol": rows["symbol"],
-            "ahead": rows["horizon"].astype(str) + " x " + rows["interval"].astype(str),
-            "model": rows["model_version"],
-            "n": rows["predictions"],
-            "skill": rows["skill_persistence"],
-            "p": rows["dm_p_persistence"],
-            "vs ARIMA": rows["skill_arima"],
-            "p ARIMA": rows["dm_p_arima"],
-            "direction": rows["directional_accuracy"],
-            "from": rows["direction_low"],
-            "to": rows["direction_high"],
-            "covered": rows["interval_coverage"],
-            "promised": rows["promised_coverage"],
-            "width": rows["mean_width"],
-            "MAE": rows["mae"],
-            "MSE": rows["mse"],
-            "R2": rows["r2"],
-        }
-    ).reset_index(drop=True)
+    ahead = rows["horizon"].astype(str) + " x " + rows["interval"].astype(str)
+    series = {"symbol": rows["symbol"], "ahead": ahead, "model": rows["model_version"]}
+    figures = {name: rows[column] for name, column, _ in _FIGURES}
+    return pd.DataFrame(series | figures).reset_index(drop=True)
 
 
 def styled(shown: pd.DataFrame) -> Any:
     """The table with formats and colours, for `st.dataframe`."""
-    formats: dict[Any, Any] = {**_FORMATS, "from": "{:.0%}", "to": "{:.0%}", "promised": "{:.0%}"}
+    formats: Any = {name: form for name, _, form in _FIGURES}
     return shown.style.apply(_colours, axis=1).format(formats, na_rep="-")
 
 

@@ -10,8 +10,7 @@ from conf.settings import Settings
 from dashboard.newest import NewestMessages, Row, Series
 from dashboard.tables import Tables
 from model.decisions import decisions
-from model.registry import RegisteredModel, Registry
-from store.prometheus import Samples, read_metrics
+from model.registry import Registry
 from store.schema import PREDICTIONS, TIME
 
 
@@ -48,7 +47,7 @@ class Sources:
 
     def predictions(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
         """Predictions of the tables and, where newer, of the topic; a row each, ascending."""
-        stored = self.tables.predictions(symbol, timeframe, since_ms, bars)
+        stored = self.tables.series_of("predictions", symbol, timeframe, since_ms, bars)
         fresh = as_frame(self.newest.predictions(symbol, timeframe), list(stored.columns))
         after = pd.Timestamp(0) if stored.empty else stored["as_of"].max()
         fresh = fresh[fresh["as_of"] >= max(after, pd.Timestamp(since_ms, unit="ms"))]
@@ -57,17 +56,9 @@ class Sources:
         both = fresh if stored.empty else pd.concat([stored, fresh], ignore_index=True)
         return both.drop_duplicates(list(PREDICTIONS.identity)).sort_values(["as_of", "horizon"])
 
-    def models(self) -> list[RegisteredModel]:
-        """Every registered model, newest first."""
-        return self.registry.models()
-
     def decisions(self) -> list[dict[str, Any]]:
         """Every decision about a champion, newest first."""
         return decisions(self.warehouse_dir / "promotions")[::-1]
-
-    def stream_metrics(self) -> Samples | None:
-        """The stream's own figures, or None where it does not answer."""
-        return read_metrics(self.metrics_url)
 
 
 def as_frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:

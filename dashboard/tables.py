@@ -64,6 +64,7 @@ WHERE available_at >= make_timestamp($since::BIGINT * 1000)
   AND (coins = '' OR list_contains(string_split(coins, ','), split_part($symbol, '-', 1)))
 ORDER BY available_at DESC LIMIT $most
 """
+_IN_STEPS: Final = {"bars": _CANDLES, "predictions": _PREDICTIONS, "sentiment": _SENTIMENT}
 _SKIPPED: Final = "SELECT reason, count(*) AS bars FROM skipped GROUP BY reason ORDER BY 2 DESC"
 
 
@@ -126,17 +127,16 @@ class Tables:
                 self._seen |= set(fresh)
             return dict(self._series)
 
-    def candles(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
-        """Candles from `since_ms` on, of one bar or, where there are very many, of several."""
-        return self._in_steps("bars", _CANDLES, symbol, timeframe, since_ms, bars)
+    def series_of(
+        self, table: str, symbol: str, timeframe: str, since_ms: int, bars: int
+    ) -> pd.DataFrame:
+        """Candles (`bars`), `predictions` or `sentiment` of one series from `since_ms` on.
 
-    def predictions(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
-        """Predictions made from `since_ms` on, thinned out as the candles are."""
-        return self._in_steps("predictions", _PREDICTIONS, symbol, timeframe, since_ms, bars)
-
-    def sentiment(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
-        """Sentiment of the news from `since_ms` on, where there were any, in the candles' steps."""
-        return self._in_steps("sentiment", _SENTIMENT, symbol, timeframe, since_ms, bars)
+        A row stands for one bar, or for several where `bars` are very many.
+        """
+        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
+        values = {"symbol": symbol, "interval": timeframe, "since": since_ms, "step": step}
+        return self._frame(table, _IN_STEPS[table], since_ms, values)
 
     def articles(self, symbol: str, since_ms: int, most: int) -> pd.DataFrame:
         """The newest articles about the symbol's coin, or the market, since `since_ms`."""
@@ -160,13 +160,6 @@ class Tables:
     def written_at(self, table: str) -> float | None:
         """When a table last grew, unix seconds; None while it is empty."""
         return max(self._folders[table].refresh().values(), default=None)
-
-    def _in_steps(
-        self, table: str, query: str, symbol: str, timeframe: str, since_ms: int, bars: int
-    ) -> pd.DataFrame:
-        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
-        values = {"symbol": symbol, "interval": timeframe, "since": since_ms, "step": step}
-        return self._frame(table, query, since_ms, values)
 
     def _frame(
         self, table: str, query: str, since_ms: int = 0, values: Mapping[str, object] | None = None
