@@ -31,7 +31,7 @@ from jobs.scoring.intervals import adapt_intervals
 from jobs.scoring.metrics import ScoreMetrics
 from jobs.scoring.scoreboard import update_scores
 from jobs.terminal.logs import configure_logging
-from model.registry import Registry
+from model.decisions import Arena
 from store.prometheus import read_metrics
 from store.schema import SPANS
 
@@ -90,7 +90,7 @@ def score(
 def score_once(settings: Settings, with_drift: bool = True) -> pd.DataFrame:
     """Bring all that scoring keeps up to date and return the scoreboard."""
     warehouse_dir = settings.warehouse.folder
-    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+    registry = Arena.of(settings).registry
     update_arima(warehouse_dir)
     adapt_intervals(warehouse_dir, registry, settings.intervals.adapt_rate)
     if with_drift:

@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Final
@@ -47,7 +46,6 @@ def demo(
         raise ConfigurationError(f"--series {series}: there are {', '.join(SERIES)}")
     console = Console()
     end_on_signals()
-    started = time.monotonic()
     with ExitStack() as running:
         try:
             stage = Stage(console, running)
@@ -56,7 +54,7 @@ def demo(
                 stage.show_page()
             if source is None:
                 parts = Parts.split(read_all(SERIES[series]), backfill)
-                show_recorded(stage, console, parts, speed, allow_unproven, started)
+                show_recorded(stage, console, parts, speed, allow_unproven)
                 if not exit_:
                     console.print("The series is through. Ctrl-C ends; the tables stay.")
                     threading.Event().wait()
@@ -74,12 +72,7 @@ def read_all(recordings: tuple[Recording, ...]) -> list[Bar]:
 
 
 def show_recorded(
-    stage: Stage,
-    console: Console,
-    parts: Parts,
-    speed: float,
-    allow_unproven: bool,
-    started: float,
+    stage: Stage, console: Console, parts: Parts, speed: float, allow_unproven: bool
 ) -> None:
     """Train on the first part of recorded bars, replay the second, and report.
 
@@ -87,7 +80,7 @@ def show_recorded(
     """
     stage.archive(parts.backfill)
     stage.train(allow_unproven)
-    report = stage.replay(parts, speed, started)
+    report = stage.replay(parts, speed)
     report.print(console)
     report.save(Path(stage.settings.warehouse.reports_dir) / "demo.json")
     if not report.complete:
@@ -96,9 +89,5 @@ def show_recorded(
 
 def end_on_signals() -> None:
     """Let SIGTERM, and the terminal that closes, end the demo as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+        signal.signal(number, signal.default_int_handler)

@@ -4,11 +4,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -76,15 +76,12 @@ def series_of(bars: Iterable[Bar]) -> list[Series]:
     by_symbol: dict[str, list[Bar]] = defaultdict(list)
     for bar in bars:
         by_symbol[bar.symbol].append(bar)
+    times = attrgetter("open_time")
+    values = attrgetter("open", "high", "low", "close", "base_volume", "quote_volume")
     return [
-        on_grid(symbol, found[0].interval, [bar.open_time for bar in found], _values(found))
+        on_grid(symbol, found[0].interval, map(times, found), np.array([*map(values, found)]))
         for symbol, found in by_symbol.items()
     ]
-
-
-def _values(bars: list[Bar]) -> NDArray[np.float64]:
-    rows = [(b.open, b.high, b.low, b.close, b.base_volume, b.quote_volume) for b in bars]
-    return np.array(rows, dtype=np.float64)
 
 
 def predictable_windows(bars: Iterable[Bar], lookback: int, since_ms: int) -> set[Window]:
@@ -92,7 +89,7 @@ def predictable_windows(bars: Iterable[Bar], lookback: int, since_ms: int) -> se
     found: set[Window] = set()
     for series in series_of(bars):
         ends = np.flatnonzero(complete_windows(series.close, lookback))
-        as_of = series.first_open_time + (ends + 1) * series.bar_ms
+        as_of = series.close_times(ends)
         found |= {(series.symbol, int(t)) for t in as_of[as_of > since_ms]}
     return found
 

@@ -32,16 +32,11 @@ from ingest.bar import Bar
 from ingest.clock import Clock
 from ingest.publish import BarPublisher, ensure_topics
 from ingest.replay import paced
-from jobs.demo.report import (
-    DemoReport,
-    parquet_predictions,
-    parquet_rows,
-    predictable_windows,
-)
+from jobs.demo.report import DemoReport, parquet_predictions, parquet_rows, predictable_windows
 from jobs.demo.table import DemoTable
 from jobs.machine.broker import EmbeddedBroker, free_port, is_free
 from jobs.machine.processes import Program, candlecast, spark_submit, wait_until
-from model.registry import Registry
+from model.decisions import Arena
 
 DEMO_DIR: Final = Path("warehouse/demo")
 # What the stream may need for its first micro-batch on a slow laptop, and for the last one.
@@ -97,6 +92,7 @@ class Stage:
     """What runs during a demo, and the steps on it."""
 
     def __init__(self, console: Console, running: ExitStack) -> None:
+        self._started = time.monotonic()
         running.enter_context(only_one())
         shutil.rmtree(DEMO_DIR, ignore_errors=True)
         self._console = console
@@ -157,13 +153,13 @@ class Stage:
     def train(self, allow_unproven: bool) -> None:
         """Train on the archive, in a process of its own: TensorFlow is needed for nothing else."""
         self._run("train", ["--allow-unproven"] if allow_unproven else [])
-        if self._registry().champion("1m") is None:
+        if self._champion() is None:
             raise DemoFailed(
                 "the model is not better than repeating the last price, so it is not served; "
                 "with --allow-unproven added to ARGS it is served all the same, marked in every row"
             )
 
-    def replay(self, parts: Parts, speed: float, started: float) -> DemoReport:
+    def replay(self, parts: Parts, speed: float) -> DemoReport:
         """Publish the second part, show the predictions of it, and count them."""
         lookback = self.settings.window.lookback
         horizons = sorted(self.settings.training.horizons)
@@ -201,8 +197,8 @@ class Stage:
             duplicates_parquet=twice,
             skipped=len(parts.replay) - len(expected),
             skill_vs_persistence=table.skill,
-            seconds=round(time.monotonic() - started, 1),
-            model_version=self._registry().champion("1m") or "none",
+            seconds=round(time.monotonic() - self._started, 1),
+            model_version=self._champion() or "none",
             horizons=horizons,
         )
 
@@ -277,5 +273,5 @@ class Stage:
         kafka = self.settings.kafka
         return BarPublisher(kafka, kafka.bars_topic)
 
-    def _registry(self) -> Registry:
-        return Registry(self.settings.registry.tracking_uri, self.settings.registry.artifact_dir)
+    def _champion(self) -> str | None:
+        return Arena.of(self.settings).registry.champion("1m")

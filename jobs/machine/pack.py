@@ -101,10 +101,8 @@ def pack(
     DIST_DIR.mkdir(exist_ok=True)
     for old in DIST_DIR.glob("candlecast*"):
         old.unlink()
-    built = (
-        [build_code(DIST_DIR)] if only_code else [build_code(DIST_DIR), build_environment(DIST_DIR)]
-    )
-    for file in built:
+    for build in (build_code,) if only_code else (build_code, build_environment):
+        file = build(DIST_DIR)
         typer.echo(f"{file.relative_to(PROJECT_DIR)} {file.stat().st_size / 1e6:.1f} MB")
 
 

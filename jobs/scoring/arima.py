@@ -7,9 +7,8 @@ the scoreboard only joins. Days without enough bars before them get none.
 
 import json
 import logging
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +16,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conf.errors import NotEnoughBars
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from model.baselines import Arima
+from model.series import Series
 from store.files import append_rows
 from store.schema import ARIMA
-from store.views import open_duckdb
+from store.series import read_warehouse
+from store.views import read_sql
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +43,6 @@ FROM (SELECT DISTINCT symbol, interval, as_of, horizon FROM predictions) p
 ANTI JOIN arima_raw a USING (symbol, interval, as_of, horizon)
 ORDER BY ALL
 """
-_CLOSES: Final = """
-SELECT epoch_ms(close_time) AS time, close FROM bars WHERE symbol = ? AND interval = ?
-ORDER BY close_time
-"""
-
-
-@dataclass(frozen=True)
-class Closes:
-    """Closing prices on the grid; `close` (n_bars,) is NaN where a bar is missing."""
-
-    first_time: int
-    bar_ms: int
-    close: Floats
-
-    def index(self, time_ms: int) -> int:
-        """The place of the bar that closes at `time_ms`."""
-        return (time_ms - self.first_time) // self.bar_ms
 
 
 def period_start(time_ms: int, timeframe: str) -> int:
@@ -73,14 +58,12 @@ def period_start(time_ms: int, timeframe: str) -> int:
 def update_arima(warehouse_dir: Path) -> int:
     """Add the forecasts that predictions lack; returns how many were added."""
     models = FittedModels(warehouse_dir / "_scores" / "arima.json")
-    found = []
-    with open_duckdb(warehouse_dir) as connection:
-        missing = connection.execute(_MISSING).df()
-        for (symbol, timeframe), rows in missing.groupby(["symbol", "interval"], sort=True):
-            bars = connection.execute(_CLOSES, [symbol, timeframe]).df()
-            if len(bars):
-                closes = _on_grid(bars, TIMEFRAME_MS[str(timeframe)])
-                found += list(_forecasts(str(symbol), str(timeframe), rows, closes, models))
+    found: list[pd.DataFrame] = []
+    missing = read_sql(warehouse_dir, _MISSING)
+    for timeframe, rows in missing.groupby("interval"):
+        with suppress(NotEnoughBars):
+            for series in read_warehouse(warehouse_dir, str(timeframe)):
+                found += _forecasts(series, rows[rows["symbol"] == series.symbol], models)
     models.save()
     for day, rows in _by_day(found):
         append_rows(warehouse_dir, ARIMA, day, rows)
@@ -117,34 +100,22 @@ class FittedModels:
         staging.replace(self._file)
 
 
-def _on_grid(bars: pd.DataFrame, bar_ms: int) -> Closes:
-    times = bars["time"].to_numpy()
-    rows = (times - times[0]) // bar_ms
-    close = np.full(int(rows[-1]) + 1, math.nan)
-    close[rows] = bars["close"].to_numpy()
-    return Closes(int(times[0]), bar_ms, close)
-
-
-def _forecasts(
-    symbol: str, timeframe: str, rows: pd.DataFrame, closes: Closes, models: FittedModels
-) -> Iterator[pd.DataFrame]:
+def _forecasts(series: Series, rows: pd.DataFrame, models: FittedModels) -> Iterator[pd.DataFrame]:
     """A frame for each period of one series whose model could be fitted."""
-    starts = rows["as_of"].map(lambda time: period_start(time, timeframe))
+    starts = rows["as_of"].map(lambda time: period_start(time, series.interval))
     for start, part in rows.groupby(starts):
-        border = max(0, closes.index(int(start)) + 1)
-        model = models.model(
-            f"{symbol} {timeframe}", int(start), closes.close[max(0, border - FIT_BARS) : border]
-        )
-        ends = np.array([closes.index(time) for time in part["as_of"]])
-        known = (ends >= 0) & (ends < len(closes.close))
+        before = series.until(int(start)).close[-FIT_BARS:]
+        model = models.model(f"{series.symbol} {series.interval}", int(start), before)
+        ends = series.rows_closing(part["as_of"].to_numpy())
+        known = (ends >= 0) & (ends < len(series.close))
         if model is None or not known.any():
             continue
         part, ends = part[known], ends[known]
         horizons = sorted(set(part["horizon"]))
-        returns = model.log_returns(closes.close, ends, horizons)
+        returns = model.log_returns(series.close, ends, horizons)
         column = part["horizon"].map(horizons.index).to_numpy()
         moved = returns[np.arange(len(part)), column]
-        yield part.assign(arima_close=closes.close[ends] * np.exp(moved), fitted_until=int(start))
+        yield part.assign(arima_close=series.close[ends] * np.exp(moved), fitted_until=int(start))
 
 
 def _by_day(found: list[pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -117,12 +117,7 @@ def measure_drift(
 ) -> list[Drift]:
     """The drift of every feature and of the residuals at every horizon."""
     manifest = artifact.manifest
-    samples = [
-        ("feature", name, *values)
-        for name, values in zip(
-            manifest.feature_names, _feature_samples(artifact, series), strict=True
-        )
-    ]
+    samples = [("feature", *sample) for sample in _feature_samples(artifact, series)]
     then = _validation_residuals(artifact, series)
     now = _scored_residuals(warehouse_dir, artifact.version)
     empty = np.empty(0)
@@ -142,14 +137,14 @@ def _verdict(then: Floats, now: Floats, watch: float, alarm: float) -> tuple[flo
     return psi, "drifted" if psi > alarm else "watch" if psi > watch else "stable"
 
 
-def _feature_samples(artifact: Artifact, series: list[Series]) -> list[tuple[Floats, Floats]]:
-    """For each feature its values over the training range and over the newest bars after it."""
-    manifest = artifact.manifest
-    n_features = len(manifest.feature_names)
+def _feature_samples(
+    artifact: Artifact, series: list[Series]
+) -> Iterator[tuple[str, Floats, Floats]]:
+    """Each feature's name, its values over the training range, and over the newest bars since."""
+    manifest, names = artifact.manifest, artifact.manifest.feature_names
     then: list[Floats] = []
     now: list[Floats] = []
     for own in series:
-        names = manifest.feature_names
         features = bar_features(own.bars, manifest.lookback, names)[0].astype(float)
         times = own.first_open_time + np.arange(len(features)) * own.bar_ms
         known = ~np.isnan(features).any(axis=1)
@@ -158,7 +153,7 @@ def _feature_samples(artifact: Artifact, series: list[Series]) -> list[tuple[Flo
             then.append(features[known & trained])
         now.append(features[known & (times >= manifest.trained_until)][-RECENT_BARS:])
     before, after = np.concatenate(then or [features[:0]]), np.concatenate(now)
-    return [(before[:, i], after[:, i]) for i in range(n_features)]
+    return zip(names, before.T, after.T, strict=True)
 
 
 def _validation_residuals(artifact: Artifact, series: list[Series]) -> dict[int, Floats]:
