@@ -34,9 +34,9 @@ class Contender:
 
 
 OTHERS: Final = {
-    "kafka_onnx": Contender("kafka_onnx", CONTENDERS_PYTHON, ".onnx"),
+    "kafka_onnx": Contender("kafka_python", CONTENDERS_PYTHON, ".onnx"),
     # `predict` takes tens of milliseconds, so a hundred will do.
-    "paper": Contender("kafka_keras", Path(sys.executable), ".npz", warm_up=20, measured=150),
+    "paper": Contender("kafka_python", Path(sys.executable), ".npz", warm_up=20, measured=150),
     "quix": Contender("quix_onnx", CONTENDERS_PYTHON, ".onnx", processes=len(CORES)),
 }
 
@@ -58,8 +58,7 @@ def replay_other(stage: Stage, contender: Contender, topic: str, output: str) ->
         running.enter_context(timeline)
         start = timeline.wait_for(contender.warm_up, TIMEOUT_S, check)
         if contender.processes > 1:
-            each = contender.warm_up // PARTITIONS
-            start = timeline.wait_for_each(each, TIMEOUT_S, check)
+            start = timeline.wait_for(contender.warm_up // PARTITIONS, TIMEOUT_S, check, of=min)
         end = timeline.wait_for(sum(start.records) + contender.measured, TIMEOUT_S, check)
     cpu_s = timeline.cpu_s(start.at_s, end.at_s)
     return Replayed(sum(end.records) - sum(start.records), end.at_s - start.at_s, cpu_s)

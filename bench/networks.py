@@ -5,7 +5,8 @@ same time as trained ones, and every window's forecast depends on every input.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,30 +26,26 @@ _IR_VERSION: Final = 8
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Network:
-    """Weights in Keras's order of gates (i f c o): per layer kernel, recurrent, bias; the head."""
+def random_network(units: Sequence[int]) -> list[Array]:
+    """Kernel, recurrent and bias of each layer, gates as in Keras (i f c o); the head's, its bias.
 
-    layers: tuple[tuple[Array, Array, Array], ...]
-    head: tuple[Array, Array]
-
-
-def random_network(units: Sequence[int], seed: int = 8) -> Network:
-    """Weights large enough that an output tells its window from every other."""
-    noise = np.random.default_rng(seed)
+    The weights are large enough that an output tells its window from every other.
+    """
+    noise = np.random.default_rng(8)
 
     def weights(*shape: int) -> Array:
         return noise.normal(0, 1 / np.sqrt(shape[0]), shape).astype(np.float32)
 
     widths = [len(FEATURE_NAMES), *units]
-    layers = tuple(
-        (weights(taken, 4 * given), weights(given, 4 * given), weights(4 * given))
-        for taken, given in zip(widths, units, strict=False)
-    )
-    return Network(layers, (weights(units[-1], len(HORIZONS)), weights(len(HORIZONS))))
+    layers = [
+        weights(*shape)
+        for taken, given in pairwise(widths)
+        for shape in ((taken, 4 * given), (given, 4 * given), (4 * given,))
+    ]
+    return [*layers, weights(units[-1], len(HORIZONS)), weights(len(HORIZONS))]
 
 
-def onnx_graph(network: Network) -> bytes:
+def onnx_graph(network: list[Array]) -> bytes:
     """The graph `features (n_windows, steps, n_features) -> output (n_windows, n_horizons)`."""
     constants: list[Any] = []
 
@@ -58,7 +55,8 @@ def onnx_graph(network: Network) -> bytes:
 
     nodes = [helper.make_node("Transpose", ["features"], ["steps0"], perm=[1, 0, 2])]
     axis = constant("axis", np.array([1]))
-    for i, (kernel, recurrent, bias) in enumerate(network.layers):
+    *layers, (head, head_bias) = [network[i : i + 3] for i in range(0, len(network), 3)]
+    for i, (kernel, recurrent, bias) in enumerate(layers):
         inputs = [
             f"steps{i}",
             constant(f"w{i}", _onnx_gates(kernel)[None]),
@@ -70,19 +68,13 @@ def onnx_graph(network: Network) -> bytes:
         nodes.append(helper.make_node("LSTM", inputs, outputs, hidden_size=units))
         nodes.append(helper.make_node("Squeeze", [f"all{i}", axis], [f"steps{i + 1}"]))
     first = constant("first", np.array([0]))
-    nodes.append(helper.make_node("Squeeze", [f"last{len(network.layers) - 1}", first], ["state"]))
-    head, head_bias = network.head
+    nodes.append(helper.make_node("Squeeze", [f"last{len(layers) - 1}", first], ["state"]))
     head_inputs = ["state", constant("head", head), constant("head_bias", head_bias)]
     nodes.append(helper.make_node("Gemm", head_inputs, ["output"]))
     steps = sequence_steps(LOOKBACK)
-    shapes = {
-        "features": ["n_windows", steps, len(FEATURE_NAMES)],
-        "output": ["n_windows", len(HORIZONS)],
-    }
-    taken, given = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in shapes.items()
-    )
+    tensor = partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
+    taken = tensor("features", shape=["n_windows", steps, len(FEATURE_NAMES)])
+    given = tensor("output", shape=["n_windows", len(HORIZONS)])
     graph = helper.make_graph(nodes, "bench", [taken], [given], constants)
     opset = [helper.make_opsetid("", _OPSET)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
@@ -103,8 +95,7 @@ def write_networks(folder: Path) -> None:
         graph = onnx_graph(network)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.onnx").write_bytes(graph)
-        flat = [array for layer in network.layers for array in layer]
-        np.savez(folder / f"{name}.npz", *flat, *network.head)
+        np.savez(folder / f"{name}.npz", *network)
         manifest = Manifest(
             interval="1m",
             symbols=("BENCH-USD",),

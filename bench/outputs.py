@@ -7,7 +7,7 @@ consumers may read it: one clock for all contenders, to the millisecond.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -26,13 +26,6 @@ class PredictionsDiffer(CandlecastError):
     """A contender predicts something else than our job; the message says where."""
 
 
-class Record(NamedTuple):
-    """A JSON message; `readable_ms` is the broker's time."""
-
-    value: dict[str, Any]
-    readable_ms: int
-
-
 def end_offsets(broker: str, topic: str) -> dict[TopicPartition, int]:
     """Where each partition of a topic ends now."""
     with KafkaConsumer(bootstrap_servers=broker, group_id=None) as consumer:
@@ -42,8 +35,8 @@ def end_offsets(broker: str, topic: str) -> dict[TopicPartition, int]:
 
 def read_records(
     broker: str, topic: str, since: dict[TopicPartition, int] | None = None
-) -> Iterator[Record]:
-    """Every record that the topic holds now, or those after the offsets `since`."""
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each JSON message on a topic (after the offsets `since`), and the broker's time of it, ms."""
     ends = end_offsets(broker, topic)
     with KafkaConsumer(
         bootstrap_servers=broker,
@@ -60,7 +53,7 @@ def read_records(
             for records in consumer.poll(timeout_ms=1_000).values():
                 left -= len(records)
                 for record in records:
-                    yield Record(json.loads(record.value), record.timestamp)
+                    yield json.loads(record.value), record.timestamp
 
 
 def require_same(broker: str, output: str, predictions_table: Path) -> int:

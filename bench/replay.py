@@ -6,8 +6,8 @@ and stops when the last prediction can be read on Kafka and in Parquet. One more
 Kafka writes lies in between, which counts against us.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -37,29 +37,21 @@ class Replayed:
         return self.bars / self.seconds
 
 
-@dataclass(frozen=True)
-class WrittenBatch:
-    """One micro-batch in a table of the warehouse."""
-
-    batch_id: int
-    rows: int
-    readable_s: float
-
-
 def replay_job(job: SparkJob, n_symbols: int, minutes: int, warm_up_bars: int) -> Replayed:
     """Start the job on its topic and measure it; micro-batches count once `warm_up_bars` are in."""
     rows = n_symbols * (minutes - LOOKBACK) * len(HORIZONS)
     table = job.predictions_table
     with job:
         job.wait_for(rows, TIMEOUT_S)
-        in_parquet = lambda: sum(b.rows for b in written_batches(table)) >= rows  # noqa: E731
+        in_parquet = lambda: sum(n for n, _ in written_batches(table)) >= rows  # noqa: E731
         if not wait_until(in_parquet, TIMEOUT_S, job.program.check):
             raise ContenderStuck(f"{table} did not hold all predictions after {TIMEOUT_S} s")
     batches = written_batches(table)
-    warm_rows = warm_up_rows(batches, warm_up_bars * len(HORIZONS))
+    least = min(rows, warm_up_bars * len(HORIZONS))
+    warm_rows = next(total for total in accumulate(n for n, _ in batches) if total >= least)
     timeline = job.timeline
     start = timeline.reached(warm_rows).at_s
-    end = max(timeline.reached(rows).at_s, *(batch.readable_s for batch in batches))
+    end = max(timeline.reached(rows).at_s, *(readable_s for _, readable_s in batches))
     bars = (rows - warm_rows) // len(HORIZONS)
     return Replayed(bars, end - start, timeline.cpu_s(start, end), len(batches))
 
@@ -71,26 +63,13 @@ def cold_start_s(job: SparkJob) -> float:
         return job.timeline.reached(1).at_s - job.started_s
 
 
-def warm_up_rows(batches: Iterable[WrittenBatch], at_least: int) -> int:
-    """The rows of the first micro-batches, until they are enough.
-
-    >>> warm_up_rows([WrittenBatch(0, 5, 1.0), WrittenBatch(1, 9, 2.0)], 5)
-    5
-    """
-    rows = 0
-    for batch in batches:
-        if rows >= at_least:
-            break
-        rows += batch.rows
-    return rows
-
-
-def written_batches(table: Path) -> list[WrittenBatch]:
-    """The micro-batches of a table, in order."""
-    found = []
-    for folder in table.glob(f"{BATCH}*"):
-        files = list(folder.glob("*.parquet"))
-        rows = sum(pq.read_metadata(file).num_rows for file in files)
-        batch_id = int(folder.name.rpartition("-")[2])
-        found.append(WrittenBatch(batch_id, rows, folder.stat().st_ctime))
-    return sorted(found, key=lambda batch: batch.batch_id)
+def written_batches(table: Path) -> list[tuple[int, float]]:
+    """The rows of each micro-batch in a table, in order, and the second they could be read at."""
+    folders = table.glob(f"{BATCH}*")
+    return [
+        (
+            sum(pq.read_metadata(file).num_rows for file in folder.glob("*.parquet")),
+            folder.stat().st_ctime,
+        )
+        for folder in sorted(folders, key=lambda folder: int(folder.name.rpartition("-")[2]))
+    ]

@@ -6,7 +6,7 @@ counted can be read by any consumer, and the contender knows nothing of it.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
@@ -54,26 +54,26 @@ class Timeline:
         self._thread.join()
         self._consumer.close()
 
-    def wait_for(self, records: int, timeout_s: float, check: Callable[[], None]) -> Look:
-        """The first look with so many records; `check` raises what makes waiting pointless."""
-        return self._first(lambda look: sum(look.records) >= records, timeout_s, check)
-
-    def wait_for_each(self, records: int, timeout_s: float, check: Callable[[], None]) -> Look:
-        """The first look at which every partition held so many."""
-        return self._first(lambda look: min(look.records) >= records, timeout_s, check)
-
-    def _first(
-        self, enough: Callable[[Look], bool], timeout_s: float, check: Callable[[], None]
+    def wait_for(
+        self,
+        records: int,
+        timeout_s: float,
+        check: Callable[[], None],
+        of: Callable[[Iterable[int]], int] = sum,
     ) -> Look:
+        """The first look with so many records, of all partitions or (`min`) of each.
+
+        `check` raises what makes waiting pointless.
+        """
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while not (self._looks and enough(self._looks[-1])):
+            while not (self._looks and of(self._looks[-1].records) >= records):
                 self._changed.wait(1.0)
                 check()
                 if time.monotonic() > deadline:
                     last = self._looks[-1].records if self._looks else "nothing"
                     raise ContenderStuck(f"{self._topic} held {last} after {timeout_s:g} s")
-            return next(filter(enough, self._looks))
+            return next(look for look in self._looks if of(look.records) >= records)
 
     @property
     def records(self) -> int:

@@ -5,7 +5,6 @@ out a message they take 180 us of CPU time, half of what a message takes in all;
 over many windows takes 1 us a window. That is a good part of our lead over these contenders.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,14 +21,9 @@ LAST: Final = np.array([NEEDED - 1])
 Model = Callable[[np.ndarray], np.ndarray]
 
 
-def bar_values(bar: dict[str, Any]) -> np.ndarray:
-    """The six numbers of a bar, (1, 6)."""
-    return np.array([[bar[name] for name in VALUES]])
-
-
 def appended(window: np.ndarray | None, bar: dict[str, Any]) -> np.ndarray:
     """The last bars of a symbol with this one behind them, (n_bars, 6)."""
-    new = bar_values(bar)
+    new = np.array([[bar[name] for name in VALUES]])
     return new if window is None else np.concatenate([window[1 - NEEDED :], new])
 
 
@@ -50,22 +44,4 @@ def onnx_model(file: str) -> Model:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-
     return lambda features: session.run(None, {"features": features})[0]
-
-
-def kafka_loop(broker: str, topic: str, output: str, model: Model) -> None:
-    """kafka-python's consumer and producer around `model`, one message after the other."""
-    from kafka import KafkaConsumer, KafkaProducer
-
-    windows: dict[bytes, np.ndarray] = {}
-    consumer = KafkaConsumer(
-        topic, bootstrap_servers=broker, group_id=output, auto_offset_reset="earliest"
-    )
-    producer = KafkaProducer(bootstrap_servers=broker, linger_ms=5)
-    for message in consumer:
-        bar = json.loads(message.value)
-        window = windows[message.key] = appended(windows.get(message.key), bar)
-        if len(window) == NEEDED:
-            value = json.dumps(forecast(window, bar, model)).encode()
-            producer.send(output, value, message.key)
