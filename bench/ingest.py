@@ -9,7 +9,6 @@ defaults, and the faster of the two counts.
 
 import csv
 import gzip
-import json
 import logging
 import os
 import platform
@@ -18,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from kafka import KafkaProducer
 from rich.console import Console
 from rich.progress import track
 
+from bench.report import write
 from ingest.clock import Clock
 from ingest.publish import BATCH_BYTES, LINGER_S, BarPublisher, ensure_topics
 from ingest.replay import paced, publish_replay
@@ -52,25 +53,18 @@ OURS: Final = {
 def main() -> int:
     """Run the benchmark and return 0 where the ratio reaches LEAST_RATIO."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        EmbeddedBroker(Path(folder) / "broker") as broker,
-    ):
+    with tempfile.TemporaryDirectory() as folder, EmbeddedBroker(Path(folder) / "broker") as broker:
         file = longer_file(Path(folder))
         messages = [bar.to_json() for bar in read_bars(file, SYMBOL, "1m")]
-        rates = measured(
-            broker.bootstrap_servers,
-            {
-                "candlecast": lambda topic: replayed(broker.bootstrap_servers, topic, file),
-                "bare_same_settings": lambda topic: sent(
-                    broker.bootstrap_servers, topic, messages, OURS
-                ),
-                "bare_defaults": lambda topic: sent(broker.bootstrap_servers, topic, messages, {}),
-            },
-            len(messages),
-        )
+        server = broker.bootstrap_servers
+        candidates: dict[str, Callable[[str], int]] = {
+            "candlecast": partial(replayed, server, file),
+            "bare_same_settings": partial(sent, server, messages, OURS),
+            "bare_defaults": partial(sent, server, messages, {}),
+        }
+        rates = measured(server, candidates, len(messages))
     report = report_of(rates, len(messages))
-    REPORT.write_text(json.dumps(report, indent=2) + "\n")
+    write(REPORT, report)
     Console().print_json(data=report)
     return 0 if report["ratio"] >= LEAST_RATIO else 1
 
@@ -108,7 +102,7 @@ def measured(
     return rates
 
 
-def replayed(bootstrap_servers: str, topic: str, file: Path) -> int:
+def replayed(bootstrap_servers: str, file: Path, topic: str) -> int:
     """What `candlecast ingest --source recorded --speed max` does."""
     clock = Clock()
     groups = paced(read_bars(file, SYMBOL, "1m"), None, clock)
@@ -117,7 +111,7 @@ def replayed(bootstrap_servers: str, topic: str, file: Path) -> int:
 
 
 def sent(
-    bootstrap_servers: str, topic: str, messages: list[bytes], settings: dict[str, Any]
+    bootstrap_servers: str, messages: list[bytes], settings: dict[str, Any], topic: str
 ) -> int:
     """kafka-python alone."""
     with KafkaProducer(bootstrap_servers=bootstrap_servers, **settings) as producer:

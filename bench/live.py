@@ -110,16 +110,11 @@ def last_by_bar(broker: str, topic: str, since: dict[str, Any]) -> dict[tuple[st
     """By symbol and minute, the broker's time of the last message that belongs to the bar."""
     found: dict[tuple[str, int], int] = {}
     for value, at_ms in read_records(broker, topic, since[topic]):
-        bar = (value["symbol"], minute_of(value))
+        # A prediction is as of the close of its last bar.
+        open_ms = value["as_of"] - MINUTE_MS if "as_of" in value else value["open_time"]
+        bar = (value["symbol"], (open_ms - FIRST_OPEN_MS) // MINUTE_MS)
         found[bar] = max(at_ms, found.get(bar, 0))
     return found
-
-
-def minute_of(message: dict[str, int]) -> int:
-    """The minute that a bar opens at, or that a prediction's last bar opened at."""
-    close_time = message.get("as_of")
-    open_time = message["open_time"] if close_time is None else close_time - MINUTE_MS
-    return (open_time - FIRST_OPEN_MS) // MINUTE_MS
 
 
 def percentile(rounds: list[list[float]], q: float) -> float:

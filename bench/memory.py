@@ -5,7 +5,6 @@ Writes `reports/memory.json`, the curve, and `reports/memory.png`. Ends with 1 w
 more in the last third of the replay than GROWTH allows over the second.
 """
 
-import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import typer
 from matplotlib.figure import Figure
 
 from bench.job import SparkJob
+from bench.report import write
 from bench.series import HORIZONS, LOOKBACK, random_walk
 from bench.stage import Stage
 from bench.timeline import ContenderStuck, tree
@@ -63,9 +63,7 @@ class Memory:
         """
         third = len(self.messages) // 3
         if third == 0:
-            raise ContenderStuck(
-                f"{len(self.messages)} samples of the memory are too few: replay more"
-            )
+            raise ContenderStuck(f"{len(self.messages)} samples are too few: replay more")
         return {
             kind: round(max(taken[2 * third :]) / max(taken[third : 2 * third]), 3)
             for kind, taken in vars(self).items()
@@ -130,8 +128,7 @@ def main(bars: Annotated[int, typer.Option(help="How many.")] = 2_000_000) -> No
     """Replay, write the curve, and print what each program took."""
     memory = replay(bars // SYMBOLS)
     growth = memory.growth()
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps({"bars": bars, **vars(memory), "growth": growth}) + "\n")
+    write(REPORT, {"bars": bars, **vars(memory), "growth": growth})
     memory.draw(REPORT.with_suffix(".png"))
     for kind, found in growth.items():
         taken = getattr(memory, kind)

@@ -8,7 +8,6 @@ Two parts, for docs/scale.md:
   until the last prediction can be read; CPU time is that of the job's tree of processes
 """
 
-import json
 import statistics
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Annotated, Final
 import numpy as np
 import typer
 
+from bench.report import write
 from bench.series import FIRST_OPEN_MS, LOOKBACK, MINUTE_MS, random_walk, symbols
 from bench.stage import Stage
 from bench.timeline import tree_cpu_s
@@ -29,8 +29,8 @@ HISTORY_MINUTES: Final = LOOKBACK + 1
 WARM_UP_MINUTES: Final = 3
 MINUTES: Final = 7
 TIMEOUT_S: Final = 900
-SHARDS: Final = "25,250,2500,25000"
-STREAMS: Final = "100,1000,10000"
+SHARDS: Final = [25, 250, 2_500, 25_000]
+STREAMS: Final = [100, 1_000, 10_000]
 REPORT: Final = Path("reports/scale.json")
 
 
@@ -86,26 +86,15 @@ def measure_stream(stage: Stage, count: int) -> dict[str, float]:
 
 
 def main(
-    shards: Annotated[str, typer.Option(help="Symbols of a shard, with commas.")] = SHARDS,
-    streams: Annotated[str, typer.Option(help="Symbols of the job, with commas.")] = STREAMS,
+    shards: Annotated[list[int], typer.Option(help="Symbols of a shard.")] = SHARDS,
+    streams: Annotated[list[int], typer.Option(help="Symbols of the job.")] = STREAMS,
 ) -> None:
     """Measure both parts, print and write them."""
-    report = {"shard": [measure_shard(count) for count in numbers(shards)]}
+    report = {"shard": [measure_shard(count) for count in shards]}
     with Stage() as stage:
-        report["stream"] = [measure_stream(stage, count) for count in numbers(streams)]
-    text = json.dumps(report, indent=2)
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(f"{text}\n")
-    typer.echo(text)
-
-
-def numbers(text: str) -> list[int]:
-    """Whole numbers with commas between them.
-
-    >>> numbers("25,250")
-    [25, 250]
-    """
-    return [int(part) for part in text.split(",") if part]
+        report["stream"] = [measure_stream(stage, count) for count in streams]
+    write(REPORT, report)
+    typer.echo(REPORT.read_text())
 
 
 if __name__ == "__main__":

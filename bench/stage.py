@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from kafka import KafkaAdminClient
@@ -37,14 +36,9 @@ class Stage:
         self._broker.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: object, *_: object) -> None:
         self._broker.stop()
-        if exc is None:
+        if exc_type is None:
             shutil.rmtree(self.folder)
         else:
             print(f"the logs lie in {self.folder}", file=sys.stderr)
@@ -75,15 +69,9 @@ class Stage:
             "CANDLECAST_REGISTRY__ARTIFACT_DIR": registry["artifact_dir"],
             "CANDLECAST_STREAM__METRICS_PORT": "0",
         }
+        script, topics = "jobs/predict_stream.py", (bars_topic, output)
         return SparkJob(
-            "jobs/predict_stream.py",
-            self.broker,
-            (bars_topic, output),
-            len(HORIZONS),
-            folder,
-            env,
-            cores=cores,
-            watch_cpu=watch_cpu,
+            script, self.broker, topics, len(HORIZONS), folder, env, (), cores, watch_cpu
         )
 
     def passthrough(self, name: str, fetch_wait_ms: int) -> SparkJob:
