@@ -13,14 +13,8 @@ if TYPE_CHECKING:
     SpanName = str
 else:  # what pydantic checks, and a description of the API lists
     SpanName = Literal[tuple(SPANS)]
-_PYTHON: Final[dict[pa.DataType, type]] = {
-    TEXT: str,
-    NUMBER: float,
-    SMALL: int,
-    COUNT: int,
-    FLAG: bool,
-    TIME: int,
-}
+_INTEGERS: Final = dict.fromkeys((SMALL, COUNT, TIME), int)
+_PYTHON: Final[dict[pa.DataType, type]] = {TEXT: str, NUMBER: float, FLAG: bool, **_INTEGERS}
 
 
 def row_of(table: Table, columns: Iterable[str]) -> Any:

@@ -70,10 +70,7 @@ def newest_path(predictions: pd.DataFrame) -> pd.DataFrame:
 def _add_candles(figure: go.Figure, candles: pd.DataFrame) -> None:
     figure.add_candlestick(
         x=candles["open_time"],
-        open=candles["open"],
-        high=candles["high"],
-        low=candles["low"],
-        close=candles["close"],
+        **{price: candles[price] for price in ("open", "high", "low", "close")},
         name="price",
         increasing={"line": {"color": UP, "width": 1}},
         decreasing={"line": {"color": DOWN, "width": 1}},

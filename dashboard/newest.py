@@ -18,11 +18,11 @@ from kafka.errors import KafkaError
 from conf.errors import CandlecastError
 from conf.events import event
 from conf.kafka import Broker, kafka_python_options
+from dashboard.tables import Series
 from ingest.broker_errors import connecting
 
 log = logging.getLogger(__name__)
 
-Series = tuple[str, str]  # symbol, interval
 Row = dict[str, Any]
 
 # Enough for every horizon of some hundred series; what is older is in Parquet.

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from conf.settings import Settings
-from dashboard.newest import NewestMessages, Row, Series
-from dashboard.tables import Tables
+from dashboard.newest import NewestMessages, Row
+from dashboard.tables import Series, Tables
 from model.decisions import decisions
 from model.registry import Registry
 from store.schema import PREDICTIONS, TIME
@@ -27,8 +27,7 @@ class Sources:
     @classmethod
     def open(cls, settings: Settings) -> "Sources":
         """Start the reader of the topics."""
-        kafka, folder = settings.kafka, settings.warehouse.folder
-        stream = settings.stream
+        kafka, stream, folder = settings.kafka, settings.stream, settings.warehouse.folder
         return cls(
             folder,
             Tables(folder),

@@ -120,7 +120,7 @@ class Tables:
             fresh = sorted(folders.keys() - self._seen, key=lambda n: -folders[n])[:SERIES_STEP]
             if fresh:
                 files = [f"{self._dir}/bars/{name}/*.parquet" for name in fresh]
-                rows: Iterator[Any] = self._ask("bars", files, _SERIES).itertuples(index=False)
+                rows: Iterator[Any] = self._ask("bars", _SERIES, files).itertuples(index=False)
                 for symbol, timeframe, newest in rows:
                     known = self._series.get((symbol, timeframe), 0)
                     self._series[symbol, timeframe] = max(known, newest)
@@ -136,38 +136,37 @@ class Tables:
         """
         step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
         values = {"symbol": symbol, "interval": timeframe, "since": since_ms, "step": step}
-        return self._frame(table, _IN_STEPS[table], since_ms, values)
+        return self._ask(table, _IN_STEPS[table], self._folders[table].since(since_ms), values)
 
     def articles(self, symbol: str, since_ms: int, most: int) -> pd.DataFrame:
         """The newest articles about the symbol's coin, or the market, since `since_ms`."""
         values = {"symbol": symbol, "since": since_ms, "most": most}
-        return self._frame("articles", _ARTICLES, since_ms, values)
+        files = self._folders["articles"].since(since_ms)
+        return self._ask("articles", _ARTICLES, files, values)
 
     def skipped(self, since_ms: int) -> dict[str, int]:
         """Bars without a prediction by reason, of what was written since `since_ms`."""
-        rows = self._frame("skipped", _SKIPPED, since_ms)
+        rows = self._ask("skipped", _SKIPPED, self._folders["skipped"].since(since_ms))
         return dict(zip(rows["reason"], rows["bars"].tolist(), strict=True))
 
     def scores(self) -> pd.DataFrame | None:
         """The scoreboard; None before `candlecast score` has computed one."""
-        there = self.written_at("scores") is not None
-        return self._frame("scores", "SELECT * FROM scoreboard ORDER BY ALL") if there else None
+        files = self._folders["scores"].since(0)
+        return (
+            self._ask("scores", "SELECT * FROM scoreboard ORDER BY ALL", files) if files else None
+        )
 
     def drift(self) -> pd.DataFrame:
         """The newest drift figures of each champion."""
-        return self._frame("drift", "SELECT * FROM drift ORDER BY ALL")
+        files = self._folders["drift"].since(0)
+        return self._ask("drift", "SELECT * FROM drift ORDER BY ALL", files)
 
     def written_at(self, table: str) -> float | None:
         """When a table last grew, unix seconds; None while it is empty."""
         return max(self._folders[table].refresh().values(), default=None)
 
-    def _frame(
-        self, table: str, query: str, since_ms: int = 0, values: Mapping[str, object] | None = None
-    ) -> pd.DataFrame:
-        return self._ask(table, self._folders[table].since(since_ms), query, values)
-
     def _ask(
-        self, table: str, files: list[str], query: str, values: Mapping[str, object] | None = None
+        self, table: str, query: str, files: list[str], values: Mapping[str, object] | None = None
     ) -> pd.DataFrame:
         try:
             with open_duckdb(self._dir, {table: files}, self._threads) as connection:
@@ -177,4 +176,4 @@ class Tables:
             left = [file for file in files if any(Path(file).parent.glob("*.parquet"))]
             if left == files:
                 raise
-            return self._ask(table, left, query, values)
+            return self._ask(table, query, left, values)

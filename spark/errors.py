@@ -5,66 +5,50 @@ tells a supervisor whether to start the stream again (75) or to leave it to a pe
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from conf import errors
-from conf.errors import (
-    BrokerUnavailable,
-    CandlecastError,
-    ConfigurationError,
-    DataLoss,
-    MissingPrerequisite,
-)
+from conf.errors import CandlecastError
 
 NEW_CHECKPOINT: Final = (
     "restore {checkpoint_dir} from a backup, or move it away and start again: bars are then read "
     "from the topic's beginning, and the views count each row once"
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A pattern in Spark's text, the error it stands for, and what happened in our words."""
-
-    pattern: str
-    error: type[CandlecastError]
-    meaning: str
-
-
-KNOWN: Final = (
-    Known(
+# A pattern in Spark's text, the error it stands for, and what happened in our words.
+KNOWN: Final[tuple[tuple[str, type[CandlecastError], str], ...]] = (
+    (
         r"Some data may have been lost|Partition \S+ offset was changed|KAFKA_DATA_LOSS",
-        DataLoss,
+        errors.DataLoss,
         "the topic no longer holds the bars at which the checkpoint stands (retention, or the "
         f"topic was made anew): {NEW_CHECKPOINT}",
     ),
-    Known(
+    (
         r"MISSING_STATE_DIRECTORY|CANNOT_LOAD_STATE_STORE|STATE_STORE_\w+",
-        DataLoss,
+        errors.DataLoss,
         f"the checkpoint's window state is damaged: {NEW_CHECKPOINT}",
     ),
-    Known(
+    (
         r"Incomplete log file|Failed to read log file|JsonEOFException|Unexpected end-of-input",
-        DataLoss,
+        errors.DataLoss,
         f"the checkpoint's log of offsets is damaged: {NEW_CHECKPOINT}",
     ),
-    Known(
+    (
         r"No space left on device|Disk quota exceeded|File too large",
-        MissingPrerequisite,
+        errors.MissingPrerequisite,
         "the disk is full: free some space and start again; the interrupted micro-batch is then "
         "written anew",
     ),
-    Known(
+    (
         r"common\.errors\.\w*(Authentication|Authorization|SslHandshake)\w*",
-        ConfigurationError,
+        errors.ConfigurationError,
         "Kafka refuses user, password, certificate or rights: check "
         "CANDLECAST_KAFKA__SASL_USERNAME, CANDLECAST_KAFKA__SASL_PASSWORD and the settings of "
         "[kafka], and start again",
     ),
-    Known(
+    (
         r"common\.errors\.(Timeout|Disconnect|Network)\w*|Timed out waiting for a node",
-        BrokerUnavailable,
+        errors.BrokerUnavailable,
         "Kafka does not answer",
     ),
 )
@@ -83,9 +67,7 @@ def explain(text: str, checkpoint_dir: str) -> CandlecastError:
     if ours and isinstance(getattr(errors, ours[1], None), type):
         error: CandlecastError = getattr(errors, ours[1])(ours[2])
         return error
-    for known in KNOWN:
-        found = re.search(known.pattern, text)
-        if found:
-            meaning = known.meaning.format(checkpoint_dir=checkpoint_dir)
-            return known.error(f"{meaning} (Spark: {found[0]})")
+    for pattern, kind, meaning in KNOWN:
+        if found := re.search(pattern, text):
+            return kind(f"{meaning.format(checkpoint_dir=checkpoint_dir)} (Spark: {found[0]})")
     return CandlecastError(f"the query ended: {text.strip().splitlines()[0]}")

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import Column
 from pyspark.sql.functions import pandas_udf
-from pyspark.sql.types import BinaryType, LongType, StructField, StructType
+from pyspark.sql.types import BinaryType, LongType, StructType
 
 from conf.timeframes import TIMEFRAME_MS
 from model.champions import ServedModel
@@ -22,13 +22,12 @@ BAR_VALUES: Final = 6
 VALUES_WITH_NEWS: Final = BAR_VALUES + len(NEWS_COLUMNS)
 
 # `predicted` and `abstained` are tables as bytes, with their numbers of rows.
-FORECAST: Final = StructType(
-    [
-        StructField("rows", LongType()),
-        StructField("predicted", BinaryType()),
-        StructField("abstained_rows", LongType()),
-        StructField("abstained", BinaryType()),
-    ]
+FORECAST: Final = (
+    StructType()
+    .add("rows", LongType())
+    .add("predicted", BinaryType())
+    .add("abstained_rows", LongType())
+    .add("abstained", BinaryType())
 )
 NOT_FINITE: Final = "prediction not finite"
 

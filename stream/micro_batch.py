@@ -61,9 +61,7 @@ class MicroBatch:
             skipped=+skipped,
             articles=rows[ARTICLES],
             with_news=rows[WITH_NEWS],
-            versions={
-                timeframe: model.artifact.version for timeframe, model in self.models.items()
-            },
+            versions={name: model.artifact.version for name, model in self.models.items()},
         )
 
 

@@ -1,6 +1,7 @@
 """From the messages of the topic `news` to scored articles: once, before they go to every shard."""
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -25,7 +26,11 @@ from stream.contents import (
 from stream.packed import to_bytes
 from stream.state.shard_news import SCHEMA, key_of
 
-_NEWS: Final = SCHEMA.append(pa.field("listed_until", pa.int64()))
+_SCHEMAS: Final = {
+    NEWS: SCHEMA.append(pa.field("listed_until", pa.int64())),
+    ARTICLES: ARTICLE_TABLE.packed,
+    REJECTED: REJECTED_SCHEMA,
+}
 
 
 def read_news(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
@@ -46,39 +51,33 @@ def read_news(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
 
 
 def _packed(rows: list[dict[str, Any]], shard_keys: Sequence[int]) -> pa.RecordBatch:
-    news, articles, rejected = _sorted(rows, time.time_ns() // 1_000_000)
+    found = _by_content(rows, time.time_ns() // 1_000_000)
     home = shard_keys[rows[0]["partition"] % len(shard_keys)]
-    packed = to_bytes(pa.Table.from_pylist(news, _NEWS))
-    out = [(key, packed, NEWS) for key in shard_keys] if news else []
-    for content, found, schema in (
-        (ARTICLES, articles, ARTICLE_TABLE.packed),
-        (REJECTED, rejected, REJECTED_SCHEMA),
-    ):
-        if found:
-            out.append((home, to_bytes(pa.Table.from_pylist(found, schema)), content))
-    return contents(out)
+    packed = [(name, to_bytes(pa.Table.from_pylist(found[name], _SCHEMAS[name]))) for name in found]
+    return contents(
+        (key, table, name)
+        for name, table in packed
+        for key in (shard_keys if name == NEWS else [home])
+    )
 
 
-def _sorted(
-    rows: list[dict[str, Any]], now_ms: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+def _by_content(rows: list[dict[str, Any]], now_ms: int) -> dict[str, list[dict[str, Any]]]:
     """Rows for the state, for the table of articles, and of rejected messages with the reason."""
-    news: list[dict[str, Any]] = []
-    articles: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         try:
-            found = _checked(row["value"], now_ms)
+            message = _checked(row["value"], now_ms)
         except MalformedArticle as error:
             payload = (row["value"] or b"")[:KEPT_BYTES]
-            rejected.append({**row, "reason": str(error), "payload": payload})
+            found[REJECTED].append({**row, "reason": str(error), "payload": payload})
             continue
-        if isinstance(found, Listed):
-            news.append({"listed_until": min(found.listed_until, now_ms)})
+        if isinstance(message, Listed):
+            found[NEWS].append({"listed_until": min(message.listed_until, now_ms)})
         else:
-            articles.append(_scored(found))
-            news.append({**articles[-1], "key": key_of(found.provider, found.id)})
-    return news, articles, rejected
+            scored = _scored(message)
+            found[ARTICLES].append(scored)
+            found[NEWS].append({**scored, "key": key_of(message.provider, message.id)})
+    return found
 
 
 def _checked(value: bytes | None, now_ms: int) -> Article | Listed:

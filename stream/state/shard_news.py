@@ -71,10 +71,7 @@ class NewsOfShard:
 
     def known(self, since: NDArray[np.int64], until: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether all that became available from `since` to `until` (epoch ms) can be here."""
-        known: NDArray[np.bool_] = (since >= self.known_from) & (
-            until <= self.listed_until + self.silent_ms
-        )
-        return known
+        return (since >= self.known_from) & (until <= self.listed_until + self.silent_ms)
 
     def between(self, since: int, until: int) -> ScoredArticles:
         """What became available from `since` on and before `until`."""
