@@ -5,12 +5,15 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 
+def java(spark: SparkSession) -> Any:
+    """The packages of Spark's Java."""
+    return spark.sparkContext._jvm
+
+
 def hadoop_path(spark: SparkSession, path: str) -> tuple[Any, Any]:
     """A path as Hadoop's, and the file system that it lies on."""
-    jvm, context = spark.sparkContext._jvm, spark.sparkContext._jsc
-    assert jvm is not None
-    found = jvm.org.apache.hadoop.fs.Path(path)
-    return found, found.getFileSystem(context.hadoopConfiguration())
+    found = java(spark).org.apache.hadoop.fs.Path(path)
+    return found, found.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
 
 
 def exists(spark: SparkSession, pattern: str) -> bool:
@@ -25,11 +28,9 @@ def read_text(spark: SparkSession, path: str) -> str | None:
     at, files = hadoop_path(spark, path)
     if not files.exists(at):
         return None
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None
     stream = files.open(at)
     try:
-        return str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        return str(java(spark).org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
     finally:
         stream.close()
 
@@ -47,9 +48,7 @@ class Folder:
 
     def __init__(self, spark: SparkSession, path: str) -> None:
         self._path, self._files = hadoop_path(spark, path)
-        jvm = spark.sparkContext._jvm
-        assert jvm is not None
-        self._new_path = jvm.org.apache.hadoop.fs.Path
+        self._new_path = java(spark).org.apache.hadoop.fs.Path
         # The same folder with its file system, whatever another process's own folder is.
         self.address = str(self._files.makeQualified(self._path).toString())
 

@@ -53,28 +53,26 @@ class Topic:
 
 def predictions_topic(kafka: Kafka) -> "Sink":
     """The topic of predictions; it is not asked how many there are, since people wait for them."""
-    return Topic(kafka, kafka.predictions_topic, lambda b: bool(b.models), prediction_messages)
+
+    def messages(forecast: DataFrame) -> DataFrame:
+        return messages_of(F.col("forecast.predicted"), forecast, PREDICTIONS.packed.names)
+
+    return Topic(kafka, kafka.predictions_topic, lambda b: bool(b.models), messages)
 
 
 def sentiment_topic(kafka: Kafka) -> "Sink":
     """The topic of what the news said of each bar."""
-    return Topic(kafka, kafka.sentiment_topic, lambda b: b.counts.with_news > 0, sentiment_messages)
+
+    def messages(forecast: DataFrame) -> DataFrame:
+        with_news = F.when(F.col("kind") == WITH_NEWS, F.col(PACKED))
+        return messages_of(with_news, forecast, SENTIMENT.packed.names)
+
+    return Topic(kafka, kafka.sentiment_topic, lambda b: b.counts.with_news > 0, messages)
 
 
 def rejected_topic(kafka: Kafka) -> "Sink":
     """The topic of rejected messages."""
     return Topic(kafka, kafka.rejected_topic, lambda b: b.counts.rejected > 0, rejected_messages)
-
-
-def prediction_messages(forecast: DataFrame) -> DataFrame:
-    """The rows of the table of predictions."""
-    return messages_of(F.col("forecast.predicted"), forecast, PREDICTIONS.packed.names)
-
-
-def sentiment_messages(forecast: DataFrame) -> DataFrame:
-    """The rows of the table of sentiment."""
-    with_news = F.when(F.col("kind") == WITH_NEWS, F.col(PACKED))
-    return messages_of(with_news, forecast, SENTIMENT.packed.names)
 
 
 def rejected_messages(forecast: DataFrame) -> DataFrame:
