@@ -3,12 +3,10 @@
 One broker, the same bars, the same network for all. Every round runs every contender once, each
 round beginning with another one. Then come the live rounds. Written after every step, so that a
 run that breaks off leaves what it has; only a whole run of at least five rounds goes to
-`bench/results.json`, the source of docs/performance.md. `--merge` puts parts that were measured
-again there, and says that they come from another run.
+`bench/results.json`, the source of docs/performance.md; any other goes to `reports/bench.json`.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -22,7 +20,7 @@ from bench.line_up import OTHERS, onnx_alone, replay_other
 from bench.live import run_live
 from bench.outputs import require_same
 from bench.replay import cold_start_s, replay_job
-from bench.report import RESULTS, Measured, merged, report, write
+from bench.report import RESULTS, Measured, report, write
 from bench.series import LOOKBACK
 from bench.stage import NETWORK, Stage
 from bench.table import table
@@ -146,7 +144,7 @@ def main() -> None:
     console = Console(stderr=True)
     parts = args.only.split(",") if args.only else list(PARTS)
     whole = set(parts) == set(PARTS) and args.rounds >= ROUNDS and not args.quick
-    out = args.out or (RESULTS if whole else Path("reports/bench.json"))
+    out = RESULTS if whole else Path("reports/bench.json")
     sizes = QUICK if args.quick else FULL
     about: dict[str, Any] = {"parts": parts, "whole_run": whole, "sizes": sizes}
     begun = time.monotonic()
@@ -167,8 +165,6 @@ def main() -> None:
             run.measured.live = run_live(stage, LIVE_SYMBOLS, args.rounds, groups)
         measured = save(args.rounds)
     print(table(measured))
-    if args.merge:
-        write(RESULTS, merged(json.loads(RESULTS.read_text()), measured, parts))
     console.print(f"written to {out} after {time.monotonic() - begun:.0f} s")
 
 
@@ -178,12 +174,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", help=f"parts with commas, of {','.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try it out")
-    parser.add_argument("--merge", action="store_true", help=f"put the parts into {RESULTS}")
-    parser.add_argument("--out", type=Path, help="where to, instead of the usual place")
-    args = parser.parse_args()
-    if args.merge and (args.rounds < ROUNDS or args.quick):
-        parser.error(f"--merge takes whole parts: at least {ROUNDS} rounds, and not --quick")
-    return args
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -162,27 +162,6 @@ def live_percentile(rounds: list[list[float]], q: int) -> dict[str, Any]:
     return {"all_bars": round(percentile(rounds, q)), "rounds": each}
 
 
-def merged(
-    before: Mapping[str, Any], now: Mapping[str, Any], parts: Sequence[str]
-) -> dict[str, Any]:
-    """The file of a whole run, with `parts` of another run instead of its own.
-
-    A ratio is made of figures of one run: of the other one, where that measured both sides.
-    """
-    apart = before["about"].get("measured_apart", {})
-    both = dict(now)
-    for name, value in now.items():
-        if isinstance(value, dict) and name != "about":
-            measured = {key: found for key, found in value.items() if found not in (None, [])}
-            both[name] = {**(before.get(name) or {}), **measured}
-    return {
-        **both,
-        "about": {**before["about"], "measured_apart": apart | dict.fromkeys(parts, now["about"])},
-        "cold_start_s": now["cold_start_s"] or before["cold_start_s"],
-        "failed": [*before["failed"], *now["failed"]],
-    }
-
-
 def median_or_none(values: Sequence[float]) -> float | None:
     """To three digits."""
     return round(statistics.median(values), 3) if values else None

@@ -102,12 +102,6 @@ def read_sql(
         return connection.execute(query, values).df()
 
 
-def read_board(warehouse_dir: str | Path) -> pd.DataFrame:
-    """The view `scoreboard`: empty before `candlecast score` has run."""
-    order = "symbol, interval, horizon, model_version, backfilled, span"
-    return read_sql(warehouse_dir, f"SELECT * FROM scoreboard ORDER BY {order}")
-
-
 def ask_spark(
     spark: "SparkSession", warehouse_dir: str, query: str, most: int
 ) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from store.views import read_sql
+
 START = datetime(2026, 1, 1)
 MINUTE = timedelta(minutes=1)
 
@@ -16,6 +18,12 @@ def write(warehouse: Path, table: str, rows: pd.DataFrame, batch: str = "q-0") -
     folder.mkdir(parents=True, exist_ok=True)
     times = dict.fromkeys(rows.select_dtypes(include=["datetime"]).columns, "datetime64[us]")
     rows.astype(times).to_parquet(folder / "part-0.parquet", index=False)
+
+
+def read_board(warehouse: Path) -> pd.DataFrame:
+    """The view `scoreboard`: empty before `candlecast score` has run."""
+    order = "symbol, interval, horizon, model_version, backfilled, span"
+    return read_sql(warehouse, f"SELECT * FROM scoreboard ORDER BY {order}")
 
 
 def bars(

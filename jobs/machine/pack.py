@@ -1,38 +1,23 @@
 """What a cluster's workers need, as files for `spark-submit`: `make wheel`, `make package`.
 
-The workers only keep windows and predict: their environment holds the packages for that, at the
-versions of `requirements.lock`, and no TensorFlow, MLflow or dashboard.
+The workers only keep windows and predict: their environment holds the packages for that (the group
+`worker` of pyproject.toml, locked in `requirements-worker.lock`), and no TensorFlow, MLflow or
+dashboard.
 """
 
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
-from importlib.metadata import requires
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 import venv_pack
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from conf.errors import MissingPrerequisite
 from jobs.machine.processes import PROJECT_DIR
 
-# protobuf: Spark's own side of a stateful operator in Python speaks it.
-SERVING: Final = (
-    "numpy",
-    "onnxruntime",
-    "orjson",
-    "pandas",
-    "protobuf",
-    "pyarrow",
-    "pydantic-settings",
-    "vadersentiment",
-)
-LOCK_FILE: Final = PROJECT_DIR / "requirements.lock"
+LOCK_FILE: Final = PROJECT_DIR / "requirements-worker.lock"
 DIST_DIR: Final = PROJECT_DIR / "dist"
 
 
@@ -57,41 +42,11 @@ def build_environment(folder: Path) -> Path:
     environment = folder / "environment"
     shutil.rmtree(environment, ignore_errors=True)
     _run([sys.executable, "-m", "venv", "--without-pip", str(environment)])
-    chosen = environment / "serving.lock"
-    chosen.write_text(locked(needed(SERVING), LOCK_FILE.read_text()))
     into = [*_pip(), "--python", str(environment), "install", "--quiet"]
-    _run([*into, "--no-compile", "--require-hashes", "--no-deps", "-r", str(chosen)])
+    _run([*into, "--no-compile", "--require-hashes", "--no-deps", "-r", str(LOCK_FILE)])
     archive = folder / "environment.tar.gz"
     venv_pack.pack(prefix=str(environment), output=str(archive), compress_level=1, force=True)
     return archive
-
-
-def needed(names: Iterable[str]) -> set[str]:
-    """`names` and all that they need, as installed here.
-
-    >>> needed(["pandas"]) >= {"pandas", "numpy", "python-dateutil"}
-    True
-    """
-    found: set[str] = set()
-    todo = list(names)
-    while todo:
-        name = canonicalize_name(todo.pop())
-        if name not in found:
-            found.add(name)
-            wanted = map(Requirement, requires(name) or ())
-            todo += [w.name for w in wanted if not w.marker or w.marker.evaluate({"extra": ""})]
-    return found
-
-
-def locked(names: Iterable[str], lock: str) -> str:
-    r"""The lines of a lock file for `names`.
-
-    >>> locked(["b"], "a==1 \\\n    --hash=sha256:0\nb==2 \\\n    --hash=sha256:1\n")
-    'b==2 \\\n    --hash=sha256:1\n'
-    """
-    chosen = set(names)
-    blocks = re.findall(r"^\S.*(?:\n\s+.*)*\n", lock, re.MULTILINE)
-    return "".join(block for block in blocks if block.partition("==")[0] in chosen)
 
 
 def pack(

@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from playwright.sync_api import Browser, Page, expect
 
 from dashboard.scores import shown_board
-from store.views import open_duckdb, read_board
+from store.views import open_duckdb
 from tests import tables
 from tests.dashboard.conftest import Demo, serving, watched
 
@@ -57,7 +57,7 @@ def test_the_newest_prediction_on_the_page_is_the_one_of_sql(page: Page, demo: D
 
 
 def test_the_scores_on_the_page_equal_those_of_sql(page: Page, demo: Demo) -> None:
-    expected = shown_board(read_board(demo.warehouse), "24h", backfilled=True)
+    expected = shown_board(tables.read_board(demo.warehouse), "24h", backfilled=True)
     grid = page.locator(".st-key-scoreboard").get_by_test_id("stDataFrame")
     grid.scroll_into_view_if_needed()
     columns = list(expected.columns)

@@ -12,9 +12,9 @@ from jobs.scoring.scoreboard import update_scores
 from model.outcomes import score
 from model.significance import diebold_mariano, wilson_interval
 from store.schema import SCORES
-from store.views import create_spark_views, read_board, read_sql
+from store.views import create_spark_views, read_sql
 from tests import tables
-from tests.tables import bars, guesses, predictions, random_walk, write
+from tests.tables import bars, guesses, predictions, random_walk, read_board, write
 
 
 def scored(warehouse: Path) -> pd.DataFrame:

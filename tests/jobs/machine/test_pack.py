@@ -1,14 +1,15 @@
 """What a cluster's workers are given is enough for what they import."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
+from pathlib import Path
 from typing import Final
 
-from packaging.utils import canonicalize_name
-
-from jobs.machine.pack import SERVING, needed
+from jobs.machine.pack import LOCK_FILE
+from jobs.machine.processes import PROJECT_DIR
 
 # What Spark brings to a worker itself, and our code, which comes as a wheel.
 THERE: Final = {"pyspark", "py4j", "candlecast"}
@@ -38,12 +39,23 @@ for name in PRELOADED:
 '''
 
 
+def locked(file: Path) -> set[str]:
+    """`name==version` of each package of a lock file."""
+    return set(re.findall(r"^[a-z0-9.-]+==[^ ;]+", file.read_text(), re.MULTILINE))
+
+
+def test_workers_have_the_versions_that_everything_else_has() -> None:
+    of_workers = locked(LOCK_FILE)
+    assert of_workers
+    assert of_workers <= locked(PROJECT_DIR / "requirements.lock")
+
+
 def test_workers_run_with_the_packages_of_their_environment_alone() -> None:
-    has = THERE | needed(SERVING)
+    has = THERE | {package.partition("==")[0] for package in locked(LOCK_FILE)}
     absent = [
         module
         for module, owners in packages_distributions().items()
-        if has.isdisjoint(map(canonicalize_name, owners))
+        if has.isdisjoint(re.sub(r"[-_.]+", "-", owner).lower() for owner in owners)
     ]
     assert "tensorflow" in absent
     code = ON_A_WORKER.replace("ABSENT_JSON", json.dumps(absent))
