@@ -76,7 +76,7 @@ def main() -> None:
         symbol = st.selectbox("Symbol", symbols, width=160)
         timeframes = [i for i in TIMEFRAME_MS if (symbol, i) in series]
         timeframe = st.selectbox("Interval", timeframes, width=100)
-        horizons = load_settings().training.horizons
+        horizons = sources().horizons(timeframe) or load_settings().training.horizons
         horizon = st.selectbox("Horizon (bars)", horizons, width=130)
         span = st.selectbox("Range", list(RANGES), index=2, width=100)
         clock = st.selectbox("Times", ["UTC", "local"], width=100)

@@ -1,14 +1,17 @@
 """What every open page shares: one reader of the topics and one of the tables."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from conf.errors import ArtifactMismatch
 from conf.settings import Settings
 from dashboard.newest import NewestMessages, Row
 from dashboard.tables import Series, Tables
+from model.artifact import read_manifest
 from model.decisions import decisions
 from model.registry import Registry
 from store.schema import PREDICTIONS, TIME
@@ -43,6 +46,13 @@ class Sources:
     def series(self) -> list[Series]:
         """Every series that has bars or predictions."""
         return sorted(self.tables.series().keys() | self.newest.series())
+
+    def horizons(self, timeframe: str) -> tuple[int, ...]:
+        """How many bars ahead the champion of a timeframe predicts; () where there is none."""
+        with suppress(ArtifactMismatch):
+            if version := self.registry.champion(timeframe):
+                return read_manifest(self.registry.folder(version)).horizons
+        return ()
 
     def predictions(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
         """Predictions of the tables and, where newer, of the topic; a row each, ascending."""

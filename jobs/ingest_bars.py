@@ -1,8 +1,8 @@
 """`candlecast ingest`: bars from a source to the topic `bars`, until told to stop."""
 
 import logging
+from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +21,7 @@ from ingest.news import NewsFeed
 from ingest.plan import bar_feeds, check_source, plan_series
 from ingest.poll import Poller
 from ingest.publish import Publisher, check_broker
-from ingest.sources import NewsSource, Source, SourceOptions, open_source
+from ingest.sources import SOURCES, NewsSource, Source, SourceOptions, open_source
 from ingest.sources.synthetic import synthetic_symbols
 from jobs.ingest_replay import epoch_ms, replay
 from jobs.terminal.logs import configure_logging
@@ -34,10 +34,7 @@ log = logging.getLogger(__name__)
 def ingest(
     source: Annotated[
         str | None,
-        typer.Option(
-            help="cryptocompare, coindesk, exchange:NAME (as exchange:binance), recorded,"
-            " synthetic[:SEED]"
-        ),
+        typer.Option(help=f"{', '.join(SOURCES)}, recorded; as exchange:binance, synthetic:SEED"),
     ] = None,
     symbols: Annotated[
         str | None, typer.Option(help="BTC-USD,ETH-USD ...; for synthetic also how many")
@@ -147,10 +144,11 @@ def report_check(asked: Ingest, kafka: Kafka) -> int:
     source = opened(asked, clock)
     series = plan_series(source, asked)
     code = 0
-    for check in (
-        partial(check_broker, kafka, kafka.bars_topic),
-        partial(check_source, source, series[0], clock.now_ms()),
-    ):
+    checks: list[Callable[[], str]] = [
+        lambda: check_broker(kafka, kafka.bars_topic),
+        lambda: check_source(source, series[0], clock.now_ms()),
+    ]
+    for check in checks:
         try:
             typer.echo(f"ok      {check()}")
         except CandlecastError as error:

@@ -140,9 +140,10 @@ def load_keras(content: bytes) -> NetworkWeights:
 
 def _serving_network(weights: NetworkWeights, steps: int) -> keras.Model:
     """The network over one window: `(n_windows, steps, n_features) -> (n_windows, n_horizons)`."""
-    n_features, n_gates = weights.members[0].recurrent[0].shape
+    first = weights.members[0]
+    n_features, units = len(first.recurrent[0]), len(first.head_kernel)
     n_horizons, n_members = len(weights.network_gain), len(weights.members)
-    shape = _Shape(steps, n_features, n_horizons, n_gates // 4, n_members)
+    shape = _Shape(steps, n_features, n_horizons, units, n_members)
     features = keras.Input((steps, n_features), name="features")
     members = [_member(features, shape, index, n_horizons) for index in range(n_members)]
     mean = keras.layers.Average(name="members")(members)

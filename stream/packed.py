@@ -56,7 +56,8 @@ def unpack(packed: Column, rows: DataFrame, schema: pa.Schema) -> DataFrame:
 
     def unpacked(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in tables(batches):
-            yield from table.to_batches()
+            # A column that holds each value once becomes a plain one, which Spark can read.
+            yield from table.cast(schema).to_batches()
 
     return map_in_arrow(rows.select(packed.alias(PACKED)), unpacked, schema)
 

@@ -27,6 +27,7 @@ class Api:
     An answer has `options.timeout_s`, however slowly it drips. The key goes to this host only, and
     neither it nor the text of an error of `requests`, which may quote it, goes into a message or a
     log. HTTP statuses in `not_offered` mean that the provider does not know the symbol.
+    `key_header` is the header that holds the key, and what stands before it.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Api:
         options: SourceOptions,
         *,
         not_offered: Collection[int] = (),
+        key_header: tuple[str, str] = ("Authorization", "Apikey "),
     ) -> None:
         self._base_url = (options.base_url or base_url).rstrip("/")
         self._options = options
@@ -44,7 +46,7 @@ class Api:
         self._session = requests.Session()
         self._session.headers["Accept"] = "application/json"
         if key := os.environ.get(self._key_variable):
-            self._session.headers["Authorization"] = f"Apikey {key}"
+            self._session.headers[key_header[0]] = key_header[1] + key
 
     def get(self, path: str, parameters: Mapping[str, str | int]) -> Any:
         """Ask once for `path` and return the decoded body of a success.

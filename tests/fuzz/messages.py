@@ -59,7 +59,7 @@ def messages(count: int, seed: int) -> Iterator[bytes | None]:
 def good_fields(random: Random, steps: Steps, symbols: Sequence[str] = PLAIN) -> Fields:
     """The newest bar of one of the series so far, each value as JSON."""
     symbol = random.choice(symbols)
-    timeframe = random.choices(list(TIMEFRAME_MS), (20, 1, 1, 1, 1))[0]
+    timeframe = random.choices(list(TIMEFRAME_MS), (20, *[1] * (len(TIMEFRAME_MS) - 1)))[0]
     length = TIMEFRAME_MS[timeframe]
     open_time = FIRST_MS // length * length + steps.get((symbol, timeframe), 0) * length
     return bar_fields(symbol, timeframe, open_time, random.uniform(0.5, 50_000))

@@ -28,27 +28,34 @@ def test_every_table_is_a_view_of_the_same_columns_in_both_engines(
 def test_a_timeframe_that_is_not_known_is_an_error_that_names_it(
     tmp_path: Path, spark: SparkSession
 ) -> None:
-    write(tmp_path, "bars", bars([100.0, 101.0]).assign(interval="30m"))
+    write(tmp_path, "bars", bars([100.0, 101.0]).assign(interval="7m"))
     query = "SELECT * FROM scored"
-    write(tmp_path, "predictions", predictions([100.0], [101.0]).assign(interval="30m"))
-    with pytest.raises(ConfigurationError, match="unknown timeframe 30m"):
+    write(tmp_path, "predictions", predictions([100.0], [101.0]).assign(interval="7m"))
+    with pytest.raises(ConfigurationError, match="unknown timeframe 7m"):
         read_sql(tmp_path, query)
-    with pytest.raises(ConfigurationError, match="unknown timeframe 30m"):
+    with pytest.raises(ConfigurationError, match="unknown timeframe 7m"):
         update_scores(tmp_path)
-    with pytest.raises(ConfigurationError, match="unknown timeframe 30m"):
+    with pytest.raises(ConfigurationError, match="unknown timeframe 7m"):
         ask_spark(spark, str(tmp_path), query, most=1)
+
+
+def write_long_bars(warehouse: Path, timeframe: str, minutes: int, close: list[float]) -> None:
+    """Bars of so many minutes, and from each but the last a prediction of the next close."""
+    length = pd.Timedelta(minutes=minutes)
+    long = bars(close).assign(interval=timeframe)
+    long["open_time"] = [tables.START + n * length for n in range(len(close))]
+    made = predictions(close, close[1:]).assign(interval=timeframe)
+    made["as_of"] = long["open_time"][: len(made)] + length
+    made["target_time"] = made["as_of"] + length
+    write(warehouse, "bars", long)
+    write(warehouse, "predictions", made)
 
 
 def test_a_new_timeframe_is_scored_as_soon_as_its_length_is_known(
     tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half_hours = bars([100.0, 101.0]).assign(interval="30m")
-    half_hours["open_time"] = tables.START + pd.to_timedelta([0, 30], unit="min")
-    made = predictions([100.0], [101.0]).assign(interval="30m")
-    made["as_of"], made["target_time"] = half_hours["open_time"][1], pd.Timestamp(2026, 1, 1, 1)
-    write(tmp_path, "bars", half_hours)
-    write(tmp_path, "predictions", made)
-    monkeypatch.setitem(TIMEFRAME_MS, "30m", 1_800_000)
+    write_long_bars(tmp_path, "7m", 7, [100.0, 101.0])
+    monkeypatch.setitem(TIMEFRAME_MS, "7m", 420_000)
     query = "SELECT actual_close FROM scored"
     assert list(read_sql(tmp_path, query)["actual_close"]) == [101.0]
     assert ask_spark(spark, str(tmp_path), query, most=9) == (["actual_close"], [(101.0,)])
