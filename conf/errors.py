@@ -50,7 +50,7 @@ class BrokerUnavailable(RetryLater):
 
 
 class NotOffered(CandlecastError):
-    """The source does not know this symbol, or not at this interval."""
+    """The source does not know this symbol, or not in this timeframe."""
 
     exit_code = 78
 

@@ -8,13 +8,10 @@ from typing import Any, Final
 _PLAIN: Final = re.compile(r"[^\s\"'=]+")
 
 
-def event(
-    log: logging.Logger, name: str, *, level: int = logging.INFO, trace: bool = False, **values: Any
-) -> None:
+def event(log: logging.Logger, name: str, *, level: int = logging.INFO, **values: Any) -> None:
     """Write one line to `log`.
 
     A text that holds blanks or quotes is written as JSON, a float with six significant digits.
-    `trace` adds the stack of the exception at work.
 
     >>> import sys
     >>> log = logging.Logger("example")
@@ -24,7 +21,7 @@ def event(
     """
     if log.isEnabledFor(level):
         pairs = "".join(f" {key}={_shown(value)}" for key, value in values.items())
-        log.log(level, "event=%s%s", name, pairs, exc_info=trace, stacklevel=2)
+        log.log(level, "event=%s%s", name, pairs, stacklevel=2)
 
 
 def _shown(value: object) -> str:

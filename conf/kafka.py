@@ -1,10 +1,11 @@
 """How Kafka is reached, as settings and as the options of both clients: kafka-python and Spark."""
 
+import re
 import ssl
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import SecretStr, field_validator, model_validator
 
 from conf.errors import ConfigurationError
 from conf.section import SHIPPED, Section
@@ -14,6 +15,9 @@ LOGIN_MODULES: Final = {
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
     "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule",
 }
+
+
+_SERVER: Final = re.compile(r"(?:[\w.-]+|\[[\w:.%]+\]):(\d{1,5})", re.ASCII)
 
 
 class KafkaConnection(Section):
@@ -49,6 +53,14 @@ class KafkaConnection(Section):
     def asks_for_user(self) -> bool:
         """Whether the broker asks for user and password."""
         return self.security_protocol.startswith("SASL")
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses(cls, servers: str) -> str:
+        found = [_SERVER.fullmatch(server.strip()) for server in servers.split(",")]
+        if not all(one and 0 < int(one[1]) < 65_536 for one in found):
+            raise ValueError(f"must be HOST:PORT, or several with commas between, not {servers!r}")
+        return servers
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -1,7 +1,7 @@
 """A bar (candle): its fields, its rules and its JSON on the topic `bars`.
 
-The rules are written once, with operators that floats, NumPy arrays and Spark columns share, so
-that the producer and the stream can't disagree about what a good bar is.
+The rules are written once, with operators that floats and NumPy arrays share, so that the producer
+and the stream can't disagree about what a good bar is.
 """
 
 import json

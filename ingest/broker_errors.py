@@ -68,7 +68,7 @@ def answers(to: KafkaConnection) -> bool:
 def _says_hello(to: KafkaConnection, server: str) -> bool:
     place = urlsplit(f"//{server}")
     try:
-        with socket.create_connection((place.hostname or "", place.port or 9092), PROBE_S) as plain:
+        with socket.create_connection((place.hostname or "", place.port), PROBE_S) as plain:
             if not to.encrypted:
                 plain.sendall(HELLO)
                 return bool(plain.recv(1))

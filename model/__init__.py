@@ -1,1 +1,1 @@
-"""Features, the LSTM, its evaluation, its artifact and its registry. Spark only in `serve.py`."""
+"""Features, the LSTM, its evaluation, its artifact and its registry."""

@@ -12,6 +12,7 @@ _VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
 _BARS: Final = f"""
     SELECT symbol, epoch_ms(open_time) AS open_time, {", ".join(_VALUES)} FROM bars
     WHERE interval = $timeframe AND ($until IS NULL OR epoch_ms(open_time) < $until)
+      AND ($symbols IS NULL OR list_contains($symbols::VARCHAR[], symbol))
     ORDER BY symbol, open_time
 """
 
@@ -29,7 +30,8 @@ def read_warehouse(
     """
     if not committed(warehouse_dir, "bars"):
         raise NotEnoughBars(f"no bars in {warehouse_dir}: run the stream or `--data FILE` first")
-    bars = read_sql(warehouse_dir, _BARS, {"timeframe": timeframe, "until": until_ms})
+    chosen = {"timeframe": timeframe, "until": until_ms, "symbols": symbols}
+    bars = read_sql(warehouse_dir, _BARS, chosen)
     found = {str(name): rows for name, rows in bars.groupby("symbol")}
     names = sorted(found) if symbols is None else symbols
     if missing := [name for name in names if name not in found]:

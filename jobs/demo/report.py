@@ -96,7 +96,8 @@ def predictable_windows(bars: Iterable[Bar], lookback: int, since_ms: int) -> se
 
 def parquet_rows(warehouse_dir: Path, table: str) -> int:
     """How many rows a table has by now."""
-    return len(read_sql(warehouse_dir, f"SELECT 1 FROM {table}_raw"))
+    count = read_sql(warehouse_dir, f"SELECT count(*) AS rows FROM {table}_raw")["rows"]
+    return int(count.iloc[0])
 
 
 def parquet_predictions(warehouse_dir: Path, horizons: int) -> tuple[set[Window], int]:

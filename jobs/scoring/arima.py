@@ -60,10 +60,11 @@ def update_arima(warehouse_dir: Path) -> int:
     models = FittedModels(warehouse_dir / "_scores" / "arima.json")
     found: list[pd.DataFrame] = []
     missing = read_sql(warehouse_dir, _MISSING)
-    for timeframe, rows in missing.groupby("interval"):
+    # One at a time: a year of minutes of a hundred symbols is gigabytes.
+    for (timeframe, symbol), rows in missing.groupby(["interval", "symbol"]):
         with suppress(NotEnoughBars):
-            for series in read_warehouse(warehouse_dir, str(timeframe)):
-                found += _forecasts(series, rows[rows["symbol"] == series.symbol], models)
+            (series,) = read_warehouse(warehouse_dir, str(timeframe), [str(symbol)])
+            found += _forecasts(series, rows, models)
     models.save()
     for day, rows in _by_day(found):
         append_rows(warehouse_dir, ARIMA, day, rows)

@@ -8,12 +8,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from model.baselines import ARIMA
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
 from store.files import replace_rows
 from store.schema import SCORES, SPANS
 from store.views import open_duckdb
 
-ARIMA: Final = "arima"
 # One row a series, horizon, model version, live or backfilled, and span.
 KEY: Final = ["symbol", "interval", "horizon", "model_version", "backfilled"]
 # Sorted once and kept by DuckDB, on disk where it is much: one series at a time is read.

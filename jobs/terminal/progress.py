@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -16,8 +17,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+if TYPE_CHECKING:  # it comes with TensorFlow
+    from model.lstm import EpochDone
+
 Advance = Callable[[int], None]
-EpochDone = Callable[[int, float, float], None]
 
 
 class RateColumn(ProgressColumn):
@@ -57,7 +60,7 @@ def backfill_bar(title: str, total: int | None) -> Iterator[Advance]:
 
 
 @contextmanager
-def training_bar(console: Console, max_epochs: int) -> Iterator[EpochDone]:
+def training_bar(console: Console, max_epochs: int) -> Iterator["EpochDone"]:
     """Show the epochs with their loss and the time left while the block runs.
 
     Yields what to call after each epoch: with its number from 0, the loss, the validation loss.

@@ -4,7 +4,6 @@ import resource
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import psutil
@@ -36,12 +35,7 @@ class SmallDisk:
         self.is_tmpfs = done.returncode == 0
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.is_tmpfs:
             subprocess.run(["umount", "--lazy", str(self.folder)], check=False)
 

@@ -82,6 +82,26 @@ def test_a_wrong_line_of_a_file_is_named(
         load_settings()
 
 
+@pytest.mark.parametrize(
+    "servers",
+    ["", "kafka", "kafka:", ":9092", "kafka:abc", "kafka:0", "kafka:70000", "kafka:9092,", "[::1"],
+)
+def test_an_address_that_is_none_is_refused_before_anything_connects(
+    environ: pytest.MonkeyPatch, servers: str
+) -> None:
+    environ.setenv("CANDLECAST_KAFKA__BOOTSTRAP_SERVERS", servers)
+    with pytest.raises(ConfigurationError, match=r"kafka\.bootstrap_servers: .*HOST:PORT"):
+        load_settings()
+
+
+@pytest.mark.parametrize("servers", ["kafka_1:9092", "10.0.0.1:9093, b.example:9093", "[::1]:9092"])
+def test_an_address_is_host_and_port_and_there_may_be_several(
+    environ: pytest.MonkeyPatch, servers: str
+) -> None:
+    environ.setenv("CANDLECAST_KAFKA__BOOTSTRAP_SERVERS", servers)
+    assert load_settings().kafka.bootstrap_servers == servers
+
+
 def test_a_file_that_is_missing_is_named(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("CANDLECAST_CONFIG", "/no/such/file.toml")
     with pytest.raises(ConfigurationError, match=r"/no/such/file\.toml does not exist"):

@@ -17,6 +17,7 @@ from conf.errors import (
 )
 from conf.timeframes import TIMEFRAME_MS
 from ingest.sources import SOURCES, NewsSource, Source, SourceOptions, open_source
+from ingest.sources.api import Api
 from tests.ingest.market_server import (
     ERRORS,
     FIXTURES,
@@ -213,6 +214,19 @@ def test_each_source_sends_its_own_key_in_the_header_alone(
     opened.articles(START_MS)
     assert [sent["Authorization"] for sent in server.headers] == [f"Apikey {KEYS[name]}"] * 2
     assert not any(KEY in path for path in server.calls)
+
+
+def test_a_source_may_name_the_header_that_its_api_reads_the_key_from(
+    server: MarketServer, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.key = None
+    monkeypatch.setenv("EXAMPLE_API_KEY", KEY)
+    options = SourceOptions(clock=clock, base_url=server.url)
+    api = Api("example", server.url, options, key_header=("X-Key", "Token "))
+    api.get("/data/v2/histominute", {"fsym": "BTC", "tsym": "USD", "limit": 1})
+    (sent,) = server.headers
+    assert sent["X-Key"] == f"Token {KEY}"
+    assert "Authorization" not in sent
 
 
 def test_without_a_key_of_its_own_a_source_sends_no_other_ones(
