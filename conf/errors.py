@@ -6,7 +6,7 @@ CandlecastError
 │   ├── SourceUnavailable          the source did not answer, or not with what it promises
 │   ├── BrokerUnavailable          Kafka can't be reached
 │   ├── NotEnoughBars              there is too little to train on yet
-│   └── BeingDecided               another process is choosing a champion
+│   └── AlreadyRunning             another process does this at the moment; the message names it
 ├── NotOffered                     leave this symbol out, go on    (stops only where none is left)
 ├── MalformedRecord                quarantine this record, go on   (never ends a program)
 │   ├── MalformedBar
@@ -59,8 +59,8 @@ class NotEnoughBars(RetryLater):
     """There are too few bars yet for what was asked; more will come."""
 
 
-class BeingDecided(RetryLater):
-    """Another process is choosing a champion at this moment."""
+class AlreadyRunning(RetryLater):
+    """Another process does, at this moment, what only one may do at a time."""
 
 
 class MalformedRecord(CandlecastError):

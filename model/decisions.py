@@ -1,10 +1,9 @@
 """The record of every change of champion: `warehouse/promotions`, one small file a decision."""
 
-import fcntl
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,8 +13,9 @@ from typing import Any, Final, Literal, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conf.errors import ArtifactMismatch, BeingDecided
+from conf.errors import ArtifactMismatch
 from conf.events import event
+from conf.locks import only_one
 from conf.settings import Promotion, Settings
 from model.artifact import Artifact
 from model.dataset import Span
@@ -115,21 +115,9 @@ def _loaded(registry: Registry, champion: str | None) -> Artifact | None:
         return None
 
 
-@contextmanager
-def deciding(promotions_dir: Path) -> Iterator[None]:
-    """Hold the right to change a champion; the system takes it back when the process dies.
-
-    Raises BeingDecided where another process is deciding.
-    """
-    promotions_dir.mkdir(parents=True, exist_ok=True)
-    with (promotions_dir / _LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BeingDecided(
-                f"another process is choosing a champion ({promotions_dir / _LOCK_FILE}); try again"
-            ) from error
-        yield
+def deciding(promotions_dir: Path) -> AbstractContextManager[None]:
+    """Hold the right to change a champion; raises AlreadyRunning where another process does."""
+    return only_one(promotions_dir / _LOCK_FILE, "the choice of a champion")
 
 
 def record(arena: Arena, decision: Decision) -> None:

@@ -6,7 +6,6 @@
 4. replay the rest at a chosen speed while the stream predicts, and show it
 """
 
-import fcntl
 import math
 import os
 import shutil
@@ -14,9 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,7 +25,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from conf.errors import CandlecastError, MissingPrerequisite
+from conf.errors import CandlecastError
+from conf.locks import only_one
 from conf.settings import Settings, load_settings
 from ingest.bar import Bar
 from ingest.clock import Clock
@@ -71,29 +71,12 @@ class Parts:
         return self.backfill[-1].close_time
 
 
-@contextmanager
-def only_one() -> Iterator[None]:
-    """Hold the demo's folder; the system lets go of it when the process dies.
-
-    Raises MissingPrerequisite where another demo runs in it.
-    """
-    DEMO_DIR.parent.mkdir(exist_ok=True)
-    with (DEMO_DIR.parent / ".demo.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise MissingPrerequisite(
-                f"a demo is running in {DEMO_DIR} already: end it first"
-            ) from error
-        yield
-
-
 class Stage:
     """What runs during a demo, and the steps on it."""
 
     def __init__(self, console: Console, running: ExitStack) -> None:
         self._started = time.monotonic()
-        running.enter_context(only_one())
+        running.enter_context(only_one(DEMO_DIR.parent / ".demo.lock", f"the demo in {DEMO_DIR}"))
         shutil.rmtree(DEMO_DIR, ignore_errors=True)
         self._console = console
         self._running = running

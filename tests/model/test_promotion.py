@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conf.errors import BeingDecided
+from conf.errors import AlreadyRunning
 from conf.settings import Promotion
 from model.artifact import Artifact, load_artifact, save_artifact
 from model.dataset import Span
@@ -219,7 +219,7 @@ def test_two_at_once_cannot_both_promote(
     version = _register(registry, trained, trained.onnx, tmp_path / "a")
     with (
         deciding(arena.promotions_dir),
-        pytest.raises(BeingDecided, match="another process is choosing"),
+        pytest.raises(AlreadyRunning, match="the choice of a champion is held by process"),
     ):
         decide_and_record(arena, version, momentum_series, LATER)
     assert registry.champion("1m") is None

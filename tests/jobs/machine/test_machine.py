@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from conf.errors import MissingPrerequisite
-from jobs.demo.stage import only_one
 from jobs.machine.broker import free_port, require_free
 from jobs.machine.java import java_command
 from jobs.machine.processes import PROJECT_DIR
@@ -87,8 +86,3 @@ def test_a_port_in_use_is_named() -> None:
         taken.listen()
         with pytest.raises(MissingPrerequisite, match=f"port {port} is taken"):
             require_free(port)
-
-
-def test_a_second_demo_does_not_take_the_folder_of_the_first() -> None:
-    with only_one(), pytest.raises(MissingPrerequisite, match="a demo is running"), only_one():
-        pass

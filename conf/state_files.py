@@ -1,0 +1,57 @@
+"""Small files in which a program remembers something: whole or absent, never a reason to end."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from conf.events import event
+
+log = logging.getLogger(__name__)
+
+
+def replace_file(file: Path, content: bytes | str) -> None:
+    """Let `file` hold `content` in one step: readers, a crash and a full disk meet the old or the
+    new, never a part. Creates the folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staging = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with staging.open("wb") as written:
+            written.write(content.encode() if isinstance(content, str) else content)
+            written.flush()
+            os.fsync(written.fileno())
+        staging.replace(file)
+    finally:
+        staging.unlink(missing_ok=True)
+    sync_folder(file.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the renames in a folder survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """The JSON object in `file`; empty where there is none, and, with a warning, where the file
+    can't be read or holds something else."""
+    try:
+        found = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        event(log, "state_unreadable", level=logging.WARNING, file=file, reason=error)
+        return {}
+    if not isinstance(found, dict):
+        event(log, "state_unreadable", level=logging.WARNING, file=file, reason="no JSON object")
+        return {}
+    return found
+
+
+def write_state(file: Path, state: dict[str, Any]) -> None:
+    """Remember `state`, in one step."""
+    replace_file(file, json.dumps(state))
