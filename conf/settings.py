@@ -6,6 +6,7 @@ environment only. Types and bounds stand here, values in `candlecast.toml` alone
 """
 
 import os
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -81,6 +82,19 @@ class Sentiment(Section):
     max_articles_per_micro_batch: PositiveInt = SHIPPED
 
 
+def local_folder(address: str) -> Path | None:
+    """The folder of this machine that an address of Hadoop's names; None for other machines'.
+
+    >>> local_folder("file:/data/candlecast")
+    PosixPath('/data/candlecast')
+    >>> local_folder("s3a://bucket/candlecast") is None
+    True
+    """
+    if address.startswith("file:"):
+        return Path(re.sub("^file:/+", "/", address))
+    return None if "://" in address else Path(address)
+
+
 class Warehouse(Section):
     """Where things go: tables and checkpoint to any path that Hadoop knows, reports to a folder."""
 
@@ -97,15 +111,13 @@ class Warehouse(Section):
         >>> Warehouse(dir="file:///data/candlecast").folder
         PosixPath('/data/candlecast')
         """
-        scheme, separator, rest = self.dir.partition("://")
-        if not separator:
-            return Path(self.dir)
-        if scheme == "file":
-            return Path(rest)
-        raise ConfigurationError(
-            f"warehouse.dir = {self.dir}: this program reads a folder of its machine; mount the "
-            "warehouse there, or ask Spark (docs/scale.md says which programs run where)"
-        )
+        folder = local_folder(self.dir)
+        if folder is None:
+            raise ConfigurationError(
+                f"warehouse.dir = {self.dir}: this program reads a folder of its machine; mount "
+                "the warehouse there, or ask Spark (docs/scale.md says which programs run where)"
+            )
+        return folder
 
 
 class Compaction(Section):

@@ -17,6 +17,7 @@ from jobs.terminal.program import run_program
 from spark.errors import explain
 from spark.session import build_session
 from spark.warm_workers import idle_task, keep_warm
+from store.locks import only_worker
 from stream.metrics import StreamMetrics
 from stream.query import checkpoint_dir, start_query
 
@@ -50,7 +51,9 @@ def main() -> None:
     """Run until stopped; the exit code says what a supervisor should do."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     configure_logging()
-    run(load_settings())
+    settings = load_settings()
+    with only_worker(settings.warehouse, "stream"):
+        run(settings)
 
 
 if __name__ == "__main__":

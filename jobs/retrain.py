@@ -25,6 +25,7 @@ from model.learning import LiveFigures, TrainResult, reason_to_retrain, report, 
 from model.outcomes import skill
 from model.training import ModelSettings
 from store.archived_news import with_archived_news
+from store.locks import only_worker
 from store.series import read_warehouse
 from store.views import read_sql
 
@@ -111,13 +112,14 @@ def main(
     console, settings = Console(markup=False, soft_wrap=True), load_settings()
     polled = settings.ingest
     timeframes = {*polled.intervals, *(one for own in polled.intervals_of.values() for one in own)}
-    while True:
-        for timeframe in sorted(timeframes):
-            retrain_if_due(settings, timeframe, force, console, once)
-        if once:
-            return
-        force = False
-        time.sleep(settings.retrain.check_every_s)
+    with only_worker(settings.warehouse, "retrain"):
+        while True:
+            for timeframe in sorted(timeframes):
+                retrain_if_due(settings, timeframe, force, console, once)
+            if once:
+                return
+            force = False
+            time.sleep(settings.retrain.check_every_s)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from conf.events import event
 from conf.settings import load_settings
 from jobs.machine.processes import Program, candlecast, spark_submit
 from jobs.terminal.logs import configure_logging
+from jobs.terminal.stopping import ending_signals
+from store.locks import only_worker
 
 log = logging.getLogger(__name__)
 
@@ -92,16 +94,17 @@ def run(
     """Keep the programs alive until Ctrl-C; their logs lie in reports/logs."""
     configure_logging()
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, lambda *_: stopping.set())
-    logs = Path(load_settings().warehouse.reports_dir) / "logs"
-    kept = [Kept(program) for program in programs(only.split(","), logs)]
-    try:
-        while not stopping.is_set():
-            for one in kept:
-                one.look(time.monotonic())
-            stopping.wait(LOOK_EVERY_S)
-    finally:
-        for one in reversed(kept):
-            event(log, "stop", program=one.program.name)
-            one.program.stop()
+    warehouse = load_settings().warehouse
+    kept = [Kept(one) for one in programs(only.split(","), Path(warehouse.reports_dir) / "logs")]
+    with only_worker(warehouse, "run"):
+        try:
+            while not stopping.is_set():
+                for one in kept:
+                    one.look(time.monotonic())
+                stopping.wait(LOOK_EVERY_S)
+        finally:
+            for one in reversed(kept):
+                event(log, "stop", program=one.program.name)
+                one.program.stop()

@@ -32,6 +32,7 @@ from jobs.scoring.metrics import ScoreMetrics
 from jobs.scoring.scoreboard import update_scores
 from jobs.terminal.logs import configure_logging
 from model.decisions import Arena
+from store.locks import only_worker
 from store.prometheus import read_metrics
 from store.schema import SPANS
 
@@ -69,9 +70,9 @@ def score(
     if span not in SPANS:
         raise ConfigurationError(f"--span {span}: there are {', '.join(SPANS)}")
     metrics, port = ScoreMetrics(), settings.score.metrics_port
-    if every and port:
-        start_http_server(port, settings.score.metrics_host, metrics.registry)
-    with suppress(KeyboardInterrupt):
+    with only_worker(settings.warehouse, "score"), suppress(KeyboardInterrupt):
+        if every and port:
+            start_http_server(port, settings.score.metrics_host, metrics.registry)
         while True:
             try:
                 board = score_once(settings, drift)

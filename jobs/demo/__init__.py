@@ -14,6 +14,7 @@ from ingest.bar import Bar
 from ingest.replay import in_close_order
 from ingest.sources.recorded import Recording, read_bars
 from jobs.demo.stage import DemoFailed, Parts, Stage
+from jobs.terminal.stopping import ending_signals
 
 SERIES: Final = {
     "cccagg": (
@@ -45,7 +46,7 @@ def demo(
     if series not in SERIES:
         raise ConfigurationError(f"--series {series}: there are {', '.join(SERIES)}")
     console = Console()
-    end_on_signals()
+    end_as_by_ctrl_c()
     with ExitStack() as running:
         try:
             stage = Stage(console, running)
@@ -87,7 +88,7 @@ def show_recorded(
         raise DemoFailed("predictions are missing, twice or unexpected: see the table")
 
 
-def end_on_signals() -> None:
+def end_as_by_ctrl_c() -> None:
     """Let SIGTERM, and the terminal that closes, end the demo as Ctrl-C does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ending_signals():
         signal.signal(number, signal.default_int_handler)

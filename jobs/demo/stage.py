@@ -9,7 +9,6 @@
 import math
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -35,7 +34,14 @@ from ingest.replay import paced
 from jobs.demo.report import DemoReport, parquet_predictions, parquet_rows, predictable_windows
 from jobs.demo.table import DemoTable
 from jobs.machine.broker import EmbeddedBroker, free_port, is_free
-from jobs.machine.processes import Program, candlecast, spark_submit, wait_until
+from jobs.machine.processes import (
+    Program,
+    candlecast,
+    let_go,
+    spark_submit,
+    start_child,
+    wait_until,
+)
 from model.decisions import Arena
 
 DEMO_DIR: Final = Path("warehouse/demo")
@@ -236,13 +242,15 @@ class Stage:
     def _run(self, name: str, arguments: list[str]) -> None:
         """Run a command to its end, its progress in this terminal."""
         command = [sys.executable, "-m", "jobs.cli", name, *arguments]
-        step = subprocess.Popen(command, start_new_session=True)
+        step = start_child(command)
         try:
             code = step.wait()
         except KeyboardInterrupt:
             step.terminate()
             step.wait()
             raise
+        finally:
+            let_go(step)
         if code:
             raise DemoFailed(
                 f"`candlecast {name}` ended with exit code {code}; see its message above"

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import IO, Final, Self
 
 from conf.errors import CandlecastError
 from jobs.terminal.program import LAST_LINE
@@ -15,18 +15,49 @@ from jobs.terminal.program import LAST_LINE
 STOP_TIMEOUT_S: Final = 20
 POLL_S: Final = 0.1
 PROJECT_DIR: Final = Path(__file__).parent.parent.parent
-OWN_LINES: Final = 500
+# What of a log is looked at for a program's last words.
+LOG_END_BYTES: Final = 256 * 1024
+# `sh -c START WATCH COMMAND ...` becomes the command. Beside it, in its process group, the watcher
+# waits until nobody holds the other end of the command's first standard input: then it kills the
+# group. So nothing outlives the process that started it, however that one ended.
+_WATCH: Final = 'trap "" HUP INT TERM; read -r _; kill -KILL 0'
+_START: Final = 'exec 3<&0 </dev/null; sh -c "$0" <&3 >/dev/null 2>&1 & exec 3<&-; exec "$@"'
 
 
 class ProgramEnded(CandlecastError):
     """A program that should be running is not; the message holds the end of its log."""
 
 
-class Program:
-    """A child process with its output in a log file, in a session of its own.
+def start_child(
+    command: Sequence[str],
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    output: IO[bytes] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, which ends with this process whatever ends it.
 
-    Ctrl-C in the terminal therefore reaches only the parent, which ends its children in order.
+    It leads a process group with what it starts. Whoever waits for it closes its `stdin` then:
+    this ends what it has left over. Ctrl-C in the terminal reaches only the parent.
     """
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _START, _WATCH, *command],
+        env=None if env is None else dict(env),
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def let_go(process: subprocess.Popen[bytes]) -> None:
+    """End what a process that has ended left over in its group."""
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+class Program:
+    """A child process with its output in a log file; the parent ends its children in order."""
 
     def __init__(
         self,
@@ -52,12 +83,19 @@ class Program:
     @property
     def running(self) -> bool:
         """Whether it has been started and has not ended."""
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._poll() is None
 
     @property
     def exit_code(self) -> int | None:
         """How it ended; None while it runs, or before it was started."""
-        return self._process.poll() if self._process else None
+        return self._poll()
+
+    def _poll(self) -> int | None:
+        """How it ended, if it did; what it has left over then ends, too."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        let_go(self._process)
+        return self._process.returncode
 
     def forget(self) -> None:
         """Let go of a process that has ended, so that the program counts as not started."""
@@ -66,18 +104,22 @@ class Program:
 
     def log_tail(self, lines: int) -> str:
         """The last lines of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self._log_end(0)[-lines:])
 
     def last_words(self) -> str:
         """Why it ended: the last error of ours in its log, or else the last line.
 
         Stack traces of Java may follow an error of ours.
         """
-        with self.log.open("rb") as log:
-            log.seek(self._log_start)
-            lines = log.read().decode(errors="replace").splitlines()
-        own = [line for line in lines[-OWN_LINES:] if line.startswith(LAST_LINE)]
+        lines = self._log_end(self._log_start)
+        own = [line for line in lines if line.startswith(LAST_LINE)]
         return (own or lines or [""])[-1]
+
+    def _log_end(self, since: int) -> list[str]:
+        """The last lines that were written behind the byte `since`."""
+        with self.log.open("rb") as log:
+            log.seek(max(since, log.seek(0, os.SEEK_END) - LOG_END_BYTES))
+            return log.read().decode(errors="replace").splitlines()
 
     def start(self) -> Self:
         """Start it; what it prints is appended to the log. A second start needs an end before."""
@@ -85,15 +127,7 @@ class Program:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                self._command,
-                env=self._env,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = start_child(self._command, self._env, self._folder, log)
         return self
 
     def check(self) -> None:
@@ -119,7 +153,7 @@ class Program:
         self.stop()
 
     def _signal(self, how: signal.Signals) -> None:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or self._poll() is not None:
             return
         os.killpg(self._process.pid, how)
         try:
@@ -127,6 +161,7 @@ class Program:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        let_go(self._process)
 
 
 def spark_submit(

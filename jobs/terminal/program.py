@@ -7,6 +7,7 @@ from typing import Final, NoReturn
 from rich.console import Console
 
 from conf.errors import CandlecastError
+from jobs.terminal.stopping import end_on_signals
 
 # Every program's last line about an error of ours begins so, and a supervisor looks for it.
 LAST_LINE: Final = "candlecast: "
@@ -16,8 +17,10 @@ def run_program(main: Callable[[], object]) -> NoReturn:
     """Run a program's main function and end the process.
 
     An error of ours is one line on standard error and its exit code, not a stack trace; Ctrl-C is
-    a good end. The result of `main` is the exit code where it is a number.
+    a good end; SIGTERM and SIGHUP end it as an exception does. The result of `main` is the exit
+    code where it is a number.
     """
+    end_on_signals()
     try:
         code = main()
     except CandlecastError as error:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an event, and a limit on how long the end may take."""
+"""What tells a program to end, and a limit on how long the end may take."""
 
 import signal
 import threading
@@ -8,8 +8,26 @@ from typing import Final
 STOP_BY_FORCE_S: Final = 6
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Ctrl-C, SIGTERM, and SIGHUP of a terminal that closes, unless `nohup` keeps it away."""
+    kept_away = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *(() if kept_away else (signal.SIGHUP,)))
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the program as an exception does: what is open gets closed, and
+    temporary folders go. The exit code is the shell's for a signal, 128 and its number."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in ending_signals():
+        if number != signal.SIGINT:
+            signal.signal(number, end)
+
+
 def stop_on_signals() -> threading.Event:
-    """An event that Ctrl-C and SIGTERM set; a program that does not end by it ends soon after.
+    """An event that the ending signals set; a program that does not end by it ends soon after.
 
     Called on the main thread. A second signal, or STOP_BY_FORCE_S after the first, raises
     SystemExit(0) wherever the main thread is.
@@ -22,6 +40,6 @@ def stop_on_signals() -> threading.Event:
         stopping.set()
         signal.alarm(STOP_BY_FORCE_S)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+    for number in (*ending_signals(), signal.SIGALRM):
         signal.signal(number, stop)
     return stopping
