@@ -48,7 +48,8 @@ class HealthAnswer(BaseModel):
     """Whether it runs; ages in seconds, null where there is nothing yet or nothing answers.
 
     `skipped` counts bars without a prediction that were written in the last 24 hours, by reason;
-    `rejected` is the whole topic, `rejections` the reasons of its newest messages.
+    `rejected` is the whole topic, `rejections` the reasons of its newest messages; `passed_over`
+    counts records of the topics that are no predictions or rejections, by reason.
     """
 
     broker: str
@@ -61,4 +62,5 @@ class HealthAnswer(BaseModel):
     champions: dict[str, str]
     rejected: int
     rejections: dict[str, int]
+    passed_over: dict[str, int]
     skipped: dict[str, int]

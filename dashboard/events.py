@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
-from dashboard.newest import NewestMessages, Row
+from dashboard.newest import NewestMessages
+from dashboard.records import Row
 
 # A listener that can't keep up loses the oldest of what it has not read.
 QUEUE: Final = 1_000
@@ -24,8 +26,9 @@ async def event_stream(newest: NewestMessages, symbol: str) -> AsyncIterator[str
         queue.put_nowait(row)
 
     def follow(row: Row) -> None:
-        if (not symbol or row["symbol"] == symbol) and not loop.is_closed():
-            loop.call_soon_threadsafe(put, row)
+        if not symbol or row["symbol"] == symbol:
+            with suppress(RuntimeError):  # the server has ended meanwhile
+                loop.call_soon_threadsafe(put, row)
 
     unfollow = newest.follow(follow)
     try:

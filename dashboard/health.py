@@ -30,6 +30,7 @@ def read_health(sources: Sources) -> HealthAnswer:
         },
         rejected=sources.newest.rejected,
         rejections=shortened(sources.newest.reasons()),
+        passed_over=sources.newest.passed_over(),
         skipped=sources.tables.skipped(int(now * 1000) - DAY_MS),
     )
 

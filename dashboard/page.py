@@ -242,7 +242,11 @@ def running() -> None:
     rejected = f"rejected ({now.rejected:,} in all)"
     counts = [
         {"what": what, "reason": reason, "count": count}
-        for what, reasons in (("skipped in 24 h", now.skipped), (rejected, now.rejections))
+        for what, reasons in (
+            ("skipped in 24 h", now.skipped),
+            (rejected, now.rejections),
+            ("no record of ours", now.passed_over),
+        )
         for reason, count in reasons.items()
     ]
     if counts:

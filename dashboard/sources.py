@@ -9,7 +9,8 @@ import pandas as pd
 
 from conf.errors import ArtifactMismatch
 from conf.settings import Settings
-from dashboard.newest import NewestMessages, Row
+from dashboard.newest import NewestMessages
+from dashboard.records import Row
 from dashboard.tables import Series, Tables
 from model.artifact import read_manifest
 from model.decisions import decisions

@@ -1,15 +1,18 @@
 """What the demo shows while it runs: the newest predictions, and the actual closes."""
 
-import json
 import math
+import time
 from collections import Counter, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.table import Table
 
+from conf.errors import MalformedBar, MalformedRecord
+from dashboard.records import prediction
 from ingest.bar import Bar
 
 ROWS: Final = 12
@@ -37,13 +40,19 @@ class DemoTable:
 
     def add_bars(self, messages: Iterable[bytes]) -> None:
         """Take messages of the topic `bars`."""
-        for bar in map(Bar.from_json, messages):
-            self.closes[bar.symbol, bar.close_time] = bar.close
+        for message in messages:
+            with suppress(MalformedBar):
+                bar = Bar.from_json(message)
+                if bar.rejection_reason(_now_ms()) is None:
+                    self.closes[bar.symbol, bar.close_time] = bar.close
 
     def add_predictions(self, messages: Iterable[bytes]) -> None:
         """Take messages of the topic `predictions`; a repetition changes nothing."""
         for message in messages:
-            row = json.loads(message)
+            try:
+                row = prediction(message, _now_ms())
+            except MalformedRecord:
+                continue
             identity = (row["symbol"], row["interval"], row["as_of"], row["horizon"])
             if identity not in self.seen:
                 self.seen.add(identity)
@@ -96,3 +105,7 @@ class DemoTable:
                 style=style,
             )
         return table
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

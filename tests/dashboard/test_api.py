@@ -24,6 +24,7 @@ from jobs.machine.broker import EmbeddedBroker, free_port
 from jobs.machine.processes import wait_until
 from jobs.scoring.scoreboard import update_scores
 from tests import tables
+from tests.dashboard import poison
 
 TOPIC = "api-predictions"
 WITH_PARAMETERS = ["/scores", "/predictions/{symbol}", "/predictions/{symbol}/history"]
@@ -116,8 +117,7 @@ def test_new_predictions_come_as_events(url: str, broker: EmbeddedBroker) -> Non
         assert events.readline().startswith(b":")
         with KafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
             for symbol in ("BTC-USD", "ETH-USD"):
-                row = {"symbol": symbol, "interval": "1m", "as_of": 60_000, "horizon": 1}
-                producer.send(TOPIC, json.dumps(row).encode()).get(10)
+                producer.send(TOPIC, poison.changed(symbol=symbol)).get(10)
         lines = iter(events.readline, b"")
         data = next(line for line in lines if line.startswith(b"data:"))
     assert json.loads(data[5:])["symbol"] == "ETH-USD"
