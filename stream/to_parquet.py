@@ -110,13 +110,16 @@ def _write_all(
                 if name is not None and value.is_valid:
                     found.setdefault(name, []).append(from_bytes(value.as_buffer()))
     for name, pieces in found.items():
-        folder = _write(pieces, STREAM_TABLES[name].stored, addresses[name], prefix)
+        folder = write_rows(pieces, STREAM_TABLES[name].stored, addresses[name], prefix)
         if folder is not None:
             yield pa.RecordBatch.from_pylist([{"table": name, "folder": folder}], WRITTEN)
 
 
-def _write(pieces: list[pa.Table], wanted: pa.Schema, address: str, prefix: str) -> str | None:
-    """Write a table's rows into a new folder; None where there are none."""
+def write_rows(pieces: list[pa.Table], wanted: pa.Schema, address: str, prefix: str) -> str | None:
+    """Write a table's rows into a new folder at `address` that readers pass over.
+
+    Returns the name of the folder, which begins with `prefix`; None where there are no rows.
+    """
     rows = pa.concat_tables(as_stored(piece, wanted) for piece in pieces)
     if len(rows) == 0:
         return None
