@@ -15,12 +15,21 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.significance import DieboldMariano, diebold_mariano, wilson_interval
+from model.significance import (
+    DieboldMariano,
+    Lagged,
+    diebold_mariano,
+    independent_hits,
+    lags_of,
+    wilson_interval,
+)
 
 Floats = NDArray[np.float64]
 
 LSTM: Final = "lstm"
 PERSISTENCE: Final = "persistence"
+# A network computes in single precision: a forecast move within its rounding is none.
+ROUNDING: Final = 1e-7
 
 
 def shown_name(name: str) -> str:
@@ -124,8 +133,8 @@ class Outcomes:
         return self.chosen(self.horizon == horizon)
 
     def forecast(self, name: str) -> Floats:
-        """The log returns (n_rows,) that `name` forecast."""
-        return np.zeros(len(self)) if name == PERSISTENCE else self.forecasts[name]
+        """The log returns (n_rows,) that `name` forecast; 0 where that is but a rounding."""
+        return np.zeros(len(self)) if name == PERSISTENCE else rounded(self.forecasts[name])
 
     def loss(self, name: str) -> Floats:
         """Squared errors (n_rows,)."""
@@ -151,14 +160,19 @@ class Outcomes:
         return score(last, last * np.exp(self.forecast(name)), last * np.exp(self.actual))
 
     def direction(self, name: str) -> tuple[float, float, float]:
-        """The share of moves whose sign was forecast, and its 95 % interval.
+        """The share of moves whose sign was forecast, and its 95 % interval, of one horizon.
 
         Moves that did not happen or were not forecast are left out; NaN, 0, 1 where none is left.
+        The interval counts forecasts over the same bars, which hit or miss together, as one.
         """
-        forecast = self.forecast(name)
-        moved = int(np.count_nonzero((self.actual != 0) & (forecast != 0)))
+        forecast, horizon = self.forecast(name), int(self.horizon.max(initial=1))
+        signs = np.sign(forecast) * (self.actual != 0)
+        run = np.cumsum(np.append(False, self.symbol[1:] != self.symbol[:-1]))[: len(self)]
+        of_symbols = Lagged.of(signs, run, int(run.max(initial=0)) + 1, lags_of(horizon))
+        count = float(independent_hits(of_symbols, horizon).sum())
         share = directional_accuracy(self.actual, forecast)
-        return share, *wilson_interval(round(share * moved) if moved else 0, moved)
+        low, high = wilson_interval(share * count if count else 0.0, count)
+        return share, float(low), float(high)
 
     def against(self, name: str, other: str) -> DieboldMariano:
         """Whether `name` errs less than `other`, over rows of one horizon."""
@@ -175,6 +189,15 @@ def joined(parts: Sequence[Outcomes]) -> Outcomes:
     names = parts[0].forecasts
     kept = {name: np.concatenate([p.forecasts[name] for p in parts]) for name in names}
     return Outcomes(forecasts=kept, **arrays)
+
+
+def rounded(forecast: Floats) -> Floats:
+    """Forecast log returns, with 0 for those that only rounding tells from the last price.
+
+    >>> rounded(np.log([1.0000000178, 1.001])).round(4).tolist()
+    [0.0, 0.001]
+    """
+    return np.where(np.abs(forecast) <= ROUNDING, 0.0, forecast)
 
 
 def score(last_close: Floats, predicted: Floats, actual: Floats) -> Metrics:

@@ -1,15 +1,21 @@
-"""Is a difference more than chance? Diebold-Mariano for errors, Wilson for shares."""
+"""Is a difference more than chance? Diebold-Mariano for errors, Wilson for shares of hits.
 
-import math
-from dataclasses import dataclass
-from typing import Final
+Both read `Lagged` sums, which add up exactly: those of a month are those of its days together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 _Z95: Final = 1.959963984540054
+# Where the count alone decides: autocorrelation beyond it comes from the overlap of horizons alone.
+_MOST_LAGS: Final = 24
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,82 @@ class DieboldMariano:
     p_better: float
 
 
+@dataclass(frozen=True)
+class Lagged:
+    """Runs of values, each in order of time, as sums that add up: see `then`.
+
+    `count` and `total` (n_runs,); `products` (n_runs, lags + 1), the sum of each value times the
+    one so many earlier; `head` and `tail` (n_runs, lags), the first and the last values, zeros at
+    the end of a short head and at the beginning of a short tail.
+    """
+
+    count: Floats
+    total: Floats
+    products: Floats
+    head: Floats
+    tail: Floats
+
+    @classmethod
+    def of(cls, values: Floats, run: Ints, n_runs: int, lags: int) -> Self:
+        """Of `values` (n_values,) that belong to the runs of the numbers `run`, ascending."""
+        place = np.arange(len(values))
+        first = np.searchsorted(run, np.arange(n_runs + 1))
+        products = np.zeros((n_runs, lags + 1))
+        for lag in range(min(lags, len(values) - 1) + 1):
+            same = run[lag:] == run[: len(run) - lag]
+            pairs = values[lag:] * values[: len(values) - lag]
+            products[:, lag] = np.bincount(run[lag:][same], pairs[same], n_runs)
+        head, tail = np.zeros((n_runs, lags)), np.zeros((n_runs, lags))
+        since, until = place - first[run], first[run + 1] - 1 - place
+        head[run[since < lags], since[since < lags]] = values[since < lags]
+        tail[run[until < lags], lags - 1 - until[until < lags]] = values[until < lags]
+        count = np.bincount(run, minlength=n_runs).astype(np.float64)
+        total = np.bincount(run, values, n_runs).astype(np.float64)
+        return cls(count, total, products, head, tail)
+
+    def then(self, later: Self) -> Self:
+        """Each run with the one of the same place in `later` behind it."""
+        lags = self.head.shape[1]
+        products = self.products + later.products
+        for lag in range(1, lags + 1):
+            across = later.head[:, :lag] * self.tail[:, lags - lag :]
+            products[:, lag] += across.sum(axis=1)
+        place = np.arange(lags)
+        own = np.minimum(self.count, lags).astype(int)[:, None]
+        new = np.minimum(later.count, lags).astype(int)[:, None]
+        heads = np.concatenate([self.head, later.head], axis=1)
+        tails = np.concatenate([self.tail, later.tail], axis=1)
+        head = np.take_along_axis(heads, np.where(place < own, place, lags + place - own), axis=1)
+        kept = np.where(lags - place > new, place + new, lags + place)
+        tail = np.take_along_axis(tails, kept, axis=1)
+        return type(self)(self.count + later.count, self.total + later.total, products, head, tail)
+
+    def autocovariances(self) -> Floats:
+        """(n_runs, lags + 1), around the mean of each run, divided by its count."""
+        lags = np.arange(self.products.shape[1])
+        count = np.maximum(self.count, 1)[:, None]
+        mean = self.total[:, None] / count
+        zero = np.zeros((len(count), 1))
+        first = np.concatenate([zero, np.cumsum(self.head, axis=1)], axis=1)
+        last = np.concatenate([zero, np.cumsum(self.tail[:, ::-1], axis=1)], axis=1)
+        centred = self.products - mean * (2 * self.total[:, None] - first - last)
+        centred += np.maximum(count - lags, 0) * mean**2
+        return np.asarray(np.where(lags < count, centred, 0.0) / count)
+
+
+def joined_runs(parts: Sequence[Lagged]) -> Lagged:
+    """The runs of several parts, those of the first before those of the next."""
+    names = [one.name for one in fields(Lagged)]
+    return Lagged(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def lags_of(horizon: int) -> int:
+    """How many lags `Lagged` must hold for forecasts of so many bars."""
+    return max(_MOST_LAGS, 2 * (horizon - 1))
+
+
 def diebold_mariano(loss: Floats, other_loss: Floats, horizon: int) -> DieboldMariano:
     """Compare the losses of two forecasters over the same windows, in order of time.
-
-    Diebold and Mariano 1995, with the correction of Harvey, Leybourne and Newbold 1997 and
-    Student's distribution. The variance is Newey and West's over `horizon - 1` lags or the cube
-    root of the count, whichever is more: minutes of high volatility come together. Equal losses
-    give 0 and p-values of 1.
 
     >>> noise = np.random.default_rng(1).normal(size=500) ** 2
     >>> diebold_mariano(noise, noise + 0.1, horizon=1).p_better < 0.01
@@ -39,38 +114,75 @@ def diebold_mariano(loss: Floats, other_loss: Floats, horizon: int) -> DieboldMa
     >>> diebold_mariano(noise, noise, horizon=1)
     DieboldMariano(statistic=0.0, p_value=1.0, p_better=1.0)
     """
-    difference = loss - other_loss
-    count = len(difference)
-    lags = min(max(horizon - 1, round(count ** (1 / 3))), count - 1)
-    variance = _long_run_variance(difference, lags)
-    if count < 3 or not variance > 0:
-        return DieboldMariano(0.0, 1.0, 1.0)
-    small_sample = (count + 1 - 2 * horizon + horizon * (horizon - 1) / count) / count
-    statistic = float(difference.mean() / math.sqrt(variance / count))
-    statistic *= math.sqrt(max(small_sample, 1 / count))
-    p_better = float(stats.t.cdf(statistic, df=count - 1))
-    return DieboldMariano(statistic, 2 * min(p_better, 1 - p_better), p_better)
+    run = np.zeros(len(loss), np.int64)
+    differences = Lagged.of(loss - other_loss, run, 1, lags_of(horizon))
+    return DieboldMariano(*(float(values[0]) for values in compare_losses(differences, horizon)))
 
 
-def wilson_interval(successes: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927); (0, 1) of nothing.
+def compare_losses(differences: Lagged, horizon: int) -> tuple[Floats, Floats, Floats]:
+    """Statistic, two-sided and one-sided p of Diebold and Mariano for each run of differences in
+    loss: (n_runs,) each.
+
+    Diebold and Mariano 1995, with the correction of Harvey, Leybourne and Newbold 1997 and
+    Student's distribution, of as many degrees as there are windows that do not overlap. The
+    variance counts the `horizon - 1` lags over which targets overlap in full; beyond, weights fall
+    as Newey and West's, to the cube root of the count or twice the overlap, whichever is more:
+    minutes of high volatility come together. Equal losses give 0 and p-values of 1.
+    """
+    count = differences.count
+    covariances = differences.autocovariances()
+    variance = _long_run_variance(covariances, count, horizon - 1)
+    # Weights of 1 can give a variance of none at all in a short run.
+    variance = np.where(variance > 0, variance, _long_run_variance(covariances, count, 0))
+    # A lead that is always the same has no variance but what the sums round off.
+    size = differences.products[:, 0] / np.maximum(count, 1)
+    differ = (count >= 3) & (size > 0) & np.isfinite(size)
+    safe, n = np.where(differ, np.maximum(variance, 1e-12 * size), 1.0), np.maximum(count, 3)
+    small_sample = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
+    statistic = differences.total / n / np.sqrt(safe / n)
+    statistic = np.where(differ, statistic * np.sqrt(np.maximum(small_sample, 1 / n)), 0.0)
+    freedom = np.maximum(n / horizon - 1, 1)
+    p_better = np.where(differ, stats.t.cdf(statistic, df=freedom), 1.0)
+    two_sided = np.where(differ, 2 * np.minimum(p_better, 1 - p_better), 1.0)
+    return statistic, two_sided, p_better
+
+
+def _long_run_variance(covariances: Floats, count: Floats, overlap: int) -> Floats:
+    """Variance of each run's mean, times its count: (n_runs,)."""
+    lag = np.arange(covariances.shape[1])
+    by_count = np.minimum(np.round(np.cbrt(count)), _MOST_LAGS)
+    most = np.minimum(np.maximum(2 * overlap, by_count), np.maximum(count - 1, 0))[:, None]
+    falling = 1 - np.maximum(lag - overlap, 0) / np.maximum(most - overlap + 1, 1)
+    weights = np.where(lag <= most, np.maximum(falling, 0), 0.0) * np.where(lag == 0, 1, 2)
+    return np.asarray((weights * covariances).sum(axis=1))
+
+
+def independent_hits(signs: Lagged, horizon: int) -> Floats:
+    """As how many independent forecasts of direction those of each run count: (n_runs,).
+
+    `signs` are those that were forecast, 1 or -1, and 0 where no move came or none was forecast.
+    Moves over the same bars come out alike: of two horizons of which a share `u` overlaps the signs
+    of a random walk's moves correlate by 2 / pi asin(u). Forecasts that point the same way then hit
+    or miss together. The count is what the variance of the hits, given the forecasts, says.
+    """
+    lag = np.arange(1, horizon)
+    alike = 2 / np.pi * np.arcsin(1 - lag / horizon)
+    moved = signs.products[:, 0]
+    together = moved + 2 * signs.products[:, 1:horizon] @ alike
+    return np.asarray(moved**2 / np.maximum(together, np.maximum(moved, 1)))
+
+
+def wilson_interval(
+    successes: Floats | float, count: Floats | float
+) -> tuple[Floats | float, Floats | float]:
+    """The 95 % interval of a share of independent cases (Wilson 1927); (0, 1) of none.
 
     >>> low, high = wilson_interval(50, 100)
-    >>> round(low, 3), round(high, 3)
+    >>> round(float(low), 3), round(float(high), 3)
     (0.404, 0.596)
     """
-    if count == 0:
-        return 0.0, 1.0
-    share, z2 = successes / count, _Z95**2
-    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return centre - half, centre + half
-
-
-def _long_run_variance(values: Floats, lags: int) -> float:
-    """Variance of the mean, times the count, with Bartlett weights on the autocovariances."""
-    centred = values - values.mean()
-    total = float(centred @ centred)
-    for lag in range(1, lags + 1):
-        total += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag])
-    return total / len(values)
+    n, z2 = np.where(np.asarray(count) > 0, count, 1e-30), _Z95**2
+    share = successes / n
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z95 * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
+    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)

@@ -33,7 +33,7 @@ LEFT JOIN arima a
 -- How good the predictions of a series are, at a horizon, of a model, over a span: `candlecast score`
 -- computes it. MAE, MSE and R2 are of prices; skills compare squared errors of returns, skill_arima
 -- over the rows that ARIMA forecast too; directional_accuracy leaves out prices that did not move, and
--- carries Wilson's 95 % interval; mean_width is upper - lower over last_close; dm_* is the statistic of
+-- carries Wilson's 95 % interval, in which forecasts over the same bars count as fewer; mean_width is upper - lower over last_close; dm_* is the statistic of
 -- Diebold and Mariano, negative where the model leads, dm_p_* its two-sided p-value.
 CREATE OR REPLACE TEMP VIEW scores AS SELECT * FROM {scores};
 CREATE OR REPLACE TEMP VIEW scoreboard AS SELECT * FROM scores;

@@ -51,3 +51,11 @@ def test_the_direction_of_no_move_is_not_scored() -> None:
     assert math.isnan(share)
     assert (low, high) == (0, 1)
     assert outcomes_of("BTC", [0.1, 0.1, 0.0], [0.2, -0.1, 0.3]).direction("lstm")[0] == 0.5
+
+
+def test_a_forecast_of_the_last_price_up_to_rounding_is_a_tie() -> None:
+    rounding = float(np.log(1.0000000178))
+    found = outcomes_of("USDC", [0.001, -0.001, 0.0, 0.0] * 30, [rounding] * 120)
+    assert found.against("lstm", "persistence").p_value == 1.0
+    assert found.skill("lstm") == 0
+    assert math.isnan(found.direction("lstm")[0])

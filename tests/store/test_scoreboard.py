@@ -10,7 +10,13 @@ from pyspark.sql import SparkSession
 
 from jobs.scoring.scoreboard import update_scores
 from model.outcomes import score
-from model.significance import diebold_mariano, wilson_interval
+from model.significance import (
+    Lagged,
+    diebold_mariano,
+    independent_hits,
+    lags_of,
+    wilson_interval,
+)
 from store.schema import SCORES
 from store.views import create_spark_views, read_sql
 from tests import tables
@@ -62,9 +68,10 @@ def test_the_scoreboard_equals_the_evaluation_on_the_same_rows(
     ):
         assert found[name] == pytest.approx(value, rel=1e-9), name
     moved, forecast = np.log(actual / last), np.log(predicted / last)
-    both = (moved != 0) & (forecast != 0)
-    hits = int(np.sum(np.sign(moved[both]) == np.sign(forecast[both])))
-    wilson = wilson_interval(hits, int(both.sum()))
+    signs = np.sign(forecast) * (moved != 0)
+    of_one = Lagged.of(signs, np.zeros(len(signs), int), 1, lags_of(horizon))
+    count = independent_hits(of_one, horizon)[0]
+    wilson = wilson_interval(metrics.directional_accuracy * count, count)
     assert (found["direction_low"], found["direction_high"]) == pytest.approx(wilson, rel=1e-9)
     inside = (rows["lower"] <= actual) & (actual <= rows["upper"])
     assert found["interval_coverage"] == pytest.approx(inside.mean(), rel=1e-9)
