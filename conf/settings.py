@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -31,6 +31,14 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+# A gap of more bars than these may be cut out of a series (`model/series.py`).
+Horizon = Annotated[int, Field(gt=0, le=1_440)]
+
+
+def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("must ascend, each once, the first being the one that decides")
+    return values
 
 
 class Kafka(KafkaConnection):
@@ -140,7 +148,9 @@ class Stream(Section):
 class Training(Section):
     """How a model is trained; the learning rate is the paper's."""
 
-    horizons: tuple[PositiveInt, ...] = SHIPPED
+    horizons: Annotated[tuple[Horizon, ...], Field(min_length=1), AfterValidator(_ascending)] = (
+        SHIPPED
+    )
     units: PositiveInt = SHIPPED
     members: Annotated[int, Field(ge=2)] = SHIPPED
     learning_rate: PositiveFloat = SHIPPED

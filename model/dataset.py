@@ -2,7 +2,7 @@
 
 Parts are stretches of time, the same for every symbol. A window belongs to a part if its last bar
 and its farthest target lie in it; between two parts lies an embargo of a lookback and the farthest
-horizon, so that no bar is seen by both.
+target, so that no bar is seen by both.
 
 Training feeds sequences, not windows: a feature of a bar is the same through every window, so one
 pass over 2 * steps - 1 bars serves `steps` targets instead of one, at a fifteenth of the cost.
@@ -15,23 +15,24 @@ pass over 2 * steps - 1 bars serves `steps` targets instead of one, at a fifteen
 """
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.early import LSTM_EARLY, columns, early_targets
+from model.early import EARLY_BARS, LSTM_EARLY, columns, early_targets
 from model.features import (
     bar_features,
+    batches,
     complete_windows,
     feature_names,
     sequence_steps,
     window_inputs,
     window_targets,
 )
-from model.series import Series
+from model.series import LONGEST_GAP_BARS, Series
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -40,6 +41,7 @@ Array = NDArray[np.float32]
 # which can bend to a single bar, are shown less of it than the line.
 TARGET_LIMIT = 6.0
 SEQUENCE_TARGET_LIMIT = 2.0
+_ALL: Final = slice(None)
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,18 @@ class Span:
 class Windows:
     """The windows of a part, of all symbols, in the order of the series given.
 
-    `features` (n_windows, steps, n_features); `targets` (n_windows, n_horizons) in units of
-    `scale * sqrt(horizon)`, not clipped; `early` (n_windows, len(EARLY)) as in `early_targets`;
-    `scale` and `end_times` (n_windows,), the latter the close of the last bar, epoch ms UTC.
+    `bars` (n_bars, n_features): the features of every bar of all series behind one another, 0 where
+    one is missing; those of series `i` begin at row `firsts[i]`, and `firsts` ends with n_bars.
+    `ends` (n_windows,): the row of each window's last bar. `targets` (n_windows, n_horizons) in
+    units of `scale * sqrt(horizon)`, not clipped; `early` (n_windows, len(EARLY)) as in
+    `early_targets`; `scale` and `end_times` (n_windows,), the latter the close of the last bar,
+    epoch ms UTC.
     """
 
-    features: Array
+    bars: Array
+    firsts: tuple[int, ...]
+    ends: NDArray[np.int64]
+    lookback: int
     targets: Floats
     early: Floats
     scale: Floats
@@ -69,35 +77,85 @@ class Windows:
     def __len__(self) -> int:
         return len(self.scale)
 
+    def features(self, chosen: Bools | slice = _ALL) -> Array:
+        """What a network reads of the chosen windows: (n_chosen, steps, n_features), a copy thirty
+        times as large as its share of `bars`: who has many windows asks for some at a time."""
+        return window_inputs(self.bars, self.ends[chosen], self.lookback)
+
+    def feature_batches(self, chosen: Bools | slice = _ALL) -> Iterator[Array]:
+        """The same, some windows at a time."""
+        return (window_inputs(self.bars, e, self.lookback) for e in batches(self.ends[chosen]))
+
 
 @dataclass(frozen=True)
 class Sequences:
     """Stretches of bars to train on.
 
-    `inputs` (n, 2 * steps - 1, n_features); `targets` (n, steps, n_horizons + len(LSTM_EARLY)) of
-    the last `steps` of them, clipped; `weights` and `end_times` (n, steps) of their windows.
+    `rows` (n, 2 * steps - 1) of `bars`, as in Windows; `targets` (n, steps, n_horizons +
+    len(LSTM_EARLY)) of the last `steps` of them, clipped; `weights` and `end_times` (n, steps) of
+    their windows, both 0 where there is none.
     """
 
-    inputs: Array
+    bars: Array
+    rows: NDArray[np.integer]
     targets: Array
     weights: Array
     end_times: NDArray[np.int64]
     feature_names: tuple[str, ...]
 
     def __len__(self) -> int:
-        return len(self.inputs)
-
-
-Rows = TypeVar("Rows", Windows, Sequences)
+        return len(self.rows)
 
 
 def embargo_bars(lookback: int, horizons: Sequence[int]) -> int:
-    """Bars that lie between two parts: a lookback and the farthest horizon.
+    """Bars that lie between two parts: a lookback and the farthest target, be it an early one.
 
-    >>> embargo_bars(60, (1, 5, 15))
-    75
+    >>> embargo_bars(60, (1, 5, 15)), embargo_bars(60, (1,))
+    (75, 65)
     """
-    return lookback + max(horizons)
+    return lookback + max(*horizons, EARLY_BARS)
+
+
+def covered(all_series: Sequence[Series], part: Span) -> list[Span]:
+    """The stretches of `part` in which there are bars, in order; gaps that a series would fill with
+    rows of NaN count as well.
+
+    >>> from model.series import on_grid
+    >>> series = on_grid("BTC-USD", "1m", [0, 6 * 10**10], np.ones((2, 6)))
+    >>> covered([series], Span(0, 10**12))
+    [Span(start=0, end=60000), Span(start=60000000000, end=60000060000)]
+    """
+    there = []
+    for series in all_series:
+        for first, stop in series.pieces():
+            (present,) = np.nonzero(~np.isnan(series.close[first:stop]))
+            if len(present):
+                start, last = series.open_times(first + present[[0, -1]]).tolist()
+                there.append((start, last + series.bar_ms))
+    found: list[Span] = []
+    for start, end in sorted(there):
+        start, end = max(start, part.start), min(end, part.end)
+        if start >= end:
+            continue
+        if found and start - found[-1].end <= LONGEST_GAP_BARS * all_series[0].bar_ms:
+            found[-1] = Span(found[-1].start, max(end, found[-1].end))
+        else:
+            found.append(Span(start, end))
+    return found
+
+
+def newest_share(spans: Sequence[Span], share: float) -> int:
+    """When the last `share` of the time of `spans`, which follow on one another, begins.
+
+    >>> newest_share([Span(0, 10), Span(1000, 1090)], 0.2)
+    1070
+    """
+    left = int(sum(span.end - span.start for span in spans) * share)
+    for span in reversed(spans):
+        if left <= span.end - span.start:
+            break
+        left -= span.end - span.start
+    return span.end - left
 
 
 def stretches(end_times: NDArray[np.int64], count: int) -> tuple[Span, ...]:
@@ -131,11 +189,8 @@ def window_ends(
     for horizon in horizons:
         complete[: len(complete) - horizon] &= known[horizon:]
         complete[max(0, len(complete) - horizon) :] = False
-    step = series.bar_ms
-    first = -(-(part.start - series.first_open_time) // step) - 1
-    stop = (part.end - series.first_open_time) // step - max(horizons)
-    complete[: max(0, first)] = False
-    complete[max(0, stop) :] = False
+    closes = series.close_times(np.arange(len(complete)))
+    complete &= (closes >= part.start) & (closes <= part.end - max(horizons) * series.bar_ms)
     return np.flatnonzero(complete)
 
 
@@ -143,66 +198,48 @@ def windows_of(
     all_series: Sequence[Series], part: Span, lookback: int, horizons: Sequence[int]
 ) -> Windows:
     """Cut every window of `part` out of the series."""
+    counts = [len(series.bars) for series in all_series]
+    firsts = np.cumsum([0, *counts]).tolist()
+    names = feature_names(all_series[0].bars)
+    bars = np.empty((firsts[-1], len(names)), np.float32)
     found = []
-    for series in all_series:
-        ends, features, scale, targets, early = _learned(series, part, lookback, horizons)
-        windows = window_inputs(features, ends, lookback)
-        times, names = series.close_times(ends), feature_names(series.bars)
-        found.append(Windows(windows, targets, early, scale, times, names))
-    return _joined(found)
+    for first, series in zip(firsts, all_series, strict=False):
+        ends = window_ends(series, part, lookback, horizons)
+        features, volatility = bar_features(series.bars, lookback)
+        bars[first : first + len(features)] = np.nan_to_num(features, copy=False)
+        scale = volatility[ends]
+        targets = window_targets(series.close, ends, scale, tuple(horizons))
+        early = early_targets(series.until(part.end).bars, ends, scale)
+        found.append((first + ends, targets, early, scale, series.close_times(ends)))
+    ends, targets, early, scale, times = (np.concatenate(of) for of in zip(*found, strict=True))
+    return Windows(bars, tuple(firsts), ends, lookback, targets, early, scale, times, names)
 
 
-def sequences_of(
-    all_series: Sequence[Series], part: Span, lookback: int, horizons: Sequence[int]
-) -> Sequences:
-    """Cut `part`, which has a complete window, into sequences; each window's targets occur once."""
-    steps = sequence_steps(lookback)
+def sequences_of(windows: Windows) -> Sequences:
+    """Cut the part of `windows`, of which there is one, into sequences; each window's targets occur
+    once."""
+    steps = sequence_steps(windows.lookback)
+    # Of each row of `bars`: which window ends there, -1 where none does.
+    window = np.full(len(windows.bars), -1, np.int64)
+    window[windows.ends] = np.arange(len(windows))
     found = []
-    for series in all_series:
-        ends, features, _, targets, early = _learned(series, part, lookback, horizons)
+    for first, stop in itertools.pairwise(windows.firsts):
+        (ends,) = np.nonzero(window[first:stop] >= 0)
         if len(ends) == 0:
             continue
-        aims = columns(targets, early, [*LSTM_EARLY])
-        target = np.zeros((len(features), aims.shape[1]), np.float32)
-        target[ends] = np.clip(aims, -SEQUENCE_TARGET_LIMIT, SEQUENCE_TARGET_LIMIT)
-        weight = np.zeros(len(features), np.float32)
-        weight[ends] = 1.0
-        starts = np.arange(ends[0], ends[-1] + 1, steps)
+        starts = np.arange(first + ends[0], first + ends[-1] + 1, steps)
         rows = starts[:, None] + np.arange(-(steps - 1), steps)
         # The last stretch may reach beyond the bars: those rows repeat and carry no weight.
-        known = rows[:, steps - 1 :] < len(features)
-        rows = np.clip(rows, 0, len(features) - 1)
-        aimed = rows[:, steps - 1 :]
-        weights = weight[aimed] * known
-        chosen = weights.any(axis=1)
-        found.append(
-            Sequences(
-                np.nan_to_num(features[rows])[chosen],
-                target[aimed][chosen],
-                weights[chosen],
-                series.close_times(aimed)[chosen],
-                feature_names(series.bars),
-            )
-        )
-    return _joined(found)
-
-
-def _learned(
-    series: Series, part: Span, lookback: int, horizons: Sequence[int]
-) -> tuple[NDArray[np.int64], Array, Floats, Floats, Floats]:
-    """The ends of the windows of `part`, the features of every bar of the series, and the scale,
-    targets and early targets of each window."""
-    ends = window_ends(series, part, lookback, horizons)
-    features, volatility = bar_features(series.bars, lookback)
-    scale = volatility[ends]
-    targets = window_targets(series.close, ends, scale, tuple(horizons))
-    return ends, features, scale, targets, early_targets(series.until(part.end).bars, ends, scale)
-
-
-def _joined(parts: Sequence[Rows]) -> Rows:
-    """The rows of several parts behind one another."""
-    names = [field.name for field in fields(parts[0]) if field.name != "feature_names"]
-    arrays: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in names
-    }
-    return replace(parts[0], **arrays)
+        known = rows[:, steps - 1 :] < stop
+        rows = np.clip(rows, first, stop - 1)
+        aimed = np.where(known, window[rows[:, steps - 1 :]], -1)
+        chosen = (aimed >= 0).any(axis=1)
+        found.append((rows[chosen].astype(np.int32), aimed[chosen]))
+    rows, aimed = (np.concatenate(of) for of in zip(*found, strict=True))
+    there = aimed >= 0
+    aims = columns(windows.targets, windows.early, [*LSTM_EARLY])
+    targets = np.zeros((*aimed.shape, aims.shape[1]), np.float32)
+    targets[there] = np.clip(aims, -SEQUENCE_TARGET_LIMIT, SEQUENCE_TARGET_LIMIT)[aimed[there]]
+    times = np.where(there, windows.end_times[aimed], 0)
+    weights = there.astype(np.float32)
+    return Sequences(windows.bars, rows, targets, weights, times, windows.feature_names)

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 # Of the next bar the average of open, high, low and close, and the open; of the next two and five
 # bars the mean of their middles.
 EARLY: Final = ("average", "open", "middle_2", "middle_5")
+# How many bars ahead the farthest of them looks.
+EARLY_BARS: Final = 5
 # Which of them each path learns, and how much each then counts at the first horizon, whose own
 # forecast has the rest.
 LSTM_EARLY: Final = {"average": 0.2, "open": 0.2}
@@ -36,7 +38,7 @@ def early_targets(bars: Floats, ends: NDArray[np.integer], scale: Floats) -> Flo
         "average": _ahead(log_price.mean(axis=1), 1),
         "open": _ahead(log_price[:, 0], 1),
         "middle_2": _ahead(middle, 2),
-        "middle_5": _ahead(middle, 5),
+        "middle_5": _ahead(middle, EARLY_BARS),
     }
     ends = np.asarray(ends)
     moved = np.stack([prices[name][ends] - log_price[ends, 3] for name in EARLY], axis=1)

@@ -1,8 +1,8 @@
 """Serve an artifact: bars in, prices with intervals out. No TensorFlow, no Spark, no registry."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import onnxruntime
@@ -10,12 +10,17 @@ from numpy.typing import NDArray
 
 from conf.errors import ArtifactMismatch
 from model.artifact import Artifact, check_features
-from model.features import BAR_COLUMNS, CLOSE, Indices, bar_features, horizon_scale, window_inputs
+from model.features import (
+    BAR_COLUMNS,
+    CLOSE,
+    Indices,
+    bar_features,
+    batches,
+    horizon_scale,
+    window_inputs,
+)
 
 Floats = NDArray[np.float64]
-T = TypeVar("T", bound=np.generic)
-# Measured fastest on one core: larger batches leave the cache.
-_BATCH_SIZE: Final = 256
 # No return of more than this many volatilities is ever forecast: an odd window should not move the
 # prediction further than the market moves.
 _OUTPUT_LIMIT: Final = 2.0
@@ -94,7 +99,7 @@ class Forecaster:
             raise ArtifactMismatch(f"{self.version} reads news, and these bars come without")
         ends = np.asarray(ends)
         features, volatility = bar_features(bars, self.lookback, self._feature_names)
-        windows = (window_inputs(features, some, self.lookback) for some in _batches(ends))
+        windows = (window_inputs(features, some, self.lookback) for some in batches(ends))
         unit = np.clip(_infer(self._session, windows), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
         sizes = horizon_scale(volatility[ends], self.horizons)
         last_close = bars[ends, CLOSE]
@@ -110,9 +115,10 @@ class Forecaster:
         )
 
 
-def run_graph(onnx: bytes, features: NDArray[np.float32]) -> Floats:
-    """The output (n_windows, n_horizons) of a graph that is no artifact yet."""
-    return _infer(_session(onnx), _batches(features))
+def run_graph(onnx: bytes, features: Iterable[NDArray[np.float32]]) -> Floats:
+    """The output (n_windows, n_horizons) of a graph that is no artifact yet; `features` come in
+    batches (n, steps, n_features)."""
+    return _infer(_session(onnx), features)
 
 
 def _infer(session: onnxruntime.InferenceSession, batches: Iterable[NDArray[np.float32]]) -> Floats:
@@ -120,11 +126,6 @@ def _infer(session: onnxruntime.InferenceSession, batches: Iterable[NDArray[np.f
     if not outputs:
         return np.empty((0, session.get_outputs()[0].shape[1]))
     return np.concatenate(outputs).astype(float)
-
-
-def _batches(rows: NDArray[T]) -> Iterator[NDArray[T]]:
-    for start in range(0, len(rows), _BATCH_SIZE):
-        yield rows[start : start + _BATCH_SIZE]
 
 
 def _session(onnx: bytes) -> onnxruntime.InferenceSession:

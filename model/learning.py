@@ -16,7 +16,7 @@ from conf.errors import ArtifactMismatch
 from conf.events import event
 from conf.settings import Retrain
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
-from model.dataset import Span, embargo_bars
+from model.dataset import Span, covered, embargo_bars, newest_share
 from model.decisions import Arena, Decision, decide_and_record
 from model.lstm import EpochDone, load_keras
 from model.news import has_news, without_news
@@ -122,7 +122,7 @@ def report(
 def hold_back(series: Sequence[Series], settings: ModelSettings) -> tuple[Span, Span]:
     """The part to train on and the part held back, with the embargo between them."""
     start, end = min(s.first_open_time for s in series), max(s.end_time for s in series)
-    border = end - int((end - start) * settings.training.test_share)
+    border = newest_share(covered(series, Span(start, end)), settings.training.test_share)
     embargo = embargo_bars(settings.lookback, settings.horizons)
     return Span(start, border - embargo * series[0].bar_ms), Span(border, end)
 

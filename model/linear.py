@@ -34,7 +34,7 @@ def out_of_fold_outputs(
     for stretch in held_out:
         here = inside(times, stretch)
         kernel = fit_linear(windows, np.where(apart(times, stretch, embargo_ms), weights, 0.0))
-        outputs[here] = flat_features(windows.features[here]) @ kernel
+        outputs[here] = flat_features(windows.features(here)) @ kernel
     return outputs
 
 
@@ -46,15 +46,16 @@ def flat_features(features: Array) -> Array:
 def fit_linear(windows: Windows, weights: Floats) -> Array:
     """The kernel (LINEAR_STEPS * n_features, n_horizons + len(LINEAR_EARLY)) that fits the clipped
     targets, and behind them the early ones, best; `weights` (n_windows,) of the windows."""
-    used = _used_inputs(windows.feature_names)
-    flat = flat_features(windows.features)
-    inputs = flat[:, used].astype(float)
+    used, n_features = _used_inputs(windows.feature_names), windows.bars.shape[1]
+    inputs = np.empty((len(windows), len(used)), order="F")
+    for column, (step, feature) in enumerate(divmod(place, n_features) for place in used):
+        inputs[:, column] = windows.bars[windows.ends - (LINEAR_STEPS - 1 - step), feature]
     aims = columns(windows.targets, windows.early, [*LINEAR_EARLY])
     targets = np.clip(aims, -TARGET_LIMIT, TARGET_LIMIT)
     weighted = inputs * weights[:, None]
     normal = inputs.T @ weighted
     normal[np.diag_indices_from(normal)] += _PENALTY * weights.sum()
-    kernel = np.zeros((flat.shape[1], targets.shape[1]), np.float32)
+    kernel = np.zeros((LINEAR_STEPS * n_features, targets.shape[1]), np.float32)
     kernel[used] = np.linalg.solve(normal, weighted.T @ targets)
     return kernel
 

@@ -59,6 +59,8 @@ _REST: Final = {
 }
 
 EpochDone = Callable[[int, float, float], None]
+# Gathers some sequences, by their numbers (n,): inputs, targets and weights.
+Taken = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,20 @@ def fit_members(
     len(LSTM_EARLY) columns behind those of the horizons. `start` continues from other weights. The
     same data, settings and number of threads give the same weights.
     """
-    _, length, n_features = data.inputs.shape
-    n_horizons = len(training.horizons)
-    shape = _Shape((length + 1) // 2, n_features, n_horizons, training.units, training.members)
+    shape = _Shape(
+        steps=data.weights.shape[1],
+        n_features=data.bars.shape[1],
+        n_horizons=len(training.horizons),
+        units=training.units,
+        members=training.members,
+    )
     times = data.end_times
     trained_on = np.stack([apart(times, stretch, embargo_ms) for stretch in held_out], axis=-1)
     validated_on = np.stack([inside(times, stretch) for stretch in held_out], axis=-1)
+    learned, validated = (
+        _for_members(data, shape, counted, count)
+        for counted, count in ((trained_on, _LEARNED), (validated_on, _VALIDATED))
+    )
     network = _training_network(shape)
     first = start or _get_members(_sequence_network(shape, training.seed))
     keras.utils.set_random_seed(training.seed)
@@ -103,10 +113,8 @@ def fit_members(
     network.optimizer.learning_rate = training.learning_rate
     best = BestAverage(training.patience, on_epoch)
     network.fit(
-        batches(_for_members(data, shape, trained_on, _LEARNED), data.feature_names, training),
-        validation_data=tf.data.Dataset.from_tensor_slices(
-            _for_members(data, shape, validated_on, _VALIDATED)
-        ).batch(256),
+        batches(learned, len(data), data.feature_names, training),
+        validation_data=tf.data.Dataset.range(len(data)).batch(256).map(validated),
         epochs=training.max_epochs,
         shuffle=False,  # the data set does
         callbacks=[best],
@@ -228,44 +236,56 @@ def _forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
 
 
 def batches(
-    arrays: tuple[Array, ...], feature_names: Sequence[str], training: Training
+    take: Taken, count: int, feature_names: Sequence[str], training: Training
 ) -> tf.data.Dataset:
     """Shuffled and mirrored anew each epoch; sequences that fill no batch wait for the next one.
 
-    `arrays` as from `_for_members`.
+    `take` gathers some of the `count` sequences, as from `_for_members`: what is shuffled are their
+    numbers, so that an epoch holds no second copy of them.
     """
-    count = len(arrays[0])
     size = min(training.batch_size, max(1, count // MIN_BATCHES))
     order, sign = mirrored(feature_names)
     draws = tf.data.Dataset.random(training.seed, rerandomize_each_iteration=True)
 
-    def shown(arrays: tuple[tf.Tensor, ...], draw: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        inputs, targets, *weights = arrays
-        turned = draw < int(MIRRORED * 2**32)
+    def shown(chosen: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        inputs, targets, *weights = take(chosen)
+        turned = (draw < int(MIRRORED * 2**32))[:, None, None]
         return (
             tf.where(turned, tf.gather(inputs, order, axis=-1) * sign, inputs),
-            tf.where(turned, targets * _TURNED, targets),
+            tf.where(turned[..., None], targets * _TURNED, targets),
             *weights,
         )
 
-    data = tf.data.Dataset.from_tensor_slices(arrays).shuffle(count, seed=training.seed)
-    return tf.data.Dataset.zip(data, draws).map(shown).batch(size, drop_remainder=True)
+    numbers = tf.data.Dataset.range(count).shuffle(count, seed=training.seed)
+    return tf.data.Dataset.zip(numbers, draws).batch(size, drop_remainder=True).map(shown)
 
 
 def _for_members(
     data: Sequences, shape: _Shape, counted: NDArray[np.bool_], count: tuple[float, ...]
-) -> tuple[Array, Array, Array]:
-    """Inputs, targets and their weights for every member, and one weight a bar.
+) -> Taken:
+    """Gathers inputs, targets and their weights for every member, and one weight a bar.
 
     A target counts for the members of `counted` (n, steps, members) alone, by `count`. The second
     is (n, steps, 2, members * n_outputs): targets, and how much each counts.
     """
     first, others, *early = count
-    weights = np.array([first, *[others] * (shape.n_horizons - 1), *early], np.float32)
-    of_member = counted[..., None] * weights
-    targets = np.broadcast_to(data.targets[:, :, None], of_member.shape)
-    flat = (*counted.shape[:2], -1)
-    return data.inputs, np.stack([targets.reshape(flat), of_member.reshape(flat)], 2), data.weights
+    by_output = tf.constant([first, *[others] * (shape.n_horizons - 1), *early], tf.float32)
+    columns = shape.members * len(by_output)
+    bars, rows, targets, weights, members = map(
+        tf.convert_to_tensor, (data.bars, data.rows, data.targets, data.weights, counted)
+    )
+
+    def take(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        flat = (-1, shape.steps, columns)
+        counts = tf.cast(tf.gather(members, chosen), tf.float32)[..., None] * by_output
+        aims = tf.tile(tf.gather(targets, chosen), (1, 1, shape.members))
+        return (
+            tf.gather(bars, tf.gather(rows, chosen)),
+            tf.stack([aims, tf.reshape(counts, flat)], axis=2),
+            tf.gather(weights, chosen),
+        )
+
+    return take
 
 
 def _counted_error(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

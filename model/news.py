@@ -94,8 +94,12 @@ def news_of_bars(
 
 def with_news(series: Series, articles: ScoredArticles) -> Series:
     """The series with the columns of its news behind its own."""
-    news = news_of_bars(
-        articles, series.symbol, series.bar_ms, series.first_open_time, len(series.bars)
+    opens = series.open_times(np.arange(len(series.bars) + 1))
+    news = np.concatenate(
+        [
+            news_of_bars(articles, series.symbol, series.bar_ms, int(opens[row]), stop - row)
+            for row, stop in series.pieces()
+        ]
     )
     return replace(series, bars=np.concatenate([series.bars, news], axis=1))
 

@@ -1,9 +1,10 @@
-"""Bars of one symbol as an array on the timeframe's grid."""
+"""Bars of one symbol as an array, a row a bar."""
 
 import csv
 import gzip
+import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,22 +15,34 @@ from conf.errors import ConfigurationError
 from conf.timeframes import TIMEFRAME_MS
 
 Floats = NDArray[np.float64]
+# A longer gap takes so many rows, so that memory follows the bars that there are, not the years
+# that one odd bar spans. A day of minutes.
+LONGEST_GAP_BARS: Final = 1_440
 _FILE_HEADER: Final = ["time", "open", "high", "low", "close", "volumefrom", "volumeto"]
 
 
 @dataclass(frozen=True)
 class Series:
-    """The bars of one symbol: row `i` of `bars` opens at `first_open_time + i * bar_ms`.
+    """The bars of one symbol, in order of time, a row each.
 
     `bars` (n_bars, 6): open, high, low, close, base_volume, quote_volume; (n_bars, 11) once
     `model.news.with_news` has put the columns of the news behind them. A missing bar is a row of
     NaN; an unknown quote volume is NaN alone. `first_open_time` is epoch milliseconds UTC.
+
+    Row `i` opens at `first_open_time + i * bar_ms`, later behind a cut: each of `cuts` is a row and
+    how many missing bars have no row before it. Rows of NaN lie in front of it, too.
+
+    ```
+     time    0 1 2 . . . . . . . . . . 13 14      . missing
+     rows    0 1 2 . . . .             7  8       cuts = ((7, 6),)
+    ```
     """
 
     symbol: str
     interval: str
     first_open_time: int
     bars: Floats
+    cuts: tuple[tuple[int, int], ...] = ()
 
     @property
     def close(self) -> Floats:
@@ -44,15 +57,43 @@ class Series:
     @property
     def end_time(self) -> int:
         """Close time of the last bar, epoch milliseconds UTC."""
-        return self.first_open_time + len(self.bars) * self.bar_ms
+        return int(self.open_times(np.array(len(self.bars))))
+
+    def open_times(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """When the bars of these rows open, epoch milliseconds UTC."""
+        rows = np.asarray(rows, np.int64)
+        at, before = self._cuts()
+        bars: NDArray[np.int64] = rows + before[np.searchsorted(at, rows, side="right")]
+        return self.first_open_time + bars * self.bar_ms
 
     def close_times(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """When the bars of these rows close, epoch milliseconds UTC."""
-        return self.first_open_time + (np.asarray(rows, np.int64) + 1) * self.bar_ms
+        return self.open_times(rows) + self.bar_ms
 
     def rows_closing(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows of the bars that close at these times; the inverse of `close_times`."""
-        return (times - self.first_open_time) // self.bar_ms - 1
+        """The rows of the bars that close at these times; the inverse of `close_times`.
+
+        A bar that a cut has left out has the row of NaN before the cut.
+        """
+        at, before = self._cuts()
+        bars: NDArray[np.int64] = (
+            np.asarray(times, np.int64) - self.first_open_time
+        ) // self.bar_ms - 1
+        cut = np.searchsorted(at + before[1:], bars, side="right")
+        last = np.append(at - 1, np.iinfo(np.int64).max)
+        rows: NDArray[np.int64] = np.minimum(bars - before[cut], last[cut])
+        return rows
+
+    def _cuts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows behind the cuts (n,), and the bars left out before the first, second ... of them
+        and in all (n + 1,)."""
+        at, left_out = np.array(self.cuts, np.int64).reshape(-1, 2).T
+        return at, np.append(0, np.cumsum(left_out))
+
+    def pieces(self) -> list[tuple[int, int]]:
+        """The first row of each stretch between cuts, and the row behind its last."""
+        borders = [0, *(row for row, _ in self.cuts if row < len(self.bars)), len(self.bars)]
+        return list(itertools.pairwise(borders))
 
     @property
     def n_present(self) -> int:
@@ -61,22 +102,26 @@ class Series:
 
     def until(self, time_ms: int) -> "Series":
         """The bars that are closed at `time_ms`."""
-        count = max(0, (time_ms - self.first_open_time) // self.bar_ms)
-        return Series(self.symbol, self.interval, self.first_open_time, self.bars[:count])
+        count = max(0, int(self.rows_closing(np.array(time_ms))) + 1)
+        return replace(self, bars=self.bars[:count])
 
 
 def on_grid(symbol: str, timeframe: str, open_times: Iterable[int], bars: Floats) -> Series:
-    """Lay bars that ascend in time out on the grid, with rows of NaN where one is missing.
+    """Lay bars that ascend in time out in rows, with rows of NaN where one is missing.
 
     >>> series = on_grid("BTC-USD", "1m", [0, 120_000], np.ones((2, 6)))
     >>> series.close.tolist()
     [1.0, nan, 1.0]
     """
-    times = np.asarray(list(open_times), dtype=np.int64)
-    rows = (times - times[0]) // TIMEFRAME_MS[timeframe]
-    grid = np.full((int(rows[-1]) + 1, 6), np.nan)
-    grid[rows] = bars
-    return Series(symbol, timeframe, int(times[0]), grid)
+    times = np.array(open_times if isinstance(open_times, np.ndarray) else list(open_times))
+    since = (times.astype(np.int64) - times[0]) // TIMEFRAME_MS[timeframe]
+    left_out = np.maximum(np.diff(since, prepend=0) - 1 - LONGEST_GAP_BARS, 0)
+    rows = since - np.cumsum(left_out)
+    laid_out = np.full((int(rows[-1]) + 1, 6), np.nan)
+    laid_out[rows] = bars
+    (behind,) = np.nonzero(left_out)
+    cuts = tuple(zip(rows[behind].tolist(), left_out[behind].tolist(), strict=True))
+    return Series(symbol, timeframe, int(times[0]), laid_out, cuts)
 
 
 def read_file(file: Path, symbol: str, timeframe: str | None = None) -> Series:

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from conf.errors import ConfigurationError, NotEnoughBars
 from conf.settings import Intervals, Training
 from model.artifact import Artifact, Manifest
-from model.dataset import Span, Windows, embargo_bars, inside, sequences_of, stretches, windows_of
+from model.dataset import (
+    Span,
+    Windows,
+    covered,
+    embargo_bars,
+    inside,
+    newest_share,
+    sequences_of,
+    stretches,
+    windows_of,
+)
 from model.early import LINEAR_EARLY, LSTM_EARLY, first_horizon
 from model.features import MIN_LOOKBACK, feature_names, sequence_steps
 from model.forecast import run_graph
@@ -84,7 +94,7 @@ def fit_model(
     begin, newest = _validated_from(series, part, settings)
     is_new = windows.end_times > newest
     _require_windows(len(windows), int(is_new.sum()), settings)
-    weights, outputs, history = _fit_paths(series, part, windows, settings, start, on_epoch)
+    weights, outputs, history = _fit_paths(windows, settings, series[0].bar_ms, start, on_epoch)
     errors = np.abs(windows.targets - outputs)[is_new]
     half_widths = conformal_half_width(errors, settings.intervals.coverage)
     manifest = Manifest(
@@ -107,22 +117,21 @@ def fit_model(
 
 
 def _fit_paths(
-    series: Sequence[Series],
-    part: Span,
     windows: Windows,
     settings: ModelSettings,
+    bar_ms: int,
     start: NetworkWeights | None,
     on_epoch: EpochDone | None,
 ) -> tuple[NetworkWeights, Floats, History]:
-    """The network fitted to `windows`, those of `part`, and what it forecasts without them.
+    """The network fitted to `windows`, and what it forecasts without them.
 
     The second is (n_windows, n_horizons): on each window the output of a member and of a line that
     were not fitted to its stretch, with the gains of the whole.
     """
     held_out = stretches(windows.end_times, settings.training.members)
-    embargo_ms = embargo_bars(settings.lookback, settings.horizons) * series[0].bar_ms
+    embargo_ms = embargo_bars(settings.lookback, settings.horizons) * bar_ms
     members, history = fit_members(
-        sequences_of(series, part, settings.lookback, settings.horizons),
+        sequences_of(windows),
         held_out,
         embargo_ms,
         settings.training,
@@ -159,9 +168,10 @@ def _validated_from(
     series: Sequence[Series], part: Span, settings: ModelSettings
 ) -> tuple[int, int]:
     """When the bars of `part` begin, and when its last `validation_share` does."""
-    start = max(part.start, min(s.first_open_time for s in series))
-    end = min(part.end, max(s.end_time for s in series))
-    return start, end - int((end - start) * settings.training.validation_share)
+    there = covered(series, part)
+    if not there:
+        return part.start, part.start
+    return there[0].start, newest_share(there, settings.training.validation_share)
 
 
 def _require_windows(n_windows: int, n_newest: int, settings: ModelSettings) -> None:
@@ -182,14 +192,14 @@ def _network_outputs(
 
     (n_windows, n_horizons + len(LSTM_EARLY)).
     """
-    steps, n_outputs = windows.features.shape[1], len(members[0].head_bias)
+    steps, n_outputs = sequence_steps(windows.lookback), len(members[0].head_bias)
     ones, none = np.ones(n_outputs, np.float32), np.zeros(n_outputs, np.float32)
-    no_line = np.zeros((windows.features.shape[2], n_outputs), np.float32)
+    no_line = np.zeros((windows.bars.shape[1], n_outputs), np.float32)
     outputs = np.zeros((len(windows), n_outputs))
     for member, stretch in zip(members, held_out, strict=True):
         here = inside(windows.end_times, stretch)
         alone = export_onnx(NetworkWeights((member,), no_line, ones, none), steps)
-        outputs[here] = run_graph(alone, windows.features[here])
+        outputs[here] = run_graph(alone, windows.feature_batches(here))
     return outputs
 
 

@@ -24,11 +24,11 @@ from model.validate import forecast_outcomes
 
 def folds(series: Series, evaluation: Evaluation, embargo: int) -> list[tuple[Span, Span]]:
     """Training and test part of each fold; the test parts follow on one another."""
-    start, step = series.first_open_time, series.bar_ms
+    start, embargo_ms = series.first_open_time, embargo * series.bar_ms
     rows = np.linspace(evaluation.first_train_share, 1, evaluation.folds + 1) * len(series.bars)
-    borders = [start + int(row) * step for row in rows]
+    borders = series.open_times(rows.astype(np.int64)).tolist()
     return [
-        (Span(start, border - embargo * step), Span(border, following))
+        (Span(start, border - embargo_ms), Span(border, following))
         for border, following in itertools.pairwise(borders)
     ]
 

@@ -146,7 +146,7 @@ def _feature_samples(
     now: list[Floats] = []
     for own in series:
         features = bar_features(own.bars, manifest.lookback, names)[0].astype(float)
-        times = own.first_open_time + np.arange(len(features)) * own.bar_ms
+        times = own.open_times(np.arange(len(features)))
         known = ~np.isnan(features).any(axis=1)
         trained = (times >= manifest.trained_from) & (times < manifest.trained_until)
         if own.symbol in manifest.symbols:

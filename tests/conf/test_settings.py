@@ -106,3 +106,14 @@ def test_a_file_that_is_missing_is_named(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("CANDLECAST_CONFIG", "/no/such/file.toml")
     with pytest.raises(ConfigurationError, match=r"/no/such/file\.toml does not exist"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "horizons", ["[]", "[0]", "[-1]", "[1,5,5]", "[5,1]", "[1,100000]", "[1.5]", "1", "[null]"]
+)
+def test_horizons_that_do_not_ascend_from_one_on_are_refused_by_name(
+    environ: pytest.MonkeyPatch, horizons: str
+) -> None:
+    environ.setenv("CANDLECAST_TRAINING__HORIZONS", horizons)
+    with pytest.raises(ConfigurationError, match=r"training\.horizons"):
+        load_settings()

@@ -28,8 +28,8 @@ def _windows(series: Series) -> Windows:
 
 def test_momentum_that_fades_with_volatility_is_learned_as_such() -> None:
     windows = _windows(_series_whose_momentum_fades_with_volatility())
-    outputs = flat_features(windows.features) @ fit_linear(windows, np.ones(len(windows)))
-    last_return = windows.features[:, -1, RETURN]
+    outputs = flat_features(windows.features()) @ fit_linear(windows, np.ones(len(windows)))
+    last_return = windows.features()[:, -1, RETURN]
     calm = windows.scale < np.quantile(windows.scale, 0.3)
     brisk = windows.scale > np.quantile(windows.scale, 0.7)
     slope = {

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from conf.settings import Training
 from model.dataset import Span, windows_of
@@ -23,7 +24,12 @@ def test_a_share_of_the_sequences_is_shown_mirrored_others_in_each_epoch() -> No
     number = np.arange(800, dtype=np.float32)[:, None, None]
     inputs = 1 + np.tile(number, (1, 3, 11))
     targets = np.tile(1 + number[..., None], (1, 2, 2, 1))
-    data = batches((inputs, targets, np.ones((800, 2), np.float32)), FEATURE_NAMES[:11], TRAINING)
+    arrays = inputs, targets, np.ones((800, 2), np.float32)
+
+    def take(chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(tf.gather(array, chosen) for array in arrays)
+
+    data = batches(take, 800, FEATURE_NAMES[:11], TRAINING)
     turned = []
     for _ in range(2):
         seen = [np.concatenate(parts) for parts in zip(*data.as_numpy_iterator(), strict=True)]
@@ -66,9 +72,9 @@ def test_keras_and_onnx_agree(
     file.write_bytes(trained.keras())
     features = windows_of(
         momentum_series, Span(START + 1200 * 60_000, START + 1500 * 60_000), 16, (1, 3)
-    ).features
+    ).features()
     from_keras = keras.models.load_model(file).predict(features, verbose=0)
-    np.testing.assert_allclose(run_graph(trained.onnx, features), from_keras, atol=1e-5)
+    np.testing.assert_allclose(run_graph(trained.onnx, [features]), from_keras, atol=1e-5)
 
 
 def test_the_saved_network_has_the_weights_that_were_fitted(trained: TrainedModel) -> None:

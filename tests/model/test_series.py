@@ -8,8 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.errors import ConfigurationError, NotEnoughBars
-from model.series import read_file
+from model.dataset import Span, covered, newest_share, windows_of
+from model.news import ScoredArticles, with_news
+from model.series import LONGEST_GAP_BARS, Series, on_grid, read_file
 from store.series import read_warehouse
+from tests.synthetic import START, random_bars
 
 SCHEMA = pa.schema(
     [
@@ -107,3 +110,73 @@ def test_a_file_with_another_header_is_refused(tmp_path: Path) -> None:
     file.write_bytes(gzip.compress(b"a,b\n1,2\n"))
     with pytest.raises(ConfigurationError, match="expected time,open"):
         read_file(file, "BTC-USD", "1m")
+
+
+def with_odd_bars(odd: list[int], count: int = 300) -> tuple[Series, Series]:
+    """A series of minutes from START on, without and with bars at other times."""
+    bars, times = random_bars(count, seed=5), [START + i * 60_000 for i in range(count)]
+    before = [time for time in odd if time < START]
+    after = [time for time in odd if time > START]
+    rows = np.concatenate([bars[: len(before)], bars, bars[: len(after)]])
+    return on_grid("A-B", "1m", times, bars), on_grid("A-B", "1m", [*before, *times, *after], rows)
+
+
+ODD = {
+    "1970": [0],
+    "2100": [4_102_444_800_000],
+    "two eras": [0, 60_000, 946_684_800_000, 4_102_444_800_000],
+    "a bar a year": [year * 31_557_600_000 // 60_000 * 60_000 for year in range(47)],
+    "a gap just too long": [START + (300 + LONGEST_GAP_BARS + 1) * 60_000],
+    "a gap that stays": [START + (300 + LONGEST_GAP_BARS) * 60_000],
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+def test_bars_of_other_years_cost_a_bounded_number_of_rows_and_change_no_window(
+    odd: list[int],
+) -> None:
+    plain, cut = with_odd_bars(odd)
+    assert len(cut.bars) <= 300 + len(odd) * (1 + LONGEST_GAP_BARS)
+    assert cut.n_present == 300 + len(odd)
+    part = Span(0, 10**13)
+    expected, found = (windows_of([one], part, 16, (1, 5)) for one in (plain, cut))
+    np.testing.assert_array_equal(found.end_times, expected.end_times)
+    np.testing.assert_array_equal(found.features(), expected.features())
+    np.testing.assert_array_equal(found.targets, expected.targets)
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+def test_rows_and_times_tell_the_same_on_both_sides_of_a_cut(odd: list[int]) -> None:
+    _, cut = with_odd_bars(odd)
+    rows = np.arange(len(cut.bars))
+    times = cut.close_times(rows)
+    assert (np.diff(times) > 0).all()
+    np.testing.assert_array_equal(cut.rows_closing(times), rows)
+    opens = cut.open_times(np.flatnonzero(~np.isnan(cut.close)))
+    assert opens.tolist() == sorted([*odd, *(START + i * 60_000 for i in range(300))])
+    assert cut.end_time == opens[-1] + 60_000
+    for time in (opens[0], START, START + 60_000, opens[-1], cut.end_time):
+        assert cut.until(int(time)).n_present == np.count_nonzero(opens + 60_000 <= time)
+
+
+def test_a_time_within_a_cut_has_a_row_without_a_bar() -> None:
+    _, cut = with_odd_bars([0])
+    rows = cut.rows_closing(np.array([60_000, 10**11, START, START + 60_000]))
+    assert np.isnan(cut.close[rows]).tolist() == [False, True, True, False]
+
+
+def test_news_fall_on_their_own_side_of_a_cut() -> None:
+    _, cut = with_odd_bars([0])
+    articles = ScoredArticles.of(
+        [(time, (), 0.5, 1.0) for time in (30_000, 10**11, START + 90_000)]
+    )
+    count = with_news(cut, articles).bars[:, 6]
+    there = cut.open_times(np.flatnonzero(count))
+    assert there.tolist() == [0, START + 60_000]
+
+
+def test_a_share_of_the_time_is_one_of_the_time_in_which_there_are_bars() -> None:
+    plain, cut = with_odd_bars([0])
+    part = Span(0, cut.end_time)
+    assert newest_share(covered([plain], part), 0.2) == START + 240 * 60_000
+    assert newest_share(covered([cut], part), 0.2) == START + 240 * 60_000 - 12_000

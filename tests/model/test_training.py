@@ -15,7 +15,7 @@ from model.dataset import (
     window_ends,
     windows_of,
 )
-from model.early import columns
+from model.early import EARLY_BARS, columns
 from model.features import complete_windows
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
@@ -82,7 +82,7 @@ def test_a_member_is_trained_on_no_bar_of_the_stretch_that_it_is_validated_on() 
         held_out = times[inside(times, stretch)] // series.bar_ms
         trained_on = times[apart(times, stretch, embargo_ms)] // series.bar_ms
         distance = np.abs(trained_on[:, None] - held_out)
-        assert distance.min() >= lookback + max(horizons)
+        assert distance.min() >= lookback + EARLY_BARS
         assert len(trained_on) > len(times) / 2
 
 
@@ -99,7 +99,7 @@ def test_sequences_hold_the_target_of_each_window_once() -> None:
     series.bars[[150, 321]] = np.nan
     part = Span(START + 50 * 60_000, START + 450 * 60_000)
     windows = windows_of([series], part, 16, (1, 3))
-    sequences = sequences_of([series], part, 16, (1, 3))
+    sequences = sequences_of(windows)
     there = sequences.weights == 1
     assert there.sum() == len(windows)
     aims = np.clip(columns(windows.targets, windows.early, ["average", "open"]), -2, 2)
@@ -111,8 +111,8 @@ def test_a_sequence_ends_each_target_with_the_windows_own_bars() -> None:
     series = random_series(300, seed=26)
     part = Span(0, series.end_time)
     windows = windows_of([series], part, 16, (1, 3))
-    sequences = sequences_of([series], part, 16, (1, 3))
-    np.testing.assert_array_equal(sequences.inputs[0, 3:11], windows.features[3])
+    sequences = sequences_of(windows)
+    np.testing.assert_array_equal(sequences.bars[sequences.rows[0, 3:11]], windows.features()[3])
 
 
 def test_too_few_bars_say_how_many_windows_there_are(small: ModelSettings) -> None:
