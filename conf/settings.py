@@ -129,7 +129,7 @@ class Warehouse(Section):
 
 
 class Compaction(Section):
-    """How `jobs/compact.py` keeps the tables small."""
+    """How `candlecast housekeeping` keeps the tables small."""
 
     closed_after_h: PositiveFloat = SHIPPED
     keep_days: Annotated[int, Field(ge=0)] = SHIPPED

@@ -27,6 +27,12 @@ def replace_file(file: Path, content: bytes | str) -> None:
     sync_folder(file.parent)
 
 
+def sync_file(file: Path) -> None:
+    """Let a file's content survive a loss of power."""
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Let the renames in a folder survive a loss of power."""
     handle = os.open(folder, os.O_RDONLY)

@@ -19,7 +19,7 @@ from jobs.terminal.program import run_program
 # it is started by `spark-submit jobs/predict_stream.py`, which chooses Spark's master.
 COMMANDS: Final = {
     "demo": ("jobs.demo:demo", "Live predictions from recorded bars, all in one terminal."),
-    "run": ("jobs.run:run", "Keep ingest, stream, scoring and retraining alive."),
+    "run": ("jobs.run:run", "Keep ingest, stream and the rest alive."),
     "ingest": ("jobs.ingest_bars:ingest", "Publish closed bars to Kafka."),
     "train": ("jobs.train:main", "Train on the warehouse, and let the best model serve."),
     "retrain": ("jobs.retrain:main", "Retrain on a schedule, or when live scores fall."),
@@ -33,7 +33,8 @@ COMMANDS: Final = {
     "api": ("jobs.page:api", "Serve predictions, scores and health over HTTP."),
     "export": ("jobs.export:export", "Write a table as CSV, Parquet or JSON."),
     "sql": ("jobs.sql:sql", "Query the warehouse with Spark SQL."),
-    "compact": ("jobs.compact:main", "Turn each closed day into one file."),
+    "housekeeping": ("jobs.housekeeping:housekeeping", "Keep the warehouse small."),
+    "compact": ("jobs.housekeeping:housekeeping", "The same as housekeeping."),
 }
 
 

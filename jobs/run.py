@@ -76,7 +76,12 @@ class Kept:
 
 def programs(names: list[str], logs: Path) -> list[Program]:
     """The programs by name; raises ConfigurationError for one that there is not."""
-    arguments = {"ingest": (), "score": ("--every", "60"), "retrain": ()}
+    arguments = {
+        "ingest": (),
+        "score": ("--every", "60"),
+        "retrain": (),
+        "housekeeping": ("--every", "60"),
+    }
     known = {"stream": spark_submit("jobs/predict_stream.py", {}, logs / "stream.log")}
     for name, given in arguments.items():
         known[name] = candlecast(name, given, {}, logs / f"{name}.log")
@@ -89,7 +94,7 @@ def programs(names: list[str], logs: Path) -> list[Program]:
 def run(
     only: Annotated[
         str, typer.Option(help="which programs, with commas")
-    ] = "ingest,stream,score,retrain",
+    ] = "ingest,stream,score,retrain,housekeeping",
 ) -> None:
     """Keep the programs alive until Ctrl-C; their logs lie in reports/logs."""
     configure_logging()

@@ -58,6 +58,10 @@ class Folder:
             return []
         return sorted(status.getPath().getName() for status in self._files.listStatus(self._path))
 
+    def exists(self, name: str) -> bool:
+        """Whether there is a thing of this name."""
+        return bool(self._files.exists(self._at(name)))
+
     def rename(self, name: str, to: str) -> bool:
         """Give a thing another name, in one step; whether it could be done."""
         return bool(self._files.rename(self._at(name), self._at(to)))

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from conf.state_files import sync_file, sync_folder
 from store.schema import TIME, Table
 
 BATCH: Final = "batch="
@@ -53,4 +54,6 @@ def _write(file: Path, rows: pa.Table) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     staging = file.with_name(".part-0.staging")
     pq.write_table(rows, staging, compression="zstd")
+    sync_file(staging)
     staging.replace(file)
+    sync_folder(file.parent)

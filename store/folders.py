@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pyspark.sql import SparkSession
 
 from conf.errors import CandlecastError
+from conf.settings import local_folder
+from conf.state_files import sync_folder
 from spark.files import Folder
 from store.files import BATCH
 
@@ -22,9 +24,14 @@ class Folders:
         return self._after(BATCH)
 
     def publish(self, staged: str, name: str) -> None:
-        """Make a finished folder visible, in one rename."""
-        if not self._folder.rename(staged, f"{BATCH}{name}"):
-            raise CandlecastError(f"{self.path}: {staged} could not become {BATCH}{name}")
+        """Make a finished folder visible, in one rename; raises where there is one of this name."""
+        target = f"{BATCH}{name}"
+        # Hadoop moves a folder into one that exists, where nobody reads it, and calls it done.
+        if self._folder.exists(target) or not self._folder.rename(staged, target):
+            raise CandlecastError(f"{self.path}: {staged} could not become {target}")
+        # On the disk before Spark notes the micro-batch as done.
+        if (folder := local_folder(self.address)) is not None:
+            sync_folder(folder)
 
     def remove(self, names: Iterable[str]) -> None:
         """Take folders away that another one has replaced."""

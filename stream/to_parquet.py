@@ -12,15 +12,13 @@ given up, adds nothing.
 ```
 """
 
-import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
@@ -28,6 +26,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from spark.arrow import map_in_arrow
 from store.folders import Folders
 from store.schema import STREAM_TABLES
+from store.table_folder import file_system, sync_written
 from stream.contents import ARTICLES, BARS
 from stream.operator_rows import SKIPPED, WITH_NEWS
 from stream.packed import PACKED, from_bytes
@@ -130,6 +129,7 @@ def write_rows(pieces: list[pa.Table], wanted: pa.Schema, address: str, prefix: 
     texts = [field.name for field in wanted if pa.types.is_string(field.type)]
     file = f"{path}/{folder}/part-0.parquet"
     pq.write_table(rows, file, filesystem=files, use_dictionary=texts)
+    sync_written(files, file)
     return folder
 
 
@@ -148,17 +148,3 @@ def as_stored(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
         for field in wanted
     ]
     return pa.table(columns, names=wanted.names).cast(wanted)
-
-
-def file_system(address: str) -> tuple[pafs.FileSystem, str]:
-    """What writes to an address of Hadoop's, and the path there.
-
-    >>> file_system("file:/data/warehouse/bars")[1]
-    '/data/warehouse/bars'
-    """
-    if address.startswith("file:"):
-        return pafs.LocalFileSystem(), re.sub("^file:/+", "/", address)
-    # Hadoop and Arrow call S3 by different names.
-    found: Any = pafs.FileSystem.from_uri(re.sub("^s3a:", "s3:", address))
-    files, path = found
-    return files, path

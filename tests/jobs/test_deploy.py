@@ -77,9 +77,6 @@ def test_compose_runs_the_versions_that_this_project_is_tested_with() -> None:
 @pytest.mark.parametrize("file", UNITS, ids=lambda file: file.stem)
 def test_a_unit_restarts_unless_a_person_has_to_act(file: Path) -> None:
     service = unit(file)["Service"]
-    if service.get("Type") == "oneshot":
-        assert (file.with_suffix(".timer")).is_file()
-        return
     assert service["Restart"] == "on-failure"
     never = {int(code) for code in service["RestartPreventExitStatus"].split()}
     assert never == set(FOR_A_PERSON)

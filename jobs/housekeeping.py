@@ -1,0 +1,89 @@
+"""`candlecast housekeeping`: keeps what grows small, beside the stream and its readers.
+
+1. folders of micro-batches are merged (`store/compaction.py`)
+2. rows older than `compaction.keep_days` go, of every table
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+import duckdb
+import pyarrow as pa
+import typer
+
+from conf.errors import CandlecastError
+from conf.events import event
+from conf.settings import Compaction, load_settings
+from jobs.terminal.logs import configure_logging
+from store.compaction import LEAST_FOLDERS, compact_table
+from store.locks import only_worker
+from store.retention import drop_before
+from store.schema import STREAM_TABLES, TABLES
+from store.table_folder import TableFolder
+
+log = logging.getLogger(__name__)
+
+# Between two looks at what grows slowly.
+SLOWLY_S: Final = 3_600
+
+
+def housekeeping(
+    every: Annotated[int, typer.Option(help="seconds until it is done again; 0: once")] = 0,
+) -> None:
+    """Merge the folders of micro-batches, drop what is too old; with --every, beside the stream."""
+    configure_logging()
+    settings = load_settings()
+    tables = [TableFolder(settings.warehouse.dir, table) for table in TABLES.values()]
+    slowly_at = time.monotonic()
+    with only_worker(settings.warehouse, "housekeeping"):
+        while True:
+            now, slowly = datetime.now(UTC), time.monotonic() >= slowly_at
+            for folder in tables:
+                with guarded(goes_on=every > 0):
+                    if folder.table.name in STREAM_TABLES:
+                        compact(folder, settings.compaction, now, LEAST_FOLDERS if every else 1)
+                    if slowly:
+                        drop_old(folder, settings.compaction, now)
+            if slowly:
+                slowly_at = time.monotonic() + SLOWLY_S
+            if not every:
+                return
+            time.sleep(every)
+
+
+@contextmanager
+def guarded(goes_on: bool) -> Iterator[None]:
+    """A step after which others follow: where it `goes_on`, an error is logged, not raised."""
+    try:
+        yield
+    except (CandlecastError, OSError, pa.ArrowException, duckdb.Error) as error:
+        if not goes_on:
+            raise
+        event(log, "housekeeping_failed", level=logging.ERROR, reason=error)
+
+
+def compact(folder: TableFolder, bounds: Compaction, now: datetime, least: int) -> None:
+    """Merge the folders of a table that are worth it."""
+    closed_before = (now - timedelta(hours=bounds.closed_after_h)).date()
+    for merged in compact_table(folder, closed_before, least):
+        event(
+            log,
+            "compacted",
+            table=merged.table,
+            rows=merged.rows,
+            sources=merged.sources,
+            folders=merged.folders,
+        )
+
+
+def drop_old(folder: TableFolder, bounds: Compaction, now: datetime) -> None:
+    """Remove what a table holds from before `compaction.keep_days`."""
+    if not bounds.keep_days:
+        return
+    keep_from = (now - timedelta(days=bounds.keep_days)).replace(hour=0, minute=0, second=0)
+    if dropped := drop_before(folder, keep_from):
+        event(log, "dropped", table=folder.table.name, before=keep_from.date(), folders=dropped)
