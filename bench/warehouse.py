@@ -7,6 +7,7 @@ compaction leaves them (`tests/bench/test_soak.py` holds that shape to compactio
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +17,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from conf.timeframes import TIMEFRAME_MS
-from jobs.compact import DAY_PREFIX
 from model.features import BAR_COLUMNS, CLOSE
 from model.forecast import Forecaster
 from store.files import BATCH
+from store.periods import Period
 from store.schema import BARS, PREDICTIONS, STREAM_TABLES, Table
 from stream.to_parquet import as_stored, write_rows
 
@@ -81,11 +82,11 @@ class Recorder:
     def lay_days(self, days: int) -> None:
         """The next days, in one folder a day each."""
         for _ in range(days):
-            day = np.datetime64(self._now_ms, "ms").astype("datetime64[D]")
+            day = Period.of(datetime.fromtimestamp(self._now_ms / 1000, UTC), "day")
             for name, rows in self._piece(DAY_MS // MINUTE_MS).items():
                 table = STREAM_TABLES[name]
                 order = [(column, "ascending") for column in (*table.identity[:2], table.time)]
-                place = self._folder / name / f"{BATCH}{DAY_PREFIX}{day}-0"
+                place = self._folder / name / f"{BATCH}{day.folder(0)}"
                 place.mkdir(parents=True)
                 ordered = as_stored(rows.sort_by(order), table.stored)
                 pq.write_table(ordered, place / "part-0.parquet", compression="zstd")

@@ -51,6 +51,17 @@ class Kafka(KafkaConnection):
     sentiment_topic: str = SHIPPED
     partitions: PositiveInt = SHIPPED
     retention_days: PositiveInt | None = None
+    rejected_retention_days: PositiveInt = SHIPPED
+
+    @property
+    def retention_s(self) -> dict[str, float]:
+        """How long records stay on the topics that do not keep them for ever, by topic."""
+        days = dict.fromkeys(
+            (self.bars_topic, self.predictions_topic, self.news_topic, self.sentiment_topic),
+            self.retention_days,
+        )
+        days[self.rejected_topic] = self.rejected_retention_days
+        return {topic: kept * 86_400.0 for topic, kept in days.items() if kept}
 
 
 class Ingest(Section):
@@ -126,6 +137,12 @@ class Warehouse(Section):
                 "the warehouse there, or ask Spark (docs/scale.md says which programs run where)"
             )
         return folder
+
+
+class Housekeeping(Section):
+    """What `candlecast housekeeping` removes besides rows."""
+
+    models_days: PositiveInt = SHIPPED
 
 
 class Compaction(Section):
@@ -253,6 +270,7 @@ class Settings(BaseSettings):
     sentiment: Sentiment
     warehouse: Warehouse
     compaction: Compaction
+    housekeeping: Housekeeping
     stream: Stream
     training: Training
     intervals: Intervals

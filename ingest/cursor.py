@@ -24,7 +24,6 @@ POLL_MS: Final = 500
 # A broker that has messages but delivers none for this many polls in a row is taken as gone.
 SILENT_POLLS: Final = 60
 FETCH_BYTES: Final = 8_000_000
-DAY_S: Final = 86_400.0
 
 
 def messages_since(broker: Broker, topic: str, since_ms: int) -> Iterator[bytes]:
@@ -103,10 +102,9 @@ def resume(bars: Sequence[BarFeed], news: Sequence[NewsFeed], kafka: Kafka, cloc
     """
     names = [kafka.bars_topic, kafka.rejected_topic, *([kafka.news_topic] if news else [])]
     topics = dict.fromkeys(names, kafka.partitions)
-    retention_s = kafka.retention_days * DAY_S if kafka.retention_days else None
 
     def read_back() -> int:
-        ensure_topics(kafka, topics, retention_s=retention_s)
+        ensure_topics(kafka, topics, retention_s=kafka.retention_s)
         for feed in news:
             resume_news(feed, kafka, clock.now_ms())
         return resume_bars(bars, kafka, clock.now_ms())

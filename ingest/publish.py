@@ -211,20 +211,22 @@ def ensure_topics(
     broker: Broker,
     partitions: Mapping[str, int],
     *,
-    retention_s: float | None = None,
+    retention_s: Mapping[str, float] | None = None,
     timeout_s: float = 5.0,
 ) -> list[str]:
     """Create each topic of `partitions` (name to number of partitions) that is missing.
 
-    Returns the names of those created. `retention_s` None keeps records for ever: backfilled bars
-    are old news to Kafka's default of a week. The broker has `timeout_s` to answer at all.
+    Returns the names of those created. `retention_s` says by topic how long records stay, for ever
+    by default: backfilled bars are old news to Kafka's default of a week. The broker has
+    `timeout_s` to answer at all.
 
     Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
     """
-    retention_ms = -1 if retention_s is None else int(retention_s * 1000)
     with _admin(broker, timeout_s) as admin:
         missing = sorted(set(partitions) - set(admin.list_topics()))
         for topic in missing:
+            kept_s = (retention_s or {}).get(topic)
+            retention_ms = -1 if kept_s is None else int(kept_s * 1000)
             options = {
                 "num_partitions": partitions[topic],
                 "configs": {"retention.ms": str(retention_ms)},

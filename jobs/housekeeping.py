@@ -2,6 +2,7 @@
 
 1. folders of micro-batches are merged (`store/compaction.py`)
 2. rows older than `compaction.keep_days` go, of every table
+3. models that never served go after `housekeeping.models_days`, with their reports
 """
 
 import logging
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Final
 
 import duckdb
@@ -17,13 +19,16 @@ import typer
 
 from conf.errors import CandlecastError
 from conf.events import event
-from conf.settings import Compaction, load_settings
+from conf.settings import Compaction, Settings, load_settings, local_folder
 from jobs.terminal.logs import configure_logging
+from model.decisions import Arena
+from model.pruning import prune_models
 from store.compaction import LEAST_FOLDERS, compact_table
 from store.locks import only_worker
 from store.retention import drop_before
 from store.schema import STREAM_TABLES, TABLES
 from store.table_folder import TableFolder
+from store.views import read_sql
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +54,8 @@ def housekeeping(
                     if slowly:
                         drop_old(folder, settings.compaction, now)
             if slowly:
+                with guarded(goes_on=every > 0):
+                    drop_models(settings, now)
                 slowly_at = time.monotonic() + SLOWLY_S
             if not every:
                 return
@@ -87,3 +94,23 @@ def drop_old(folder: TableFolder, bounds: Compaction, now: datetime) -> None:
     keep_from = (now - timedelta(days=bounds.keep_days)).replace(hour=0, minute=0, second=0)
     if dropped := drop_before(folder, keep_from):
         event(log, "dropped", table=folder.table.name, before=keep_from.date(), folders=dropped)
+
+
+def drop_models(settings: Settings, now: datetime) -> None:
+    """Remove old models that never served, where the warehouse lies on this machine."""
+    folder = local_folder(settings.warehouse.dir)
+    if folder is None:
+        return
+    before = now - timedelta(days=settings.housekeeping.models_days)
+    before_ms = int(before.timestamp() * 1000)
+    reports_dir = Path(settings.warehouse.reports_dir)
+    for version in prune_models(
+        Arena.of(settings), reports_dir, before_ms, lambda: predicted_by(folder)
+    ):
+        event(log, "model_dropped", version=version)
+
+
+def predicted_by(warehouse_dir: Path) -> set[str]:
+    """The versions that stored predictions name."""
+    query = "SELECT DISTINCT model_version FROM predictions_raw"
+    return set(read_sql(warehouse_dir, query)["model_version"])

@@ -51,7 +51,8 @@ def replay(
         series = recorded_series(files, asked.intervals, span, reject)
     else:
         series = synthetic_series(asked, span)
-    ensure_topics(kafka, dict.fromkeys((kafka.bars_topic, kafka.rejected_topic), kafka.partitions))
+    topics = dict.fromkeys((kafka.bars_topic, kafka.rejected_topic), kafka.partitions)
+    ensure_topics(kafka, topics, retention_s=kafka.retention_s)
     bars: Iterable[Bar] = in_close_order(series)
     if not again:
         bars = without_known(bars, bars_since(kafka, kafka.bars_topic, 0))

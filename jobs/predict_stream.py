@@ -30,7 +30,7 @@ def run(settings: Settings) -> None:
     topics = [kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic]
     if settings.sentiment.enabled:
         topics += [kafka.news_topic, kafka.sentiment_topic]
-    ensure_topics(kafka, dict.fromkeys(topics, kafka.partitions))
+    ensure_topics(kafka, dict.fromkeys(topics, kafka.partitions), retention_s=kafka.retention_s)
     metrics = StreamMetrics()
     metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)
     session = build_session(settings)

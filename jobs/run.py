@@ -30,6 +30,8 @@ LONGEST_PAUSE_S: Final = 300.0
 HEALTHY_AFTER_S: Final = 600.0
 FOR_A_PERSON: Final = (Stop.exit_code, DataLoss.exit_code)
 LOOK_EVERY_S: Final = 1.0
+# Of one program; its log before that takes up as much once more.
+LOG_BYTES: Final = 20_000_000
 
 
 @dataclass
@@ -74,6 +76,14 @@ class Kept:
         self.program.forget()
 
 
+def bound_log(program: Program) -> None:
+    """Keep a program's log within its bound; a full disk is no reason to end the programs."""
+    try:
+        program.bound_log(LOG_BYTES)
+    except OSError as error:
+        event(log, "log_lost", level=logging.WARNING, program=program.name, reason=error)
+
+
 def programs(names: list[str], logs: Path) -> list[Program]:
     """The programs by name; raises ConfigurationError for one that there is not."""
     arguments = {
@@ -108,6 +118,7 @@ def run(
             while not stopping.is_set():
                 for one in kept:
                     one.look(time.monotonic())
+                    bound_log(one.program)
                 stopping.wait(LOOK_EVERY_S)
         finally:
             for one in reversed(kept):

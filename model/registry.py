@@ -39,6 +39,11 @@ class RegisteredModel:
     registered_at: int
     tags: dict[str, str]
 
+    @property
+    def ever_served(self) -> bool:
+        """Whether it is or was a champion."""
+        return "unproven" in self.tags
+
 
 class Registry:
     """Registered models and the alias `champion` of each timeframe.
@@ -114,7 +119,7 @@ class Registry:
 
     def newest_without_news(self, timeframe: str) -> str | None:
         """The newest version that was ever in service and reads no news, or None."""
-        served = (m for m in self.models(timeframe) if "unproven" in m.tags)
+        served = (m for m in self.models(timeframe) if m.ever_served)
         return next((m.version for m in served if m.tags.get(_READS_NEWS) != "true"), None)
 
     def canonical(self, version: str) -> str:
@@ -141,6 +146,18 @@ class Registry:
                     )
                 )
         return found
+
+    def remove(self, version: str) -> None:
+        """Forget a version, with the files that no other one shares and its MLflow run."""
+        timeframe, number = _parse(version)
+        tags = self.tags(version)
+        shared = [m.tags["artifact"] for m in self.models() if m.version != version]
+        if tags["artifact"] not in shared:
+            shutil.rmtree(self.folder(version), ignore_errors=True)
+        if run_id := tags.get("run_id"):
+            shutil.rmtree(self._artifact_dir / "runs" / run_id, ignore_errors=True)
+            self._client.delete_run(run_id)
+        self._client.delete_model_version(_model_name(timeframe), number)
 
     def tag(self, version: str, name: str, value: str) -> None:
         """Note something about a version."""

@@ -1,6 +1,7 @@
 """Programs that another program starts, watches and ends: by their id, and no others."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,20 @@ class Program:
         """Let go of a process that has ended, so that the program counts as not started."""
         if not self.running:
             self._process = None
+
+    def bound_log(self, most_bytes: int) -> None:
+        """Begin the log anew once it is larger; what it held is then in `LOG.1`, and what that held
+        is gone. A line that is written at this moment may be lost."""
+        if not self.log.exists() or self.log.stat().st_size <= most_bytes:
+            return
+        copy = self.log.with_name(f".{self.log.name}.copy")
+        try:
+            shutil.copyfile(self.log, copy)
+            copy.replace(self.log.with_name(f"{self.log.name}.1"))
+        finally:
+            copy.unlink(missing_ok=True)
+            os.truncate(self.log, 0)  # the program appends: what it writes next stands first
+            self._log_start = 0
 
     def log_tail(self, lines: int) -> str:
         """The last lines of its log."""

@@ -107,6 +107,19 @@ def test_of_a_huge_log_only_the_end_is_read(tmp_path: Path) -> None:
     program.stop()
 
 
+def test_a_log_is_bounded_while_the_program_runs_on(tmp_path: Path) -> None:
+    script = "import sys, time\nwhile True:\n    print('x' * 999, flush=True); time.sleep(0.001)"
+    log = tmp_path / "log"
+    with Program("talker", [sys.executable, "-c", script], {}, log) as program:
+        for _ in range(3):
+            assert wait_until(lambda: log.stat().st_size > 100_000, timeout_s=60)
+            program.bound_log(100_000)
+        assert wait_until(lambda: log.stat().st_size > 0, timeout_s=60)
+        assert log.read_bytes().lstrip(b"x")[:1] == b"\n"  # no hole before it
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
+        assert program.last_words() == "x" * 999
+
+
 def test_a_program_that_dies_by_sigterm_leaves_no_temporary_folder(tmp_path: Path) -> None:
     script = (
         "import tempfile, time; from jobs.terminal.program import run_program\n"
