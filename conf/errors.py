@@ -5,6 +5,7 @@ CandlecastError
 │   ├── RateLimited                the source asked us to slow down
 │   ├── SourceUnavailable          the source did not answer, or not with what it promises
 │   ├── BrokerUnavailable          Kafka can't be reached
+│   ├── RegistryUnavailable        the registry of models is locked or does not answer
 │   ├── NotEnoughBars              there is too little to train on yet
 │   └── AlreadyRunning             another process does this at the moment; the message names it
 ├── NotOffered                     leave this symbol out, go on    (stops only where none is left)
@@ -47,6 +48,10 @@ class SourceUnavailable(RetryLater):
 
 class BrokerUnavailable(RetryLater):
     """Kafka can't be reached, or did not acknowledge in time."""
+
+
+class RegistryUnavailable(RetryLater):
+    """The registry of models is locked, or does not answer."""
 
 
 class NotOffered(CandlecastError):

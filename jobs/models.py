@@ -11,6 +11,7 @@ from conf.errors import ConfigurationError
 from conf.settings import load_settings
 from conf.timeframes import TIMEFRAME_MS
 from model.decisions import Action, Arena, Decision, deciding, record
+from model.forecast import Forecaster
 from model.promotion import Verdict
 from model.registry import RegisteredModel
 
@@ -92,7 +93,9 @@ def roll_back(arena: Arena, timeframe: str, reason: str = "") -> str:
 
 
 def _record_by_hand(arena: Arena, action: Action, version: str, why: str) -> None:
-    manifest = arena.registry.load(version).manifest
+    artifact = arena.registry.load(version)
+    Forecaster(artifact)  # raises where the stream would reject it
+    manifest = artifact.manifest
     verdict = Verdict(True, why, manifest.trained_until, manifest.trained_until)
     champion = arena.registry.champion(manifest.interval)
     record(arena, Decision(action, manifest.interval, version, champion, verdict))

@@ -1,107 +1,205 @@
 """The champions in service, asked for before each micro-batch: a new one needs no restart."""
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from conf.errors import ArtifactMismatch
+from conf.errors import ArtifactMismatch, CandlecastError, RegistryUnavailable
 from conf.events import event
 from model.artifact import Artifact
+from model.asking import Asking
 from model.forecast import Forecaster
 from model.registry import Registry
+from model.served import Models, ServedModel
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A champion as it travels with a micro-batch: version and bytes, so no worker reads a file.
-
-    `without_news` serves where the news have fallen silent and the champion needs them; None where
-    it needs none, or there is no such version.
-    """
-
-    artifact: Artifact
-    interval_factors: tuple[float, ...] | None = None
-    without_news: "ServedModel | None" = None
-
-    def serving(self, news_known: bool) -> "ServedModel | None":
-        """The model for bars whose news are known, or not; None where there is none."""
-        needs_none = not self.artifact.manifest.reads_news
-        return self if news_known or needs_none else self.without_news
+# How long the first question may take, and how long a micro-batch waits for a later one, which
+# takes some milliseconds.
+START_S: Final = 30.0
+ANSWER_S: Final = 2.0
 
 
-@dataclass
 class Champions:
-    """The model to serve at each interval.
+    """The model to serve at each interval, whether the registry answers or not.
 
-    A champion that can't be served (tampered with, an unknown feature, another lookback) is
-    rejected and logged once; the last good one serves on, after a restart the one that it replaced.
-    For one that reads news the newest good one that does not is kept ready.
+    A champion that can't be served (tampered with, an unknown feature, another lookback, a graph
+    that fails) is rejected and logged once; the last good one serves on, after a restart the one of
+    before it, or the one that the champion replaced. So it does, with its interval factors, while
+    the registry is away. For a champion that reads news the newest good one that does not is kept
+    ready.
+
+    `away_since` is the unix time since which the registry has not answered; 0.0 while it does.
     """
 
-    registry: Registry
-    intervals: Iterable[str]
-    lookback: int
-    _serving: dict[str, Artifact] = field(default_factory=dict)
-    _without_news: dict[str, Artifact] = field(default_factory=dict)
-    _rejected: set[str] = field(default_factory=set)
-    _logged_none: bool = False
+    def __init__(
+        self,
+        registry: Registry,
+        intervals: Iterable[str],
+        lookback: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.away_since = 0.0
+        self._registry = registry
+        self._intervals = tuple(intervals)
+        self._lookback = lookback
+        self._asking = Asking(self._look, clock)
+        self._within_s = START_S
+        self._serving: dict[str, ServedModel] = {}
+        self._logged_none = False
+        # Only the question works on these.
+        self._held: dict[str, Artifact] = {}
+        self._without_news: dict[str, Artifact] = {}
+        self._rejected: set[str] = set()
+        self._before: dict[str, ServedModel] = {}
+
+    def begin(self, before: Models) -> None:
+        """Ask for the first time; `before` is what served when the program last ran.
+
+        Raises an error of ours where the registry is away, or is none, and nothing served before.
+        """
+        self._before = self.servable(before)
+        self._serving = dict(self._before)
+        try:
+            self._ask()
+        except CandlecastError as error:
+            if not self._serving:
+                raise
+            self._note_away(error)
 
     def current(self) -> dict[str, ServedModel]:
         """The models that predict the next micro-batch, by interval."""
-        for timeframe in self.intervals:
-            version = self.registry.champion(timeframe)
-            serving = self._serving.get(timeframe)
-            is_new = version is not None and (serving is None or serving.version != version)
-            if version is not None and is_new and version not in self._rejected:
-                self._take(timeframe, version)
+        try:
+            self._ask()
+        except Exception as error:  # whatever it is, it is no reason to end the stream
+            self._note_away(error)
         if not self._serving and not self._logged_none:
             self._logged_none = True
             event(log, "no_champion", level=logging.WARNING, effect="bars are archived only")
-        return {timeframe: self._served(timeframe) for timeframe in self._serving}
+        return self._serving
+
+    def servable(self, models: Models) -> dict[str, ServedModel]:
+        """Those of `models` that this program can serve; the log says why not the others."""
+        found = {}
+        for timeframe, model in models.items():
+            try:
+                self._check(model.artifact, timeframe)
+            except ArtifactMismatch as error:
+                _log_rejected(model.artifact.version, error)
+            else:
+                found[timeframe] = model
+        return found
+
+    def _ask(self) -> None:
+        within_s, self._within_s = self._within_s, ANSWER_S
+        found = self._asking.answer(within_s)
+        if found is None:
+            return
+        self._serving = found
+        if self.away_since:
+            event(log, "registry_back", away_s=time.time() - self.away_since)
+            self.away_since = 0.0
+
+    def _note_away(self, error: Exception) -> None:
+        if not self.away_since:
+            self.away_since = time.time()
+            serving = ",".join(model.artifact.version for model in self._serving.values())
+            event(
+                log,
+                "registry_away",
+                level=logging.ERROR,
+                serving=serving or "none",
+                reason=f"{type(error).__name__}: {error}",
+            )
+
+    def _look(self) -> dict[str, ServedModel]:
+        if self._serving and not self._registry.exists:
+            raise RegistryUnavailable("the registry is no longer where it was")
+        for timeframe in self._intervals:
+            version = self._registry.champion(timeframe)
+            held = self._held.get(timeframe)
+            is_new = version is not None and (held is None or held.version != version)
+            if version is not None and is_new and version not in self._rejected:
+                self._take(timeframe, version)
+        return {timeframe: self._served(timeframe) for timeframe in self._held}
 
     def _served(self, timeframe: str) -> ServedModel:
-        without, factors = self._without_news.get(timeframe), self.registry.interval_factors
-        fallback = None if without is None else ServedModel(without, factors(without.version))
-        artifact = self._serving[timeframe]
-        return ServedModel(artifact, factors(artifact.version), fallback)
+        without = self._without_news.get(timeframe)
+        fallback = None if without is None else ServedModel(without, self._factors(without))
+        artifact = self._held[timeframe]
+        return ServedModel(artifact, self._factors(artifact), fallback)
+
+    def _factors(self, artifact: Artifact) -> tuple[float, ...] | None:
+        """The model's interval factors; none where the registry's do not fit."""
+        try:
+            factors = self._registry.interval_factors(artifact.version)
+            if factors is not None and len(factors) != len(artifact.manifest.horizons):
+                raise ArtifactMismatch(f"interval factors {factors} are not one a horizon")
+        except ArtifactMismatch as error:
+            if f"{artifact.version} factors" not in self._rejected:
+                self._rejected.add(f"{artifact.version} factors")
+                _log_rejected(artifact.version, error, "interval_factors_rejected")
+            return None
+        return factors
 
     def _take(self, timeframe: str, version: str) -> None:
-        artifact = self._loaded(version)
+        artifact = self._loaded(timeframe, version)
         if artifact is None:
-            before = self.registry.replaced_by_champion(timeframe)
-            if timeframe not in self._serving and before and before not in self._rejected:
-                self._take(timeframe, before)
+            self._fall_back(timeframe)
             return
-        self._serving[timeframe] = artifact
+        self._held[timeframe] = artifact
         event(log, "champion", model=version, interval=timeframe)
         self._without_news.pop(timeframe, None)
         if artifact.manifest.reads_news:
             self._take_without_news(timeframe)
 
+    def _fall_back(self, timeframe: str) -> None:
+        """After a restart, in place of a champion that can't be served."""
+        if timeframe in self._held:
+            return
+        if before := self._before.get(timeframe):
+            self._held[timeframe] = before.artifact
+            if before.without_news is not None:
+                self._without_news[timeframe] = before.without_news.artifact
+            event(log, "champion", model=before.artifact.version, interval=timeframe)
+            return
+        replaced = self._registry.replaced_by_champion(timeframe)
+        if replaced and replaced not in self._rejected:
+            self._take(timeframe, replaced)
+
     def _take_without_news(self, timeframe: str) -> None:
         """Have a model ready for when the news fall silent."""
-        version = self.registry.newest_without_news(timeframe)
-        artifact = self._loaded(version) if version else None
+        version = self._registry.newest_without_news(timeframe)
+        artifact = self._loaded(timeframe, version) if version else None
         if artifact is None:
             event(log, "no_model_without_news", level=logging.WARNING, interval=timeframe)
         else:
             self._without_news[timeframe] = artifact
             event(log, "model_without_news", model=version, interval=timeframe)
 
-    def _loaded(self, version: str) -> Artifact | None:
+    def _loaded(self, timeframe: str, version: str) -> Artifact | None:
         """The version, if it can be served; else None, and the log says why not."""
         try:
-            artifact = self.registry.load(version)
-            if artifact.manifest.lookback != self.lookback:
-                raise ArtifactMismatch(
-                    f"{version} looks back {artifact.manifest.lookback} bars; the stream's window "
-                    f"state holds {self.lookback} (setting window.lookback)"
-                )
-            Forecaster(artifact)  # a graph that can't be loaded is rejected here, not in a worker
+            artifact = self._registry.load(version)
+            self._check(artifact, timeframe)
         except ArtifactMismatch as error:
             self._rejected.add(version)
-            event(log, "model_rejected", level=logging.ERROR, model=version, reason=error)
+            _log_rejected(version, error)
             return None
         return artifact
+
+    def _check(self, artifact: Artifact, timeframe: str) -> None:
+        """Raise ArtifactMismatch where this is no model of the timeframe for this stream."""
+        manifest = artifact.manifest
+        if (manifest.lookback, manifest.interval) != (self._lookback, timeframe):
+            raise ArtifactMismatch(
+                f"{artifact.version} forecasts {manifest.interval} and looks back "
+                f"{manifest.lookback} bars; it is registered for {timeframe}, and the stream's "
+                f"window state holds {self._lookback} (setting window.lookback)"
+            )
+        Forecaster(artifact)  # a graph that fails is rejected here, not in a worker
+
+
+def _log_rejected(version: str, error: Exception, name: str = "model_rejected") -> None:
+    event(log, name, level=logging.ERROR, model=version, reason=error)

@@ -72,20 +72,43 @@ class Forecaster:
         self._half_width = np.array(manifest.half_widths) * np.array(factor)
         try:
             self._session = _session(artifact.onnx)
+            takes = self._session.get_inputs()[0].shape[-1]
+            gives = self._session.get_outputs()[0].shape[-1]
         except Exception as error:
             raise ArtifactMismatch(
                 f"{artifact.version}: model.onnx cannot be loaded: {error}"
             ) from error
-        self._check_shape(len(manifest.feature_names))
+        self._check_shape(len(manifest.feature_names), takes, gives)
+        self._check_forecast()
 
-    def _check_shape(self, n_features: int) -> None:
-        takes = self._session.get_inputs()[0].shape[-1]
-        gives = self._session.get_outputs()[0].shape[-1]
+    def _check_shape(self, n_features: int, takes: object, gives: object) -> None:
         if (takes, gives) != (n_features, len(self.horizons)):
             raise ArtifactMismatch(
                 f"{self.version}: model.onnx takes {takes} features and forecasts {gives} "
                 f"horizons, the manifest names {n_features} and {len(self.horizons)}"
             )
+
+    def _check_forecast(self) -> None:
+        """Forecast from two ordinary windows: a graph may load, and not run or not fit."""
+        bars = _ordinary_bars(self.lookback + 2)
+        forecast = self.predict(bars, np.array([self.lookback, self.lookback + 1]))
+        prices = forecast.predicted_close, forecast.lower, forecast.upper
+        if not all((np.isfinite(price) & (price > 0)).all() for price in prices):
+            raise ArtifactMismatch(
+                f"{self.version}: forecasts no price from an ordinary window: {prices}"
+            )
+
+    def _run(self, windows: Iterable[NDArray[np.float32]], n_windows: int) -> Floats:
+        try:
+            unit = _infer(self._session, windows)
+        except Exception as error:
+            raise ArtifactMismatch(f"{self.version}: model.onnx cannot be run: {error}") from error
+        if unit.shape != (n_windows, len(self.horizons)):
+            raise ArtifactMismatch(
+                f"{self.version}: model.onnx makes {unit.shape} of {n_windows} windows and "
+                f"{len(self.horizons)} horizons"
+            )
+        return unit
 
     def predict(self, bars: Floats, ends: Indices) -> Forecast:
         """Forecast from the windows that end at `ends`, each of which must be complete.
@@ -93,14 +116,14 @@ class Forecaster:
         `bars` (n_bars, 6 or 11) as in `bar_features`, `ends` (n_windows,) rows of them; columns of
         news are left aside by a model that does not read them. Bars of several symbols may lie
         behind one another: one call for a thousand symbols costs little more than for one. Raises
-        ArtifactMismatch where the model reads news and the bars have none.
+        ArtifactMismatch where the model reads news and the bars have none, or its graph fails.
         """
         if self.reads_news and bars.shape[1] == BAR_COLUMNS:
             raise ArtifactMismatch(f"{self.version} reads news, and these bars come without")
         ends = np.asarray(ends)
         features, volatility = bar_features(bars, self.lookback, self._feature_names)
         windows = (window_inputs(features, some, self.lookback) for some in batches(ends))
-        unit = np.clip(_infer(self._session, windows), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
+        unit = np.clip(self._run(windows, len(ends)), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
         sizes = horizon_scale(volatility[ends], self.horizons)
         last_close = bars[ends, CLOSE]
         margin = self._half_width * sizes
@@ -113,6 +136,16 @@ class Forecaster:
             scale=sizes,
             unit_return=unit,
         )
+
+
+def _ordinary_bars(count: int) -> Floats:
+    """Bars (count, 11) of a market that moves a little, with a piece of news in each."""
+    close = 100 * np.exp(0.001 * np.sin(np.arange(count)))
+    opened = np.roll(close, 1)
+    high, low = np.maximum(opened, close) * 1.0005, np.minimum(opened, close) * 0.9995
+    volume = 2 + np.cos(np.arange(count))
+    news = np.broadcast_to([1.0, 0.1, 0.1, 1.0, 0.0], (count, 5)).T
+    return np.stack([opened, high, low, close, volume, volume * close, *news], axis=1)
 
 
 def run_graph(onnx: bytes, features: Iterable[NDArray[np.float32]]) -> Floats:

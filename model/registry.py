@@ -7,7 +7,7 @@ persistence carries `-unproven` behind its version, and so does every prediction
 
 import hashlib
 import json
-import logging
+import math
 import os
 import re
 import shutil
@@ -17,16 +17,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from conf.errors import ConfigurationError
+from conf.errors import ArtifactMismatch, ConfigurationError
 from conf.timeframes import TIMEFRAME_MS
 from model.artifact import MANIFEST_FILE, Artifact, load_artifact
+from model.mlflow_client import EXISTS_ALREADY, NOT_FOUND, Client, shown, sqlite_file
 
 CHAMPION: Final = "champion"
 _UNPROVEN_SUFFIX: Final = "-unproven"
 _VERSION: Final = re.compile(rf"({'|'.join(TIMEFRAME_MS)})-(\d+)({_UNPROVEN_SUFFIX})?")
+# Timeframe, and how the sha256 of the manifest begins, which holds those of the files.
+_FOLDER: Final = re.compile(rf"({'|'.join(TIMEFRAME_MS)})-[0-9a-f]{{16}}")
 _READS_NEWS: Final = "reads_news"
-_NOT_FOUND: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-_SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,27 @@ class Registry:
         Raises ArtifactMismatch where its files are not what they were when registered, and
         ConfigurationError where there is no such version.
         """
-        return load_artifact(self.folder(version), version)
+        folder = self.folder(version)
+        artifact = load_artifact(folder, version)
+        if not folder.name.endswith(_manifest_hash(folder)):
+            raise ArtifactMismatch(
+                f"{version}: {folder / MANIFEST_FILE} is not the manifest that was registered, "
+                f"whose sha256 begins with {folder.name.rpartition('-')[2]}"
+            )
+        return artifact
 
     def folder(self, version: str) -> Path:
-        """Where the artifact of `version` lies."""
-        return self._artifact_dir / self.tags(version)["artifact"]
+        """Where the artifact of `version` lies.
+
+        Raises ArtifactMismatch where the registry names something else than a folder of its own.
+        """
+        name = self.tags(version).get("artifact", "")
+        if not _FOLDER.fullmatch(name):
+            raise ArtifactMismatch(
+                f"{version}: the registry says that its artifact is {name!r}; expected is the name "
+                f"of a folder in {self._artifact_dir}, such as 1m-0123456789abcdef"
+            )
+        return self._artifact_dir / name
 
     def register(self, folder: Path, timeframe: str) -> str:
         """Copy an artifact's folder, register it, and return its version.
@@ -128,7 +145,7 @@ class Registry:
 
     def models(self, timeframe: str | None = None) -> list[RegisteredModel]:
         """Every version, newest first within a timeframe."""
-        if not self._exists():
+        if not self.exists:
             return []
         found = []
         for name in [timeframe] if timeframe else TIMEFRAME_MS:
@@ -187,31 +204,34 @@ class Registry:
         return str(self._client.create_experiment(name, artifact_location=place))
 
     def interval_factors(self, version: str) -> tuple[float, ...] | None:
-        """What live coverage says to multiply the half-widths of `version` by; None at first."""
+        """What live coverage says to multiply the half-widths of `version` by; None at first.
+
+        Raises ArtifactMismatch where the registry holds something else than positive numbers.
+        """
         text = self.tags(version).get("interval_factors")
-        return None if text is None else tuple(float(f) for f in json.loads(text))
+        if text is None:
+            return None
+        try:
+            factors = tuple(float(factor) for factor in json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise ArtifactMismatch(f"{version}: interval factors {text!r}: {error}") from error
+        if not all(0 < factor < math.inf for factor in factors):
+            raise ArtifactMismatch(f"{version}: interval factors {text!r} must be above 0")
+        return factors
 
     def set_interval_factors(self, version: str, factors: tuple[float, ...]) -> None:
         """Set the factor of each horizon; the stream reads them with the champion."""
         self.tag(version, "interval_factors", json.dumps(list(factors)))
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a registry; of one that is no SQLite file it is taken for granted."""
+        file = sqlite_file(self._uri)
+        return file is None or file.is_file()
+
     @cached_property
     def _client(self) -> Any:
-        """MLflow's client; imported late, since the import takes a second."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("DO_NOT_TRACK", "true")
-        from mlflow import MlflowClient
-
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        if self._uri.startswith(_SQLITE):
-            Path(self._uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(self._uri, self._uri)
-
-    def _exists(self) -> bool:
-        if self._uri.startswith(_SQLITE):
-            return Path(self._uri.removeprefix(_SQLITE)).is_file()
-        return True
+        return Client(self._uri)
 
     def _find_champion(self, timeframe: str) -> Any | None:
         name = _model_name(timeframe)
@@ -222,19 +242,19 @@ class Registry:
         name = _model_name(timeframe)
         found = self._ask(lambda client: client.get_model_version(name, number))
         if found is None:
-            raise ConfigurationError(f"no model {version} in {self._uri}")
+            raise ConfigurationError(f"no model {version} in {shown(self._uri)}")
         return found
 
     def _ask(self, question: Callable[[Any], Any]) -> Any | None:
         """MLflow's answer; None where it knows of no such thing, or is not there yet."""
-        if not self._exists():
+        if not self.exists:
             return None
         from mlflow.exceptions import MlflowException
 
         try:
             return question(self._client)
         except MlflowException as error:
-            if error.error_code in _NOT_FOUND:
+            if error.error_code in NOT_FOUND:
                 return None
             raise
 
@@ -244,7 +264,7 @@ class Registry:
         try:
             self._client.create_registered_model(_model_name(timeframe))
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            if error.error_code != EXISTS_ALREADY:
                 raise
 
     def _set_champion(self, version: str) -> None:

@@ -1,5 +1,6 @@
 """The LSTM inside Spark: a pandas UDF that predicts every window of a micro-batch."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -11,11 +12,16 @@ from pyspark.sql import Column
 from pyspark.sql.functions import pandas_udf
 from pyspark.sql.types import BinaryType, LongType, StructType
 
+from conf.errors import ArtifactMismatch
+from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
-from model.champions import ServedModel
+from model.features import Floats, Indices
 from model.forecast import Forecaster
 from model.news import NEWS_COLUMNS
+from model.served import ServedModel
 from stream.packed import constant, from_bytes, repeated, to_bytes
+
+log = logging.getLogger(__name__)
 
 # Columns of the bars, without the news and with them.
 BAR_VALUES: Final = 6
@@ -97,13 +103,7 @@ def forecast_windows(
         -1, VALUES_WITH_NEWS if with_news else BAR_VALUES
     )
     session = forecaster(timeframe, model)
-    result = session.predict(bars, windows["end"].to_numpy())
-    prices = {
-        "last_close": np.broadcast_to(result.last_close[:, None], result.predicted_close.shape),
-        "predicted_close": result.predicted_close,
-        "lower": result.lower,
-        "upper": result.upper,
-    }
+    prices = _prices(session, bars, windows["end"].to_numpy())
     # Absurd but finite prices, as a faulty source may send, can lead out of the finite numbers.
     finite = np.logical_and.reduce([np.isfinite(price).all(axis=1) for price in prices.values()])
     made = windows.filter(pa.array(finite))
@@ -119,6 +119,23 @@ def forecast_windows(
         }
     )
     return len(predicted), to_bytes(predicted), len(left), to_bytes(abstained)
+
+
+def _prices(session: Forecaster, bars: Floats, ends: Indices) -> dict[str, Floats]:
+    """Each (n_windows, n_horizons). NaN where the graph fails on these windows, though it did well
+    on ordinary ones when it was loaded: they abstain, and the query goes on."""
+    try:
+        result = session.predict(bars, ends)
+    except ArtifactMismatch as error:
+        event(log, "model_failed", level=logging.ERROR, windows=len(ends), reason=error)
+        nothing = np.full((len(ends), len(session.horizons)), np.nan)
+        return dict.fromkeys(("last_close", "predicted_close", "lower", "upper"), nothing)
+    return {
+        "last_close": np.broadcast_to(result.last_close[:, None], result.predicted_close.shape),
+        "predicted_close": result.predicted_close,
+        "lower": result.lower,
+        "upper": result.upper,
+    }
 
 
 def prediction_table(

@@ -15,7 +15,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.events import event
-from model.champions import Champions, ServedModel
+from model.champions import Champions
+from model.served import ServedModel
 from stream.contents import ARTICLES, BARS, REJECTED
 from stream.forecast_udf import FORECAST, NOT_FINITE, forecast_udf
 from stream.metrics import WrittenMicroBatch
