@@ -8,6 +8,7 @@ environment only. Types and bounds stand here, values in `candlecast.toml` alone
 import os
 import re
 import tomllib
+from datetime import UTC, date, datetime, time
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -80,18 +81,14 @@ class Ingest(Section):
     attempts: PositiveInt = SHIPPED
     timeout_s: Annotated[float, Field(gt=0, le=9)] = SHIPPED
     news_every_s: Annotated[int, Field(ge=0)] = SHIPPED
+    earliest: date = SHIPPED
     metrics_port: Port = SHIPPED
     base_url: str | None = None
 
-    def symbols_of(self, timeframe: str) -> list[str]:
-        """Which symbols are polled at a timeframe.
-
-        >>> polled = Ingest(symbols=["A-B", "C-D"], intervals=["1m"], intervals_of={"C-D": ["1h"]})
-        >>> polled.symbols_of("1m"), polled.symbols_of("1h")
-        (['A-B'], ['C-D'])
-        """
-        own = self.intervals_of
-        return [name for name in self.symbols if timeframe in own.get(name, self.intervals)]
+    @property
+    def earliest_ms(self) -> int:
+        """When `earliest` begins, epoch ms UTC."""
+        return int(datetime.combine(self.earliest, time(), UTC).timestamp() * 1000)
 
 
 class Window(Section):
@@ -184,7 +181,6 @@ class Training(Section):
     max_epochs: PositiveInt = SHIPPED
     patience: PositiveInt = SHIPPED
     batch_size: PositiveInt = SHIPPED
-    max_bars: PositiveInt = SHIPPED
     validation_share: Share = SHIPPED
     test_share: Share = SHIPPED
     seed: int = SHIPPED
@@ -215,8 +211,7 @@ class Promotion(Section):
 class Retrain(Section):
     """When a challenger is trained: on a schedule, or when the champion does badly live.
 
-    Live figures are those of the last `live_windows` times with predictions that were made before
-    their target time.
+    Live figures are those of the last `live_windows` predictions made before their target time.
     """
 
     schedule: Literal["daily", "weekly", "monthly"] = SHIPPED

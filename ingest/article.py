@@ -13,6 +13,10 @@ ID_PATTERN: Final = r"^[^\x00-\x20\x7f]{1,128}$"
 # A body is cut here before it is published: who reads on follows the link. A title is never cut.
 BODY_CHARACTERS: Final = 10_000
 TITLE_CHARACTERS: Final = 1_000
+# Of every other text, and of each category and tag; so many of them, where the most seen are 20.
+TEXT_CHARACTERS: Final = 2_000
+LABEL_CHARACTERS: Final = 100
+LABELS: Final = 100
 _COIN: Final = re.compile(r"[A-Z0-9]{2,10}")
 # Categories that look like coins and are none, of both providers.
 _TOPIC: Final = re.compile(
@@ -80,6 +84,18 @@ class Article:
             return f"title must be at most {TITLE_CHARACTERS} characters long"
         if len(self.body) > BODY_CHARACTERS:
             return f"body must be at most {BODY_CHARACTERS} characters long"
+        if (
+            max(map(len, (self.source, self.url, self.lang, self.sentiment or "")))
+            > TEXT_CHARACTERS
+        ):
+            return (
+                f"source, url, lang and sentiment must be at most {TEXT_CHARACTERS} characters long"
+            )
+        for labels in (self.categories, self.tags):
+            if len(labels) > LABELS or max(map(len, labels), default=0) > LABEL_CHARACTERS:
+                return (
+                    f"categories and tags: at most {LABELS} of {LABEL_CHARACTERS} characters each"
+                )
         if not 0 < self.published_at <= now_ms + CLOCK_SKEW_MS:
             return "published_at must be a time in the past"
         if not self.published_at - CLOCK_SKEW_MS <= self.available_at <= now_ms + CLOCK_SKEW_MS:

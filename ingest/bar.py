@@ -4,12 +4,12 @@ The rules are written once, with operators that floats and NumPy arrays share, s
 and the stream can't disagree about what a good bar is.
 """
 
-import json
 import logging
 import math
-import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -22,16 +22,24 @@ from conf.timeframes import TIMEFRAME_MS
 log = logging.getLogger(__name__)
 
 BAR_VERSION: Final = 1
-# BASE-QUOTE in any script; no white space, control character, slash or second hyphen, so that a
-# symbol can stand in a file name, a metric label and a URL.
-SYMBOL_PATTERN: Final = r"^[^\x00-\x20\x7f/\\-]{1,32}-[^\x00-\x20\x7f/\\-]{1,32}(?!\n)$"
+# A message that is longer is no bar.
+MESSAGE_BYTES: Final = 65_536
 # Clocks of a producer and of a stream on two machines may differ by this much.
 CLOCK_SKEW_MS: Final = 5_000
 
+# A symbol stands in file names, metric labels, URLs, spreadsheets and chat messages.
+PART_CHARACTERS: Final = 32
+SYMBOL_BYTES: Final = 128
+SYMBOL_SIGNS: Final = "._$"
+SYMBOL_FORM: Final = "symbol must look like BASE-QUOTE"
+SYMBOL_LETTERS: Final = "symbol must be of letters and digits, with . _ $ between them"
+SYMBOL_LENGTH: Final = f"symbol must have at most {PART_CHARACTERS} characters a part"
+
 Rule = tuple[str, Callable[[Any], Any]]
 
-# Each takes anything with a bar's fields and `bar_ms` and `now_ms`: one bar in the producer,
-# NumPy arrays of many in the stream. NaN passes no comparison, so `0 < x < inf` rejects it.
+# Each takes anything with a bar's fields and `bar_ms`, `now_ms` and `earliest_ms`: one bar in the
+# producer, NumPy arrays of many in the stream. NaN passes no comparison, so `0 < x < inf` rejects
+# it.
 RULES: Final[tuple[Rule, ...]] = (
     ("open must be positive and finite", lambda b: (b.open > 0) & (b.open < math.inf)),
     ("high must be positive and finite", lambda b: (b.high > 0) & (b.high < math.inf)),
@@ -49,6 +57,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "open_time must lie on the interval's grid",
         lambda b: (b.open_time >= 0) & (b.open_time % b.bar_ms == 0),
     ),
+    ("open_time must not lie before ingest.earliest", lambda b: b.open_time >= b.earliest_ms),
     (
         "the bar must be closed, not in the future",
         # in this order no sum can overflow, whatever open_time says
@@ -102,13 +111,15 @@ class Bar:
         """End of the bar, exclusive: the next bar's `open_time`."""
         return self.open_time + self.bar_ms
 
-    def rejection_reason(self, now_ms: int) -> str | None:
-        """Name the first rule that this bar breaks at `now_ms` (epoch ms), or None."""
-        if self.interval not in TIMEFRAME_MS:
-            return f"interval must be one of {', '.join(TIMEFRAME_MS)}"
-        if not re.match(SYMBOL_PATTERN, self.symbol):
-            return "symbol must look like BASE-QUOTE"
-        seen = SimpleNamespace(**self.fields(), bar_ms=self.bar_ms, now_ms=now_ms)
+    def rejection_reason(self, now_ms: int, earliest_ms: int = 0) -> str | None:
+        """Name the first rule that this bar breaks at `now_ms`, or None.
+
+        Epoch ms; no bar may open before `earliest_ms` (the setting `ingest.earliest`).
+        """
+        if (problem := series_problem(self.symbol, self.interval)) is not None:
+            return problem
+        times = {"bar_ms": self.bar_ms, "now_ms": now_ms, "earliest_ms": earliest_ms}
+        seen = SimpleNamespace(**self.fields(), **times)
         rules = RULES if self.quote_volume is None else (*RULES, QUOTE_VOLUME_RULE)
         return next((reason for reason, holds in rules if not holds(seen)), None)
 
@@ -129,13 +140,62 @@ class Bar:
 
         Raises MalformedBar for anything else; whether its values make sense is another question.
         """
-        try:
-            fields = json.loads(message, parse_constant=_refuse_constant)
-            if _typed(fields["v"], (int,)) != BAR_VERSION:
-                raise MalformedBar(f"v must be {BAR_VERSION}")
-            return cls(*[_typed(fields[name], kind) for name, kind in FIELD_TYPES.items()])
-        except _NO_BAR as error:
-            raise MalformedBar(f"not a bar: {type(error).__name__}: {error}") from error
+        fields = _fields_in(message)
+        return cls(*[_as_held(fields[name], kinds) for name, kinds in FIELD_TYPES.items()])
+
+
+def symbol_problem(text: str) -> str | None:
+    """Why a text is no symbol, or None: `BASE-QUOTE`, with `VENUE:` before and `:SETTLE` behind it.
+
+    A part is of letters and digits of any script, and begins with one or with `$`.
+
+    >>> [symbol_problem(text) for text in ("stETH-USD", "KRAKEN:BTC-USDT:USDT", "币安人生-USDT")]
+    [None, None, None]
+    >>> symbol_problem("=1+1-USD") == SYMBOL_LETTERS, symbol_problem("BTC-USD-1") == SYMBOL_FORM
+    (True, True)
+    """
+    return SYMBOL_LENGTH if len(text) > SYMBOL_BYTES else _symbol_problem(text)
+
+
+@lru_cache(maxsize=10_000)
+def _symbol_problem(text: str) -> str | None:
+    sides = [side.split(":") for side in text.split("-")]
+    parts = [part for side in sides for part in side]
+    if len(sides) != 2 or max(map(len, sides)) > 2 or not all(parts):
+        return SYMBOL_FORM
+    for part in parts:
+        kinds = ["." if sign in SYMBOL_SIGNS else unicodedata.category(sign)[0] for sign in part]
+        if not set(kinds) <= set("LMN.") or not (kinds[0] in "LN" or part[0] == "$"):
+            return SYMBOL_LETTERS
+    if max(map(len, parts)) > PART_CHARACTERS or len(text.encode()) > SYMBOL_BYTES:
+        return SYMBOL_LENGTH
+    return None
+
+
+def market_of(symbol: str) -> str:
+    """A symbol without its venue: what the source is asked for.
+
+    >>> market_of("KRAKEN:BTC-USDT:USDT")
+    'BTC-USDT:USDT'
+    """
+    base, _, quote = symbol.partition("-")
+    return f"{base.rpartition(':')[2]}-{quote}"
+
+
+def why_not_read(message: bytes | None) -> str | None:
+    """What keeps a message from being read as a bar of a series, or None."""
+    try:
+        fields = _fields_in(message)
+    except MalformedBar as error:
+        return str(error)
+    return series_problem(fields["symbol"], fields["interval"])
+
+
+def series_problem(symbol: str, interval: str) -> str | None:
+    """Why there is no such series, or None."""
+    if interval not in TIMEFRAME_MS:
+        return f"interval must be one of {', '.join(TIMEFRAME_MS)}"
+    return symbol_problem(symbol)
 
 
 def log_rejected(bar: Bar, reason: str) -> None:
@@ -156,15 +216,34 @@ FIELD_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "source": (str,),
     "fetched_at": (int,),
 }
-# Nested too deep, and a whole number too large for a price, are what others may send as well.
-_NO_BAR: Final = (ValueError, KeyError, TypeError, RecursionError, OverflowError)
+# The same with the version, in the order of a message.
+MESSAGE_TYPES: Final[dict[str, tuple[type, ...]]] = {"v": (int,), **FIELD_TYPES}
+NOT_JSON: Final = "not valid JSON"
+INT64: Final = range(-(2**63), 2**63)
+_MISSING: Final = object()
 
 
-def _typed(value: Any, kinds: tuple[type, ...]) -> Any:
-    if type(value) not in kinds:
-        raise TypeError(f"{value!r:.40} is not a {kinds[0].__name__}")
+def _fields_in(message: bytes | None) -> dict[str, Any]:
+    """The fields of a message, each of its type; raises MalformedBar with the reason."""
+    if message is None:
+        raise MalformedBar("the message is empty")
+    if len(message) > MESSAGE_BYTES:
+        raise MalformedBar(f"the message is longer than {MESSAGE_BYTES} bytes")
+    try:
+        found = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        raise MalformedBar(NOT_JSON) from None
+    if not isinstance(found, dict) or not found.keys() & MESSAGE_TYPES.keys():
+        raise MalformedBar("not a JSON object with a bar's fields")
+    for name, kinds in MESSAGE_TYPES.items():
+        held = found.get(name, _MISSING)
+        if type(held) not in kinds or (kinds == (int,) and held not in INT64):
+            kind = "string" if str in kinds else "number"
+            raise MalformedBar(f"{name} is missing or not a {kind}")
+        if name == "v" and held != BAR_VERSION:
+            raise MalformedBar(f"v must be {BAR_VERSION}, found {held}")
+    return found
+
+
+def _as_held(value: Any, kinds: tuple[type, ...]) -> Any:
     return float(value) if float in kinds and value is not None else value
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")

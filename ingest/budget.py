@@ -1,5 +1,6 @@
 """How many calls a source may get: a token bucket for each limit that it publishes."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ BURST_SHARE: Final = 0.25
 class RateBudget:
     """All limits of one source together; `limits` is calls per `second`, `minute` ... `month`.
 
+    Times are of a clock that nobody sets, in ms.
+
     >>> budget = RateBudget({"second": 4}, now_ms=0)
     >>> budget.take(now_ms=0), budget.take(now_ms=0), budget.take(now_ms=500)
     (0.0, 0.3333333333333333, 0.0)
@@ -28,7 +31,7 @@ class RateBudget:
         self._per_s = {w: sustained_calls(limit) / WINDOW_S[w] for w, limit in limits.items()}
         self.left = dict(self._capacity)
         self._seen_ms = now_ms
-        self._paused_until_ms = now_ms
+        self._paused_until_ms = -math.inf
 
     def take(self, now_ms: int) -> float:
         """Take a call and return 0, or take none and return the seconds to wait for one."""
@@ -44,7 +47,7 @@ class RateBudget:
         return wait_s
 
     def pause(self, until_ms: int) -> None:
-        """Let no call through before `until_ms` (epoch ms): the source asked for a break."""
+        """Let no call through before `until_ms`: the source asked for a break."""
         self._paused_until_ms = max(self._paused_until_ms, until_ms)
 
 

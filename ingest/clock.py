@@ -1,4 +1,4 @@
-"""The time of day, and waiting: until then, and after a failure."""
+"""The time of day and its steps, and waiting: until then, and after a failure."""
 
 import logging
 import random
@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import count
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
-from conf.errors import BrokerUnavailable
+from conf.errors import BrokerUnavailable, RetryLater
 from conf.events import event
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,13 @@ LONGEST_WAIT_S: Final = 30.0
 LONGEST_BROKER_WAIT_S: Final = 10.0
 MAX_DOUBLINGS: Final = 10  # by then every wait is the longest
 JITTER_S: Final = 1.0
+# Below every grace; what a clock that is kept by slewing never does between two looks.
+STEP_MS: Final = 1_000
+# A step that stays for so long is the time; one that is gone by then was none.
+SETTLE_MS: Final = 60_000
+
+# Linux's monotonic clock stands still while a machine sleeps; this one does not.
+_RUNNING: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 T = TypeVar("T")
 
@@ -32,9 +39,45 @@ class Clock:
         """The time, in epoch milliseconds UTC."""
         return time.time_ns() // 1_000_000
 
+    def monotonic_ms(self) -> int:
+        """Milliseconds since some start, which nobody can set; they pass while a machine sleeps."""
+        return time.clock_gettime_ns(_RUNNING) // 1_000_000
+
     def sleep(self, seconds: float) -> None:
         """Wait for `seconds`, or until `stopping` is set."""
         self.stopping.wait(max(0.0, seconds))
+
+
+class StepWatch:
+    """Tells a wall clock that was set from one that runs, by the monotonic clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset_ms = self._offset()
+        self._stepped: tuple[int, int] | None = None
+
+    def look(self) -> Literal["steady", "stepped", "settled"]:
+        """What the wall clock did since the last look.
+
+        After a step it is `stepped`, not to be gone by, until it is back where it was, or has
+        stayed for SETTLE_MS: then it is `settled` once.
+        """
+        offset_ms, now_ms = self._offset(), self._clock.monotonic_ms()
+        if abs(offset_ms - self._offset_ms) <= STEP_MS:
+            self._offset_ms, self._stepped = offset_ms, None
+            return "steady"
+        if self._stepped is None or abs(offset_ms - self._stepped[0]) > STEP_MS:
+            self._stepped = (offset_ms, now_ms)
+            by_s = (offset_ms - self._offset_ms) / 1000
+            event(log, "clock_step", level=logging.WARNING, by_s=by_s, wait_s=SETTLE_MS / 1000)
+            return "stepped"
+        if now_ms - self._stepped[1] < SETTLE_MS:
+            return "stepped"
+        self._offset_ms, self._stepped = offset_ms, None
+        return "settled"
+
+    def _offset(self) -> int:
+        return self._clock.now_ms() - self._clock.monotonic_ms()
 
 
 def backoff_s(attempt: int, longest_s: float = LONGEST_WAIT_S) -> float:
@@ -58,13 +101,28 @@ def until_broker_answers(
 
     `on_failure` receives each failure. Raises the last one once the clock is stopping.
     """
+    return until_answered(call, clock, BrokerUnavailable, "broker_unavailable", on_failure)
+
+
+def until_answered(
+    call: Callable[[], T],
+    clock: Clock,
+    passing: type[RetryLater],
+    name: str,
+    on_failure: Callable[[BaseException], None] = lambda error: None,
+    attempts: int | None = None,
+) -> T:
+    """Make `call` until it raises no `passing` error; each is an event `name`.
+
+    Raises the last one after `attempts`, or once the clock is stopping.
+    """
     for attempt in count(1):
         try:
             return call()
-        except BrokerUnavailable as error:
+        except passing as error:
             on_failure(error)
-            if clock.stopping.is_set():
+            if clock.stopping.is_set() or attempt == attempts:
                 raise
-            event(log, "broker_unavailable", level=logging.WARNING, attempt=attempt, reason=error)
-            clock.sleep(backoff_s(attempt, LONGEST_BROKER_WAIT_S))
+            event(log, name, level=logging.WARNING, attempt=attempt, reason=error)
+            clock.sleep(max(backoff_s(attempt, LONGEST_BROKER_WAIT_S), error.retry_after_s or 0.0))
     raise AssertionError("unreachable")

@@ -14,7 +14,7 @@ class Coverage:
     is as visible as one at the end.
 
     >>> coverage = Coverage(first_ms=0, bar_ms=60_000)
-    >>> coverage.extend(last_ms=240_000)
+    >>> coverage.reach(last_ms=240_000)
     >>> coverage.mark(60_000, PUBLISHED)
     >>> coverage.oldest(UNKNOWN), coverage.oldest(UNKNOWN, from_ms=60_000), coverage.gaps()
     (0, 120000, 3)
@@ -30,10 +30,17 @@ class Coverage:
         """The newest bar's `open_time`; `first_ms - bar_ms` where there is none."""
         return self.first_ms + (len(self._states) - 1) * self.bar_ms
 
-    def extend(self, last_ms: int) -> None:
-        """Reach up to the bar that opens at `last_ms`; new bars are UNKNOWN."""
+    def reach(self, last_ms: int) -> None:
+        """Reach up to the bar that opens at `last_ms`; new bars are UNKNOWN.
+
+        Where that is earlier than before, as after a clock that went ahead, what comes behind it is
+        dropped, but for what is published.
+        """
+        known_ms = self.newest(PUBLISHED)
+        last_ms = last_ms if known_ms is None else max(last_ms, known_ms)
         more = (last_ms - self.last_ms) // self.bar_ms
         self._states.extend(bytes(max(0, more)))
+        del self._states[max(0, len(self._states) + min(0, more)) :]
 
     def forget_before(self, first_ms: int) -> None:
         """Drop the bars that open before `first_ms`."""

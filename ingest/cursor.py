@@ -1,6 +1,7 @@
 """What is on a topic already: the cursor of every source, so that no second store can disagree."""
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -32,6 +33,10 @@ def messages_since(broker: Broker, topic: str, since_ms: int) -> Iterator[bytes]
     Reads up to where the topic ends at the call, without a consumer group. Raises
     BrokerUnavailable.
     """
+    return (message.value for message in _messages(broker, topic, since_ms))
+
+
+def _messages(broker: Broker, topic: str, since_ms: int) -> Iterator[Any]:
     with (
         connecting(broker),
         KafkaConsumer(
@@ -49,7 +54,7 @@ def messages_since(broker: Broker, topic: str, since_ms: int) -> Iterator[bytes]
         yield from _read(consumer, topic, since_ms)
 
 
-def _read(consumer: Any, topic: str, since_ms: int) -> Iterator[bytes]:
+def _read(consumer: Any, topic: str, since_ms: int) -> Iterator[Any]:
     ends = _seek(consumer, topic, since_ms)
     silent = 0
     while ends:
@@ -58,7 +63,7 @@ def _read(consumer: Any, topic: str, since_ms: int) -> Iterator[bytes]:
         if silent >= SILENT_POLLS:
             raise BrokerUnavailable(f"topic {topic} delivers nothing, but has unread messages")
         for messages in polled.values():
-            yield from (message.value for message in messages if message.value is not None)
+            yield from (message for message in messages if message.value is not None)
         ends = {at: end for at, end in ends.items() if consumer.position(at) < end}
 
 
@@ -77,24 +82,37 @@ def _seek(consumer: Any, topic: str, since_ms: int) -> dict[Any, int]:
     return {at: end for at, end in ends.items() if consumer.position(at) < end}
 
 
-def bars_since(broker: Broker, topic: str, since_ms: int) -> Iterator[Bar]:
+def bars_since(broker: Broker, topic: str, since_ms: int, earliest_ms: int = 0) -> Iterator[Bar]:
     """Yield the bars on `topic` that were sent at or after `since_ms` (epoch ms).
 
     A bar is sent after it opened, so this finds every bar that opened at or after `since_ms`, and
-    some older ones. Messages that are no bars are passed over: the stream reports them. Raises
-    BrokerUnavailable.
+    some older ones. What the stream refuses, which has the same rules, is no bar: it is passed
+    over. Raises BrokerUnavailable.
     """
-    foreign = 0
-    for value in messages_since(broker, topic, since_ms):
+    refused = 0
+    for message in _messages(broker, topic, since_ms):
         try:
-            yield Bar.from_json(value)
+            bar = Bar.from_json(message.value)
         except MalformedBar:
-            foreign += 1
-    if foreign:
-        event(log, "passed_over", level=logging.WARNING, topic=topic, messages=foreign)
+            refused += 1
+            continue
+        # A bar of the future was refused when it came, though its time has passed by now.
+        sent_ms = message.timestamp if message.timestamp > 0 else time.time_ns() // 1_000_000
+        if bar.rejection_reason(sent_ms, earliest_ms) is None:
+            yield bar
+        else:
+            refused += 1
+    if refused:
+        event(log, "passed_over", level=logging.WARNING, topic=topic, messages=refused)
 
 
-def resume(bars: Sequence[BarFeed], news: Sequence[NewsFeed], kafka: Kafka, clock: Clock) -> int:
+def resume(
+    bars: Sequence[BarFeed],
+    news: Sequence[NewsFeed],
+    kafka: Kafka,
+    clock: Clock,
+    earliest_ms: int = 0,
+) -> int:
     """Create missing topics, and tell each feed what of it is on them already.
 
     Returns how many bars are missing. Waits for a broker that is not there yet; raises
@@ -107,12 +125,12 @@ def resume(bars: Sequence[BarFeed], news: Sequence[NewsFeed], kafka: Kafka, cloc
         ensure_topics(kafka, topics, retention_s=kafka.retention_s)
         for feed in news:
             resume_news(feed, kafka, clock.now_ms())
-        return resume_bars(bars, kafka, clock.now_ms())
+        return resume_bars(bars, kafka, clock.now_ms(), earliest_ms)
 
     return until_broker_answers(read_back, clock)
 
 
-def resume_bars(feeds: Sequence[BarFeed], kafka: Kafka, now_ms: int) -> int:
+def resume_bars(feeds: Sequence[BarFeed], kafka: Kafka, now_ms: int, earliest_ms: int = 0) -> int:
     """Tell each feed which of its bars are on the topic; return how many are still missing.
 
     Reads only what was sent since the oldest bar that any feed may want. Raises BrokerUnavailable.
@@ -120,7 +138,7 @@ def resume_bars(feeds: Sequence[BarFeed], kafka: Kafka, now_ms: int) -> int:
     wanted = sum(feed.missing(now_ms) for feed in feeds)
     by_series = {(feed.series.symbol, feed.series.interval): feed for feed in feeds}
     since_ms = min(feed.coverage.first_ms for feed in feeds)
-    for bar in bars_since(kafka, kafka.bars_topic, since_ms):
+    for bar in bars_since(kafka, kafka.bars_topic, since_ms, earliest_ms):
         feed = by_series.get((bar.symbol, bar.interval))
         if feed is not None:
             feed.saw(bar)

@@ -1,23 +1,31 @@
 """What is polled: a feed's poll as a generator, and the feed of one symbol's bars."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
+from conf.events import event
 from conf.settings import Kafka
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar, log_rejected
 from ingest.clock import Clock
 from ingest.coverage import ABSENT, PUBLISHED, UNKNOWN, Coverage
-from ingest.publish import Record, bar_record, rejection_record
+from ingest.publish import Record, bar_record, rejection_record, unreadable_record
 from ingest.sources import Source
+from ingest.sources.rows import UNREADABLE_ROW, Answer, Span
+
+log = logging.getLogger(__name__)
 
 # Bars that a source did not have are asked for again after this long, then after twice as long
 # and so on: a late bar is caught, and a coin that did not exist yet costs a call a day.
 RECHECK_MS: Final = 3_600_000
 MAX_RECHECK_MS: Final = 86_400_000
+LOGGED_CHARACTERS: Final = 200
+# Rejections that are remembered, so that none is sent twice while it is asked for again.
+REMEMBERED: Final = 2_000
 
 
 @dataclass(slots=True)
@@ -25,7 +33,7 @@ class Findings:
     """What a poll has to publish: `records`, of which `new` and `revised` are bars or articles.
 
     `rejected` are the reasons of those that break a rule; `answered` is how many bars need not be
-    asked for any more.
+    asked for any more; `cuts` is 1 where the answer was cut short, so that its rest is asked for.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -33,6 +41,7 @@ class Findings:
     revised: int = 0
     rejected: list[str] = field(default_factory=list)
     answered: int = 0
+    cuts: int = 0
 
 
 # One poll. It yields a call of the source and receives the answer, or None where the call failed
@@ -109,7 +118,14 @@ class BarFeed(Feed):
     kind = "bars"
 
     def __init__(
-        self, series: Series, source: Source, topics: Kafka, *, since_ms: int, overlap_bars: int
+        self,
+        series: Series,
+        source: Source,
+        topics: Kafka,
+        *,
+        since_ms: int,
+        overlap_bars: int,
+        earliest_ms: int = 0,
     ) -> None:
         super().__init__(f"{series.symbol} {series.interval}", series.period_ms, series.grace_ms)
         self.series = series
@@ -118,9 +134,10 @@ class BarFeed(Feed):
         self._terms = source.terms(series.interval)
         self._page_ms = self._terms.page_bars * series.bar_ms
         self._overlap_ms = overlap_bars * series.bar_ms
-        self.coverage = Coverage(since_ms, series.bar_ms)
+        self._earliest_ms = earliest_ms
+        self.coverage = Coverage(max(since_ms, earliest_ms), series.bar_ms)
         self._recent: dict[int, Bar] = {}
-        self._rejected: set[int] = set()
+        self._rejected: dict[int | str, None] = {}
         self._recheck_ms = RECHECK_MS
         self._recheck_at_ms: int | None = None
         self._absent = 0
@@ -136,7 +153,7 @@ class BarFeed(Feed):
         if self._terms.keeps_ms is not None:
             # One bar of room: the oldest may fall out between asking and answering.
             self.coverage.forget_before(now_ms - self._terms.keeps_ms + self.series.bar_ms)
-        self.coverage.extend(self.series.last_closed(now_ms))
+        self.coverage.reach(self.series.last_closed(now_ms))
         oldest = self.coverage.last_ms - self._overlap_ms
         self._recent = {time: bar for time, bar in self._recent.items() if time >= oldest}
         return self.coverage.count(UNKNOWN)
@@ -151,19 +168,20 @@ class BarFeed(Feed):
             self.coverage.ask_again()
             self._recheck_at_ms = None
         from_ms: int | None = None
-        while (page := self._next_page(from_ms)) is not None:
-            first_ms, last_ms = page
+        rest: list[Span] = []
+        while (page := rest.pop() if rest else self._next_page(from_ms)) is not None:
             series = self.series
-            answer = yield partial(
-                self._source.fetch, series.symbol, series.interval, first_ms, last_ms
-            )
+            answer = yield partial(self._source.fetch, series.symbol, series.interval, *page)
             if answer is not None:
-                bars = [bar for bar in answer if first_ms <= bar.open_time <= last_ms]
-                yield from self._publish(bars, first_ms, last_ms, clock.now_ms())
-            elif last_ms >= self.coverage.last_ms:
+                answered = self._answered(page, answer.span)
+                left = self._rest(page, answered)
+                rest += left
+                yield from self._publish(answer, answered, clock.now_ms(), cuts=min(1, len(left)))
+            elif page.last_ms >= self.coverage.last_ms:
                 break
             else:
-                from_ms = max(last_ms, self.coverage.last_ms - self._page_ms) + series.bar_ms
+                rest.clear()
+                from_ms = max(page.last_ms, self.coverage.last_ms - self._page_ms) + series.bar_ms
         self._plan_recheck(clock.now_ms())
 
     def newest_close_ms(self) -> int | None:
@@ -175,36 +193,70 @@ class BarFeed(Feed):
         """Bars after the first published one that are not published."""
         return self.coverage.gaps()
 
-    def _next_page(self, from_ms: int | None) -> tuple[int, int] | None:
-        """First and last `open_time` of the oldest missing bars, with the overlap where it fits."""
+    def _next_page(self, from_ms: int | None) -> Span | None:
+        """The oldest missing bars, with the overlap where it fits.
+
+        A known bar before and behind them is asked for too: an answer that holds it is not cut.
+        """
         oldest_ms = self.coverage.oldest(UNKNOWN, from_ms)
         if oldest_ms is None:
             return None
         reach_ms = min(self._overlap_ms, self._page_ms - self.series.bar_ms)
         first_ms = min(oldest_ms, max(self.coverage.last_ms - reach_ms, self.coverage.first_ms))
-        last_ms = self.coverage.newest(UNKNOWN, first_ms + self._page_ms - self.series.bar_ms)
-        return first_ms, oldest_ms if last_ms is None else last_ms
+        known_ms = self.coverage.newest(PUBLISHED, first_ms)
+        if known_ms is not None and known_ms >= oldest_ms - reach_ms:
+            first_ms = known_ms
+        end_ms = first_ms + self._page_ms - self.series.bar_ms
+        last_ms = self.coverage.newest(UNKNOWN, end_ms)
+        if last_ms is None or last_ms < oldest_ms:
+            last_ms = oldest_ms
+        behind_ms = self.coverage.oldest(PUBLISHED, last_ms)
+        return Span(
+            first_ms, last_ms if behind_ms is None else max(last_ms, min(behind_ms, end_ms))
+        )
 
-    def _publish(self, bars: list[Bar], first_ms: int, last_ms: int, now_ms: int) -> Steps:
+    def _answered(self, page: Span, said: Span | None) -> Span:
+        """The stretch of `page` about which an answer that speaks of `said` leaves no doubt.
+
+        Where the newest bars are missing in a series that lately had minutes without a trade, the
+        next polls ask for them anyway: that is no reason for a call more.
+        """
+        if said is None:
+            return page
+        first_ms, last_ms = (time // self.series.bar_ms * self.series.bar_ms for time in said)
+        recent_ms = self.coverage.last_ms - self._overlap_ms
+        if last_ms >= recent_ms and self.coverage.count(ABSENT, recent_ms, last_ms):
+            last_ms = page.last_ms
+        return Span(first_ms, last_ms)
+
+    def _rest(self, page: Span, answered: Span) -> list[Span]:
+        """What of `page` is still to be asked for, the earlier part last."""
+        before = Span(page.first_ms, answered.first_ms - self.series.bar_ms)
+        behind = Span(answered.last_ms + self.series.bar_ms, page.last_ms)
+        return [part for part in (behind, before) if self.coverage.count(UNKNOWN, *part)]
+
+    def _publish(self, answer: Answer, answered: Span, now_ms: int, cuts: int) -> Steps:
         """Publish new and revised bars, reject once those that break a rule; then mark them all."""
-        findings = Findings(answered=self.coverage.count(UNKNOWN, first_ms, last_ms))
+        findings = Findings(answered=self.coverage.count(UNKNOWN, *answered), cuts=cuts)
         published = []
-        for bar in bars:
-            reason = bar.rejection_reason(now_ms)
+        for bar in answer:
+            reason = bar.rejection_reason(now_ms, self._earliest_ms)
             known = self._recent.get(bar.open_time)
             if reason is not None:
-                self._reject(bar, reason, findings, now_ms)
+                self._reject(bar.open_time, bar, reason, findings, now_ms)
             elif self.coverage.state(bar.open_time) in (UNKNOWN, ABSENT):
                 findings.new += 1
                 published.append(bar)
             elif known and replace(known, source=bar.source, fetched_at=bar.fetched_at) != bar:
                 findings.revised += 1
                 published.append(bar)
+        for row in answer.unreadable:
+            self._reject(row, row, UNREADABLE_ROW, findings, now_ms)
         findings.records += [bar_record(self._topics.bars_topic, bar) for bar in published]
         yield findings
         for bar in published:
             self.saw(bar)
-        self.coverage.mark_absent(first_ms, last_ms)
+        self.coverage.mark_absent(*answered)
 
     def _plan_recheck(self, now_ms: int) -> None:
         """Ask for absent bars again: soon where there are new ones, ever later for old ones."""
@@ -218,10 +270,21 @@ class BarFeed(Feed):
             self._recheck_at_ms = now_ms + self._recheck_ms
         self._absent = absent
 
-    def _reject(self, bar: Bar, reason: str, findings: Findings, now_ms: int) -> None:
-        if bar.open_time in self._rejected:
+    def _reject(
+        self, key: int | str, what: Bar | str, reason: str, findings: Findings, now_ms: int
+    ) -> None:
+        if key in self._rejected:
             return
-        self._rejected.add(bar.open_time)
+        self._rejected[key] = None
+        if len(self._rejected) > REMEMBERED:
+            del self._rejected[next(iter(self._rejected))]
         findings.rejected.append(reason)
-        findings.records.append(rejection_record(self._topics.rejected_topic, bar, reason, now_ms))
-        log_rejected(bar, reason)
+        topic = self._topics.rejected_topic
+        if isinstance(what, Bar):
+            findings.records.append(rejection_record(topic, what, reason, now_ms))
+            log_rejected(what, reason)
+            return
+        source = self._source.name
+        findings.records.append(unreadable_record(topic, source, what, reason, now_ms))
+        row = what[:LOGGED_CHARACTERS]
+        event(log, "row_rejected", level=logging.WARNING, feed=self.name, reason=reason, row=row)

@@ -28,6 +28,10 @@ class IngestMetrics:
         )
         self.calls = counter("api_calls", "Calls of the source")
         self.errors = counter("errors", "Failures by kind", ["kind"])
+        self.cuts = counter("answers_cut", "Answers that were cut short, and asked on")
+        self.gave_up = counter("gave_up", "Questions left to the next poll, after all attempts")
+        self.clock_steps = counter("clock_steps", "Times that the wall clock was set")
+        self.left_out = gauge("series_left_out", "Series that the source does not offer now")
         self.gaps = gauge("gaps_open", "Bars known to be missing between others")
         self.behind_s = gauge(
             "seconds_behind",

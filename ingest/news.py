@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any, Final
 
 from conf.events import event
+from conf.settings import Kafka
 from ingest.article import BODY_CHARACTERS, Article, Listed
 from ingest.clock import Clock
 from ingest.feed import Feed, Findings, Steps
-from ingest.publish import article_record
+from ingest.publish import article_record, unreadable_record
 from ingest.sources import NewsSource
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,10 @@ BACKFILL_MS: Final = 7 * 86_400_000
 class NewsFeed(Feed):
     """The articles of one provider, polled every `period_ms`.
 
-    Providers list the newest first. A poll pages back until it meets what the polls before have
-    brought, and only then publishes, oldest first: a poll that breaks off leaves nothing behind
-    that would look like a cursor. The articles are followed by a watermark, `Listed`.
+    `topics` names where articles and rejections go. Providers list the newest first. A poll pages
+    back until it meets what the polls before have brought, and only then publishes, oldest first: a
+    poll that breaks off leaves nothing behind that would look like a cursor. The articles are
+    followed by a watermark, `Listed`.
 
     An article that the last poll did not list and this one does became available now. One that may
     have been there for longer (a first start, an outage) counts from `delay_ms` after its
@@ -39,10 +41,10 @@ class NewsFeed(Feed):
 
     kind = "articles"
 
-    def __init__(self, source: NewsSource, topic: str, *, period_ms: int, delay_ms: int) -> None:
+    def __init__(self, source: NewsSource, topics: Kafka, *, period_ms: int, delay_ms: int) -> None:
         super().__init__(f"news {source.provider}", period_ms)
         self._source = source
-        self._topic = topic
+        self._topics = topics
         self._delay_ms = delay_ms
         self._listed_until: int | None = None
         self._known: dict[str, int] = {}
@@ -88,6 +90,10 @@ class NewsFeed(Feed):
             if reason is not None:
                 self._known[article.id] = max(article.published_at, oldest_ms)
                 findings.rejected.append(reason)
+                topic, seen = self._topics.rejected_topic, cut.to_json().decode()
+                findings.records.append(
+                    unreadable_record(topic, article.provider, seen, reason, now_ms)
+                )
                 about: dict[str, Any] = {
                     "provider": article.provider,
                     "id": article.id[:128],
@@ -98,7 +104,7 @@ class NewsFeed(Feed):
                 new.append(replace(cut, available_at=self._available_at(cut, begun_ms, now_ms)))
         new.sort(key=lambda article: (article.published_at, article.id))
         messages: list[Article | Listed] = [*new, Listed(self._source.provider, begun_ms)]
-        findings.records = [article_record(self._topic, message) for message in messages]
+        findings.records += [article_record(self._topics.news_topic, one) for one in messages]
         findings.new = len(new)
         yield findings
         for article in new:

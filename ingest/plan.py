@@ -1,13 +1,12 @@
 """From settings to feeds: what is polled, when, and whether that makes sense."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from conf.errors import ConfigurationError
 from conf.settings import Ingest, Kafka
 from conf.timeframes import TIMEFRAME_MS
-from ingest.bar import SYMBOL_PATTERN
+from ingest.bar import symbol_problem
 from ingest.budget import WINDOW_S, sustained_calls
 from ingest.feed import BarFeed, Series
 from ingest.sources import Source
@@ -40,6 +39,14 @@ def plan_series(source: Source, settings: Ingest) -> list[Series]:
     return series
 
 
+def as_named(source: Source, settings: Ingest) -> Ingest:
+    """The settings with each symbol as the source writes it; raises what `Source.named` raises."""
+    check_symbols(settings.symbols)
+    names = {symbol: source.named(symbol) for symbol in settings.symbols}
+    of = {names.get(symbol, symbol): some for symbol, some in settings.intervals_of.items()}
+    return settings.model_copy(update={"symbols": list(names.values()), "intervals_of": of})
+
+
 def named_series(settings: Ingest) -> list[tuple[str, str]]:
     """Each symbol with each of its timeframes; raises ConfigurationError for a wrong symbol."""
     check_symbols(settings.symbols)
@@ -62,8 +69,8 @@ def check_symbols(symbols: Sequence[str]) -> None:
     if not symbols:
         raise ConfigurationError("ingest.symbols is empty: name at least one, such as BTC-USD")
     for symbol in symbols:
-        if not re.match(SYMBOL_PATTERN, symbol):
-            raise ConfigurationError(f"ingest.symbols: {symbol!r} must look like BTC-USD")
+        if (problem := symbol_problem(symbol)) is not None:
+            raise ConfigurationError(f"ingest.symbols: {symbol!r}: {problem}, such as BTC-USD")
     twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
     if twice:
         raise ConfigurationError(f"ingest.symbols names {', '.join(twice)} more than once")
@@ -83,6 +90,7 @@ def bar_feeds(
             topics,
             since_ms=now_ms - settings.backfill_bars * one.bar_ms if since_ms is None else since_ms,
             overlap_bars=settings.overlap_bars,
+            earliest_ms=settings.earliest_ms,
         )
         for one in plan_series(source, settings)
     ]
@@ -114,7 +122,7 @@ def check_source(source: Source, series: Series, now_ms: int) -> str:
     newest = f" newest_close={bars[-1].close:g}" if bars else ""
     return (
         f"source={source.name} symbol={series.symbol} interval={series.interval}"
-        f" bars={len(bars)}/{CHECKED_BARS} rejected={len(rejected)}{newest}"
+        f" bars={len(bars)}/{CHECKED_BARS} rejected={len(rejected) + len(bars.unreadable)}{newest}"
     )
 
 

@@ -2,6 +2,8 @@
 
 One thread decides, publishes and keeps the books; the calls of the source are made on others.
 Nothing here waits for one series: a failed call is planned again for later, the others go on.
+Plans are times of the monotonic clock (ms); the wall clock is asked at each poll, and not while
+somebody sets it.
 """
 
 import heapq
@@ -14,12 +16,12 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from conf.errors import ConfigurationError, NotOffered, RateLimited, RetryLater
+from conf.errors import ConfigurationError, NotOffered, RateLimited, RetryLater, Stop
 from conf.events import event
 from conf.settings import Ingest
 from ingest.budget import RateBudget
-from ingest.clock import Clock, backoff_s, until_broker_answers
-from ingest.feed import Feed, Findings, Steps
+from ingest.clock import SETTLE_MS, Clock, StepWatch, backoff_s, until_broker_answers
+from ingest.feed import MAX_RECHECK_MS, RECHECK_MS, Feed, Findings, Steps
 from ingest.metrics import IngestMetrics
 from ingest.publish import Publisher
 
@@ -29,7 +31,12 @@ log = logging.getLogger(__name__)
 GATHER_S: Final = 1.0
 # How long a wait for answers may delay a due poll or a stop.
 SLICE_S: Final = 0.1
+# The longest sleep: so late a step of the wall clock is seen.
+LOOK_S: Final = 30.0
+# A source that answered before and now refuses us is asked for so long before that ends ingest.
+REFUSED_MS: Final = 3_600_000
 COUNTED: Final = ("bars", "articles", "revised", "rejected", "calls", "errors")
+COUNTED_LAST: Final = ("cuts", "gave_up")
 
 
 @dataclass(slots=True)
@@ -39,7 +46,7 @@ class Round:
     started_ms: int
     symbols: int
     pending: int
-    counts: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
+    counts: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(COUNTED + COUNTED_LAST, 0))
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +62,8 @@ class Poll:
 
 class Poller:
     """Drives `feeds` until the clock is stopping.
+
+    `unanswered` has each feed whose last poll left something to the next one, and why.
 
     Of `settings` it needs `workers`, calls at the same time, and `attempts`, how often a call is
     made in one poll before the next poll has to try. `report` receives how many bars need not be
@@ -79,6 +88,9 @@ class Poller:
         self._budget = budget
         self._metrics = metrics
         self._report = report
+        self._watch = StepWatch(clock)
+        self._stepped = False
+        self._started_ms = clock.now_ms()
         self._order = count()
         self._due: list[tuple[int, int, Feed]] = []
         self._ready: list[tuple[int, int, Poll]] = []
@@ -86,6 +98,10 @@ class Poller:
         self._answers: SimpleQueue[tuple[Poll, object]] = SimpleQueue()
         self._found: list[tuple[Poll, Findings]] = []
         self._found_since_ms = 0
+        self._answered = False
+        self._refused_since_ms: int | None = None
+        self._left_out: dict[Feed, int] = {}
+        self.unanswered: dict[str, str] = {}
 
     def run(self, until_ms: int | None = None) -> None:
         """Poll at once and then when due; return on a stop, or when all is done that is due.
@@ -93,40 +109,59 @@ class Poller:
         `until_ms` (epoch ms): begin no poll after that. Raises ConfigurationError where a person
         has to act, or no symbol is left; BrokerUnavailable on a stop while the broker is away.
         """
-        now_ms = self._clock.now_ms()
-        self._due = [(now_ms, next(self._order), feed) for feed in self._feeds]
+        now_ms = self._clock.monotonic_ms()
+        last_ms = None if until_ms is None else now_ms + until_ms - self._clock.now_ms()
+        self._all_due(now_ms)
         while not self._clock.stopping.is_set():
-            now_ms = self._clock.now_ms()
-            self._begin_polls(now_ms)
+            now_ms = self._clock.monotonic_ms()
+            self._look_at_clock(now_ms)
+            if not self._stepped:
+                self._begin_polls(now_ms)
             wait_s = self._call_sources(now_ms)
+            self._set_behind()
             if self._in_flight:
                 self._receive(min(wait_s, SLICE_S))
             if self._found and self._gathered():
                 self._publish()
             elif not self._in_flight:
-                next_ms = self._next_event_ms(wait_s)
-                if until_ms is not None and not self._ready and next_ms > until_ms:
+                if last_ms is not None and self._done(last_ms):
                     break
-                self._clock.sleep((next_ms - self._clock.now_ms()) / 1000)
-        self._publish()
+                next_ms = self._next_event_ms(wait_s)
+                self._clock.sleep(min(LOOK_S, (next_ms - self._clock.monotonic_ms()) / 1000))
+
+    def _done(self, last_ms: int) -> bool:
+        return not self._ready and not (self._due and self._due[0][0] <= last_ms)
+
+    def _all_due(self, now_ms: int) -> None:
+        self._due = [(now_ms, next(self._order), feed) for feed in self._feeds]
+
+    def _look_at_clock(self, now_ms: int) -> None:
+        """Poll nothing while the wall clock is being set; then everything that waits, at once."""
+        seen = self._watch.look()
+        if seen == "stepped" and not self._stepped:
+            self._metrics.clock_steps.inc()
+        if seen == "settled":
+            self._due = [(at if f in self._left_out else now_ms, n, f) for at, n, f in self._due]
+            heapq.heapify(self._due)
+        self._stepped = seen == "stepped"
 
     def _begin_polls(self, now_ms: int) -> None:
-        due: list[Feed] = []
+        due = []
         while self._due and self._due[0][0] <= now_ms:
             due.append(heapq.heappop(self._due)[2])
-        together = Round(now_ms, len(due), pending=len(due))
+        together = Round(now_ms, symbols=len(due), pending=len(due))
         for feed in due:
+            self.unanswered.pop(feed.name, None)
             self._go_on(Poll(feed, together, feed.poll(self._clock)), None)
 
     def _go_on(self, poll: Poll, answer: object) -> None:
         """Take the poll's next step: it asks for a call, has findings, or is done."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.monotonic_ms()
         try:
             step = poll.steps.send(answer)
         except StopIteration:
-            next_ms = poll.feed.next_poll_ms(now_ms)
-            heapq.heappush(self._due, (next_ms, next(self._order), poll.feed))
-            self._finish(poll, now_ms)
+            wall_ms = self._clock.now_ms()
+            self._end(poll, now_ms + poll.feed.next_poll_ms(wall_ms) - wall_ms)
             return
         if isinstance(step, Findings):
             if not self._found:
@@ -174,24 +209,30 @@ class Poller:
                 self._in_flight -= 1
                 if isinstance(answer, Exception):
                     self._failed(poll, answer)
+                elif self._watch.look() == "stepped":
+                    # What is closed, and when it was fetched, nobody knows now.
+                    self._plan(poll, self._clock.monotonic_ms() + SETTLE_MS)
                 else:
+                    self._answered, self._refused_since_ms = True, None
+                    self._left_out.pop(poll.feed, None)
                     self._go_on(poll, answer)
                 poll, answer = self._answers.get_nowait()
         except Empty:
             return
 
     def _failed(self, poll: Poll, error: Exception) -> None:
-        """Plan the call again, leave it to the next poll, drop the feed, or end the program."""
-        now_ms = self._clock.now_ms()
+        """Plan the call again, leave it to the next poll, leave the feed out, or end."""
+        now_ms = self._clock.monotonic_ms()
         poll.round.counts["errors"] += 1
         self._count_error(error)
         if isinstance(error, NotOffered):
-            self._drop(poll, error, now_ms)
+            self._leave_out(poll, error, now_ms)
             return
-        if not isinstance(error, RetryLater):
+        if not isinstance(error, RetryLater) and not self._may_pass(error, now_ms):
             raise error
         last = poll.attempt >= self._settings.attempts
-        wait_s = max(0.0 if last else backoff_s(poll.attempt), error.retry_after_s or 0.0)
+        asked_s = error.retry_after_s if isinstance(error, RetryLater) else None
+        wait_s = max(0.0 if last else backoff_s(poll.attempt), asked_s or 0.0)
         at_ms = now_ms + int(wait_s * 1000)
         if isinstance(error, RateLimited):
             self._budget.pause(at_ms)
@@ -199,20 +240,40 @@ class Poller:
         about: dict[str, Any] = {"feed": poll.feed.name, "kind": type(error).__name__}
         event(log, name, level=level, attempt=poll.attempt, wait_s=wait_s, reason=error, **about)
         if last:
+            self._metrics.gave_up.inc()
+            poll.round.counts["gave_up"] += 1
+            self.unanswered[poll.feed.name] = str(error)
             self._go_on(poll, None)  # the next poll asks again
         else:
             poll.attempt += 1
             self._plan(poll, at_ms)
 
-    def _drop(self, poll: Poll, error: NotOffered, now_ms: int) -> None:
-        event(log, "not_offered", level=logging.ERROR, feed=poll.feed.name, reason=error)
-        self._feeds.remove(poll.feed)
-        if not self._feeds:
+    def _may_pass(self, error: Exception, now_ms: int) -> bool:
+        """Whether an error that wants a person is asked about again: it worked a while ago."""
+        if not isinstance(error, Stop) or not self._answered:
+            return False
+        self._refused_since_ms = self._refused_since_ms or now_ms
+        return now_ms - self._refused_since_ms < REFUSED_MS
+
+    def _leave_out(self, poll: Poll, error: NotOffered, now_ms: int) -> None:
+        """Ask for a series that is not offered ever more rarely: soon where it had bars before."""
+        feed = poll.feed
+        first_ms = SETTLE_MS if feed.newest_close_ms() is not None else RECHECK_MS
+        wait_ms = min(MAX_RECHECK_MS, 2 * self._left_out.get(feed, first_ms // 2))
+        self._left_out[feed] = wait_ms
+        self.unanswered[feed.name] = str(error)
+        about: dict[str, Any] = {"feed": feed.name, "again_s": wait_ms / 1000, "reason": error}
+        event(log, "not_offered", level=logging.ERROR, **about)
+        if not self._answered and len(self._left_out) == len(self._feeds):
             raise ConfigurationError(f"ingest.symbols: the source offers none of them: {error}")
-        self._finish(poll, now_ms)
+        self._end(poll, now_ms + wait_ms)
+
+    def _end(self, poll: Poll, next_ms: int) -> None:
+        heapq.heappush(self._due, (next_ms, next(self._order), poll.feed))
+        self._finish(poll)
 
     def _gathered(self) -> bool:
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.monotonic_ms()
         if now_ms - self._found_since_ms >= GATHER_S * 1000:
             return True
         return not self._in_flight and not (self._ready and self._ready[0][0] <= now_ms)
@@ -229,20 +290,23 @@ class Poller:
             self._go_on(poll, None)
 
     def _count_error(self, error: BaseException) -> None:
+        self._set_behind()
         self._metrics.errors.labels(kind=type(error).__name__).inc()
 
     def _count(self, poll: Poll, findings: Findings) -> None:
         kind = poll.feed.kind
         poll.round.counts[kind] += findings.new
         poll.round.counts["revised"] += findings.revised
+        poll.round.counts["cuts"] += findings.cuts
         poll.round.counts["rejected"] += len(findings.rejected)
         self._metrics.published[kind].inc(findings.new)
         self._metrics.revised.inc(findings.revised)
+        self._metrics.cuts.inc(findings.cuts)
         for reason in findings.rejected:
             self._metrics.rejected.labels(kind=kind, reason=reason).inc()
         self._report(findings.answered)
 
-    def _finish(self, poll: Poll, now_ms: int) -> None:
+    def _finish(self, poll: Poll) -> None:
         """Note that a poll is done; behind the last of its round, one line to the log and gauges.
 
         `late_s`: since the close of the newest bar; `behind_s`: of the series furthest behind.
@@ -251,20 +315,32 @@ class Poller:
         together.pending -= 1
         if together.pending:
             return
+        now_ms = self._clock.now_ms()
         closes = [close for f in self._feeds if (close := f.newest_close_ms()) is not None]
         late_s = (now_ms - max(closes, default=now_ms)) / 1000
-        behind_s = (now_ms - min(closes, default=now_ms)) / 1000
         gaps = sum(feed.gaps() for feed in self._feeds)
-        took_s = (now_ms - together.started_ms) / 1000
+        took_s = (self._clock.monotonic_ms() - together.started_ms) / 1000
         self._metrics.gaps.set(gaps)
-        self._metrics.behind_s.set(behind_s)
+        self._metrics.left_out.set(len(self._left_out))
         self._metrics.poll_s.set(took_s)
         for window, left in self._budget.left.items():
             self._metrics.budget.labels(window=window).set(max(0.0, left))
-        lag: dict[str, Any] = {"late_s": late_s, "behind_s": behind_s, "took_s": took_s}
-        event(log, "poll", symbols=together.symbols, gaps=gaps, **together.counts, **lag)
+        counts = {name: together.counts[name] for name in COUNTED}
+        last = {name: together.counts[name] for name in COUNTED_LAST}
+        lag: dict[str, Any] = {"late_s": late_s, "behind_s": self._set_behind(), "took_s": took_s}
+        event(log, "poll", symbols=together.symbols, gaps=gaps, **counts, **lag, **last)
+
+    def _set_behind(self) -> float:
+        """Seconds since the newest close of the series furthest behind, or since the start."""
+        series = [f for f in self._feeds if f.kind == "bars" and f not in self._left_out]
+        now_ms = self._clock.now_ms()
+        closes = [f.newest_close_ms() or self._started_ms for f in series]
+        behind_s = (now_ms - min(closes, default=now_ms)) / 1000
+        self._metrics.behind_s.set(behind_s)
+        return behind_s
 
     def _next_event_ms(self, wait_s: float) -> int:
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.monotonic_ms()
         planned = [now_ms + int(wait_s * 1000) + 1] if self._ready else []
-        return min(planned + [at for at, _, _ in self._due[:1]], default=now_ms + 1000)
+        due = [] if self._stepped else [at for at, _, _ in self._due[:1]]
+        return min(planned + due, default=now_ms + 1000)

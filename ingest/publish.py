@@ -30,6 +30,8 @@ LINGER_S: Final = 5.0
 BATCH_BYTES: Final = 1_000_000
 # kafka-python 3 has no limit on its buffer; this many unacknowledged records are about 10 MB.
 MAX_PENDING: Final = 20_000
+# Of what is rejected, this much is kept for a person to look at.
+KEPT_CHARACTERS: Final = 65_536
 # A blocked wait looks this often whether the program is to stop.
 SLICE_S: Final = 0.25
 
@@ -190,20 +192,31 @@ def article_record(topic: str, article: Article | Listed) -> Record:
 def rejection_record(topic: str, bar: Bar, reason: str, now_ms: int) -> Record:
     """The message that says why `bar` was not published.
 
-    The same fields as the stream's own rejections; topic, partition and offset are null, since
-    the bar never was on one. The key names the bar, so that a second rejection is seen as one.
+    The key names the bar, so that a second rejection is seen as one.
     """
-    seen = {"v": BAR_VERSION, **bar.fields()}
+    key = f"{bar.source}:{bar.symbol}:{bar.interval}:{bar.open_time}"
+    seen = json.dumps({"v": BAR_VERSION, **bar.fields()})
+    return _rejection(topic, key, seen, (reason, bar.source), now_ms)
+
+
+def unreadable_record(topic: str, source: str, row: str, reason: str, now_ms: int) -> Record:
+    """The message that says why nothing was made of a row that `source` sent."""
+    return _rejection(topic, source, row, (reason, source), now_ms)
+
+
+def _rejection(topic: str, key: str, seen: str, why: tuple[str, str], now_ms: int) -> Record:
+    """The same fields as the stream's own rejections; topic, partition and offset are null, since
+    what was `seen` never was on one."""
+    reason, source = why
     value = {
         "reason": reason,
         "topic": None,
         "partition": None,
         "offset": None,
-        "value_base64": base64.b64encode(json.dumps(seen).encode()).decode(),
-        "source": bar.source,
+        "value_base64": base64.b64encode(seen[:KEPT_CHARACTERS].encode(errors="replace")).decode(),
+        "source": source,
         "rejected_at": now_ms,
     }
-    key = f"{bar.source}:{bar.symbol}:{bar.interval}:{bar.open_time}"
     return Record(topic, key.encode(), json.dumps(value, separators=(",", ":")).encode())
 
 

@@ -43,8 +43,8 @@ def paced(bars: Iterable[Bar], speed: float | None, clock: Clock) -> Iterator[li
     start_ms: float | None = None
     for closed, group in groupby(bars, key=close_time):
         if start_ms is None:
-            start_ms = clock.now_ms() - closed / speed
-        clock.sleep(max(0.0, start_ms + closed / speed - clock.now_ms()) / 1000)
+            start_ms = clock.monotonic_ms() - closed / speed
+        clock.sleep(max(0.0, start_ms + closed / speed - clock.monotonic_ms()) / 1000)
         yield list(group)
 
 

@@ -3,22 +3,29 @@
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 from prometheus_client import start_http_server
 from pydantic import ValidationError
 
-from conf.errors import BrokerUnavailable, CandlecastError, ConfigurationError
+from conf.errors import (
+    BrokerUnavailable,
+    CandlecastError,
+    ConfigurationError,
+    RetryLater,
+    SourceUnavailable,
+)
 from conf.events import event
 from conf.settings import Ingest, Kafka, Settings, load_settings, wrong_settings
 from conf.timeframes import TIMEFRAME_MS
 from ingest.budget import RateBudget
-from ingest.clock import Clock
+from ingest.clock import Clock, until_answered
 from ingest.cursor import resume
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
-from ingest.plan import bar_feeds, check_source, plan_series
+from ingest.plan import as_named, bar_feeds, check_source, plan_series
 from ingest.poll import Poller
 from ingest.publish import Publisher, check_broker
 from ingest.sources import SOURCES, NewsSource, Source, SourceOptions, open_source
@@ -90,10 +97,18 @@ def live(
 ) -> None:
     """Fill what is missing on the topic, then poll until the clock is stopping, or `once`.
 
-    Raises BrokerUnavailable on a stop while the broker is away.
+    Raises BrokerUnavailable on a stop while the broker is away, and SourceUnavailable where `once`
+    left something unanswered.
     """
     metrics, kafka = IngestMetrics(), settings.kafka
     source = opened(asked, clock)
+    asked = until_answered(
+        partial(as_named, source, asked),
+        clock,
+        RetryLater,
+        "source_unavailable",
+        attempts=asked.attempts if once else None,
+    )
     now_ms = clock.now_ms()
     bars = bar_feeds(source, asked, kafka, now_ms, since_ms)
     news = []
@@ -101,10 +116,10 @@ def live(
         period_ms, delay_ms = asked.news_every_s * 1000, int(settings.sentiment.delay_s * 1000)
         if not isinstance(source, NewsSource):
             raise ConfigurationError(f"ingest.news_every_s: {source.name} lists no news")
-        news = [NewsFeed(source, kafka.news_topic, period_ms=period_ms, delay_ms=delay_ms)]
+        news = [NewsFeed(source, kafka, period_ms=period_ms, delay_ms=delay_ms)]
     serve_metrics(asked.metrics_port, metrics)
-    missing = resume(bars, news, kafka, clock)
-    budget = RateBudget(asked.calls_per if source.metered else {}, now_ms)
+    missing = resume(bars, news, kafka, clock, asked.earliest_ms)
+    budget = RateBudget(asked.calls_per if source.metered else {}, clock.monotonic_ms())
     with (
         closing(Publisher(kafka, stopping=clock.stopping)) as publisher,
         backfill_bar("backfill", missing) as report,
@@ -120,6 +135,9 @@ def live(
         )
         poller.run(clock.now_ms() if once else None)
     event(log, "stopped")
+    if once and poller.unanswered and not clock.stopping.is_set():
+        said = "; ".join(f"{name}: {reason}" for name, reason in poller.unanswered.items())
+        raise SourceUnavailable(f"not everything was answered, start again later ({said:.2000})")
 
 
 def opened(asked: Ingest, clock: Clock) -> Source:
@@ -142,11 +160,12 @@ def report_check(asked: Ingest, kafka: Kafka) -> int:
     """Ask broker and source once, print what is wrong, and return the exit code."""
     clock = Clock()
     source = opened(asked, clock)
-    series = plan_series(source, asked)
     code = 0
     checks: list[Callable[[], str]] = [
         lambda: check_broker(kafka, kafka.bars_topic),
-        lambda: check_source(source, series[0], clock.now_ms()),
+        lambda: check_source(
+            source, plan_series(source, as_named(source, asked))[0], clock.now_ms()
+        ),
     ]
     for check in checks:
         try:

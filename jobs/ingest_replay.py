@@ -55,7 +55,7 @@ def replay(
     ensure_topics(kafka, topics, retention_s=kafka.retention_s)
     bars: Iterable[Bar] = in_close_order(series)
     if not again:
-        bars = without_known(bars, bars_since(kafka, kafka.bars_topic, 0))
+        bars = without_known(bars, bars_since(kafka, kafka.bars_topic, 0, asked.earliest_ms))
     with (
         BarPublisher(kafka, kafka.bars_topic, stopping=clock.stopping) as publisher,
         backfill_bar("replay", None) as report,

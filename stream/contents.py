@@ -5,6 +5,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from ingest.bar import MESSAGE_BYTES
 from stream.packed import PACKED
 
 # What such a row holds: checked bars, articles for the state, articles for the table, or messages
@@ -28,7 +29,7 @@ REJECTED_SCHEMA: Final = pa.schema(
     ]
 )
 # A rejected message is kept for a person to look at, not to be replayed: its beginning is enough.
-KEPT_BYTES: Final = 65_536
+KEPT_BYTES: Final = MESSAGE_BYTES
 
 
 def contents(rows: Iterable[tuple[int, bytes, str]]) -> pa.RecordBatch:

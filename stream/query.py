@@ -56,7 +56,8 @@ def read_all(spark: SparkSession, settings: Settings) -> DataFrame:
     """Bars, and where they count the news, packed for the shards: `CONTENTS`."""
     keys = balanced_keys(spark, settings.window.shards)
     kafka, most = settings.kafka, settings.stream.max_bars_per_micro_batch
-    bars = read_messages(read_topic(spark, settings, kafka.bars_topic, most), keys)
+    messages = read_topic(spark, settings, kafka.bars_topic, most)
+    bars = read_messages(messages, keys, settings.ingest.earliest_ms)
     if not settings.sentiment.enabled:
         return bars
     most = settings.sentiment.max_articles_per_micro_batch

@@ -5,7 +5,6 @@ costs a few steps for each field, not for each bar. Only a message that is no ba
 itself, for the reason. Whether the values make sense, `ingest.bar.RULES` says.
 """
 
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -22,37 +21,46 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.timeframes import TIMEFRAME_MS
-from ingest.bar import BAR_VERSION, FIELD_TYPES, QUOTE_VOLUME_RULE, RULES, SYMBOL_PATTERN
+from ingest.bar import (
+    BAR_VERSION,
+    FIELD_TYPES,
+    INT64,
+    MESSAGE_BYTES,
+    MESSAGE_TYPES,
+    NOT_JSON,
+    QUOTE_VOLUME_RULE,
+    RULES,
+    symbol_problem,
+    why_not_read,
+)
 from spark.arrow import map_in_arrow
 from stream.contents import BARS, CONTENTS, KEPT_BYTES, REJECTED, REJECTED_SCHEMA, contents
 from stream.packed import to_bytes
 
-FIELDS: Final[dict[str, tuple[type, ...]]] = {"v": (int,), **FIELD_TYPES}
 _COLUMNS: Final = {
     name: pa.string() if str in kinds else pa.float64() if float in kinds else pa.int64()
     for name, kinds in FIELD_TYPES.items()
 }
-_INT64: Final = range(-(2**63), 2**63)
-_MISSING: Final = object()
-NOT_JSON: Final = "not valid JSON"
-_in_order = itemgetter(*FIELDS)
+_in_order = itemgetter(*MESSAGE_TYPES)
 
 
 # Why messages are no bars, by their rows.
 Reasons = Mapping[int, str]
 
 
-def read_messages(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
+def read_messages(messages: DataFrame, shard_keys: Sequence[int], earliest_ms: int) -> DataFrame:
     """Checked bars and rejected messages of Kafka's `messages`, packed by shard: `CONTENTS`.
 
-    A shard is one of `shard_keys`. A bar's columns: its fields, the message's offset, and when it
-    arrived (`arrived_at`, epoch ms; a producer's clock that goes ahead counts as ours).
+    A shard is one of `shard_keys`; no bar opens before `earliest_ms` (epoch ms). A bar's columns:
+    its fields, the message's offset, and when it arrived (`arrived_at`, epoch ms; a producer's
+    clock that goes ahead counts as ours).
     """
 
     def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if len(batch):
-                yield contents(packed_by_shard(batch, shard_keys, time.time_ns() // 1_000_000))
+                now_ms = time.time_ns() // 1_000_000
+                yield contents(packed_by_shard(batch, shard_keys, now_ms, earliest_ms))
 
     columns = messages.select(
         # One byte more than is kept, so that a longer message shows.
@@ -66,10 +74,10 @@ def read_messages(messages: DataFrame, shard_keys: Sequence[int]) -> DataFrame:
 
 
 def packed_by_shard(
-    messages: pa.RecordBatch, shard_keys: Sequence[int], now_ms: int
+    messages: pa.RecordBatch, shard_keys: Sequence[int], now_ms: int, earliest_ms: int
 ) -> Iterator[tuple[int, bytes, str]]:
     """Rows of `CONTENTS`: the bars of each shard, and in one shard all rejected messages."""
-    bars, reasons = checked(messages, now_ms)
+    bars, reasons = checked(messages, now_ms, earliest_ms)
     names = bars["symbol"].combine_chunks().dictionary_encode()
     # Python's own hash of a text is another in each process.
     shard_of = [crc32(name.encode()) % len(shard_keys) for name in names.dictionary.to_pylist()]
@@ -92,20 +100,20 @@ def rejected(messages: pa.RecordBatch, reasons: Reasons) -> pa.Table:
     return pa.table(columns).cast(REJECTED_SCHEMA)
 
 
-def checked(messages: pa.RecordBatch, now_ms: int) -> tuple[pa.Table, Reasons]:
+def checked(messages: pa.RecordBatch, now_ms: int, earliest_ms: int) -> tuple[pa.Table, Reasons]:
     """The good bars of `messages`, and the reasons of the others.
 
-    now_ms: epoch ms, against which the rules hold a bar's times.
+    now_ms, earliest_ms: epoch ms, between which the rules want a bar's times.
     """
     rows, reasons = parsed(messages["value"].to_pylist())
     places = _without(len(messages), reasons)
-    _, *columns = zip(*rows, strict=True) if rows else [()] * len(FIELDS)
+    _, *columns = zip(*rows, strict=True) if rows else [()] * len(MESSAGE_TYPES)
     bars = pa.table(dict(zip(_COLUMNS, map(_column, _COLUMNS.values(), columns), strict=True)))
     message = messages.take(pa.array(places))
     bars = bars.append_column("offset", message["offset"])
     arrived_at = pc.min_element_wise(message["arrived_at"], now_ms)
     bars = bars.append_column("arrived_at", arrived_at)
-    against_rules = rejected_by_rules(bars, now_ms)
+    against_rules = rejected_by_rules(bars, now_ms, earliest_ms)
     if against_rules:
         reasons |= {int(places[row]): reason for row, reason in against_rules.items()}
         bars = bars.take(pa.array(_without(len(bars), against_rules)))
@@ -125,12 +133,12 @@ def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
 
 
 def parsed(values: Sequence[bytes | None]) -> tuple[list[tuple[Any, ...]], dict[int, str]]:
-    """The values of `FIELDS` of each message that may be a bar, and why the others may not."""
+    """The fields of each message that may be a bar, as in `MESSAGE_TYPES`; why others may not."""
     reasons: dict[int, str] = {}
     rows: list[tuple[Any, ...]] = []
     for at, value in enumerate(values):
         try:
-            if value is None or len(value) > KEPT_BYTES:
+            if value is None or len(value) > MESSAGE_BYTES:
                 raise TypeError
             rows.append(_in_order(orjson.loads(value)))
         except (orjson.JSONDecodeError, KeyError, TypeError):
@@ -146,55 +154,26 @@ def parsed(values: Sequence[bytes | None]) -> tuple[list[tuple[Any, ...]], dict[
 
 def well_formed(rows: Sequence[tuple[Any, ...]]) -> bool:
     """Whether all rows hold what a bar's fields may hold."""
-    columns = dict(zip(FIELDS, zip(*rows, strict=True), strict=True)) if rows else {}
+    columns = dict(zip(MESSAGE_TYPES, zip(*rows, strict=True), strict=True)) if rows else {}
     return all(
-        set(map(type, values)).issubset(FIELDS[name])
-        and (FIELDS[name] != (int,) or (min(values) in _INT64 and max(values) in _INT64))
+        set(map(type, values)).issubset(MESSAGE_TYPES[name])
+        and (MESSAGE_TYPES[name] != (int,) or (min(values) in INT64 and max(values) in INT64))
         for name, values in columns.items()
     ) and not (
         set(columns.get("v", ())) - {BAR_VERSION}
         or set(columns.get("interval", ())) - TIMEFRAME_MS.keys()
-        or not all(map(is_symbol, set(columns.get("symbol", ()))))
+        or any(map(symbol_problem, set(columns.get("symbol", ()))))
     )
 
 
-def why_not_read(value: bytes | None) -> str | None:
-    """What keeps a message from being read as a bar, or None."""
-    if value is None:
-        return "the message is empty"
-    if len(value) > KEPT_BYTES:
-        return f"the message is longer than {KEPT_BYTES} bytes"
-    try:
-        found = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return NOT_JSON
-    if not isinstance(found, dict) or not found.keys() & FIELDS.keys():
-        return "not a JSON object with a bar's fields"
-    for name, kinds in FIELDS.items():
-        held = found.get(name, _MISSING)
-        if type(held) not in kinds or (kinds == (int,) and held not in _INT64):
-            return f"{name} is missing or not a {'string' if str in kinds else 'number'}"
-        if name == "v" and held != BAR_VERSION:
-            return f"v must be {BAR_VERSION}, found {held}"
-    if found["interval"] not in TIMEFRAME_MS:
-        return f"interval must be one of {', '.join(TIMEFRAME_MS)}"
-    if not is_symbol(found["symbol"]):
-        return "symbol must look like BASE-QUOTE"
-    return None
-
-
-def is_symbol(text: str) -> bool:
-    """Whether a text looks like BASE-QUOTE."""
-    return re.match(SYMBOL_PATTERN, text) is not None
-
-
-def rejected_by_rules(bars: pa.Table, now_ms: int) -> Reasons:
+def rejected_by_rules(bars: pa.Table, now_ms: int, earliest_ms: int) -> Reasons:
     """The first rule that a bar does not keep, by row."""
     numbers = [name for name, kind in _COLUMNS.items() if kind != pa.string()]
     columns = {name: bars[name].to_numpy() for name in numbers}
     timeframe = bars["interval"].combine_chunks().dictionary_encode()
     lengths = np.array([TIMEFRAME_MS[name] for name in timeframe.dictionary.to_pylist()], np.int64)
-    bar = SimpleNamespace(**columns, bar_ms=lengths[timeframe.indices.to_numpy()], now_ms=now_ms)
+    times = {"now_ms": now_ms, "earliest_ms": earliest_ms}
+    bar = SimpleNamespace(**columns, bar_ms=lengths[timeframe.indices.to_numpy()], **times)
     found: dict[int, str] = {}
     unknown_quote = np.isnan(bar.quote_volume)
     for reason, holds in (*RULES, QUOTE_VOLUME_RULE):

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Final
 
-from conf.errors import ConfigurationError, SourceUnavailable
+from conf.errors import ConfigurationError
 from ingest.article import Article
-from ingest.bar import Bar
+from ingest.bar import market_of
 from ingest.clock import Clock
+from ingest.sources.rows import Answer, Span, answer_of
 
 # `name` or `name:ARGUMENT` on the command line. Modules are imported when asked for: ccxt alone
 # takes seconds.
@@ -19,8 +20,6 @@ SOURCES: Final = {
     "exchange": "ingest.sources.exchange:Exchange",
     "synthetic": "ingest.sources.synthetic:Synthetic",
 }
-# What falls over an answer that is of another form than promised.
-UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +63,34 @@ class Source(ABC):
     def terms(self, timeframe: str) -> Terms:
         """How bars of `timeframe` are served; raises ConfigurationError where they are not."""
 
+    def named(self, symbol: str) -> str:
+        """The symbol as the source writes it.
+
+        A source without a list of its own has what is all in small letters in capitals. Raises what
+        `fetch` raises.
+        """
+        return symbol.upper() if symbol.islower() else symbol
+
     @abstractmethod
     def rows(
         self, symbol: str, timeframe: str, first_ms: int, last_ms: int
     ) -> Iterable[Sequence[Any]]:
         """Ask once for at least the bars with `first_ms <= open_time <= last_ms`.
 
-        A row is open time (ms), open, high, low, close, base volume, and quote volume or None;
-        later ones win. Raises what `fetch` raises.
+        A row is open time (ms), open, high, low, close, base volume, and quote volume or None, as
+        the source has them; later ones win. One of the time alone says that there is nothing. The
+        symbol comes without a venue. Raises what `fetch` raises; any other error ends the program.
         """
 
-    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
-        """Ask once for the bars with `first_ms <= open_time <= last_ms`, ascending.
+    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> Answer:
+        """Ask once for the bars with `first_ms <= open_time <= last_ms`.
 
-        Bars that the source does not have are absent; bars that break a rule are returned as they
-        are. Raises RetryLater (ask again later), NotOffered (never for this symbol) or
-        ConfigurationError (a person has to act).
+        Raises RetryLater (ask again later), NotOffered (not for this symbol) or ConfigurationError
+        (a person has to act).
         """
-        found: dict[int, Bar] = {}
-        try:
-            rows = list(self.rows(symbol, timeframe, first_ms, last_ms))
-            now_ms = self._options.clock.now_ms()
-            for time, *numbers, quote in rows:
-                open_, high, low, close, volume = map(float, numbers)
-                quote_volume = None if quote is None else float(quote)
-                found[int(time)] = Bar(
-                    *(symbol, timeframe, int(time), open_, high, low, close),
-                    *(volume, quote_volume, self.name, now_ms),
-                )
-        except UNREADABLE as error:
-            raise SourceUnavailable(
-                f"{self.name}: unreadable bar of {symbol}: {error!r}"
-            ) from error
-        return [found[time] for time in sorted(found) if first_ms <= time <= last_ms]
+        rows = list(self.rows(market_of(symbol), timeframe, first_ms, last_ms))
+        seen = (self.name, self._options.clock.now_ms())
+        return answer_of(rows, (symbol, timeframe), Span(first_ms, last_ms), seen)
 
 
 class NewsSource(Source):

@@ -2,23 +2,31 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
 from conf.errors import ConfigurationError, NotOffered, RateLimited, SourceUnavailable
 from ingest.sources import SourceOptions
+from ingest.sources.rows import number
 
 CHUNK_BYTES: Final = 65_536
 # The largest answer known, 2,000 bars, is about half a megabyte.
 MAX_BODY_BYTES: Final = 32_000_000
-# Values of `Type` in an error's body, which min-api mostly sends with HTTP 200.
-TYPE_KEY: Final = 1
-TYPE_PARAMETER: Final = 2
+# `Type` in an error's body, which min-api mostly sends with HTTP 200: 99 is the rate limit; 1 and 2
+# are a key, a market or any parameter, so there the words decide.
 TYPE_RATE_LIMIT: Final = 99
+# Parameters that name the symbol, of both APIs; and words that say the same.
+SYMBOL_PARAMETERS: Final = ("fsym", "tsym", "instrument", "instruments")
+NO_SYMBOL: Final = re.compile(r"market does not exist|no data for the symbol", re.I)
+ABOUT_KEY: Final = re.compile(r"\bkey\b|auth|permission|subscri|\bplan\b", re.I)
+# The longest that a provider may make us wait: its limits are of a day or shorter, or of a month.
+LONGEST_PAUSE_S: Final = 86_400.0
 
 
 class Api:
@@ -27,7 +35,8 @@ class Api:
     An answer has `options.timeout_s`, however slowly it drips. The key goes to this host only, and
     neither it nor the text of an error of `requests`, which may quote it, goes into a message or a
     log. HTTP statuses in `not_offered` mean that the provider does not know the symbol.
-    `key_header` is the header that holds the key, and what stands before it.
+    `key_header` is the header that holds the key, and what stands before it. Raises
+    ConfigurationError where address or key can't be sent.
     """
 
     def __init__(
@@ -45,35 +54,44 @@ class Api:
         self._key_variable = f"{name.upper()}_API_KEY"
         self._session = requests.Session()
         self._session.headers["Accept"] = "application/json"
-        if key := os.environ.get(self._key_variable):
+        if urlsplit(self._base_url).scheme not in ("http", "https"):
+            raise ConfigurationError(f"ingest.base_url = {self._base_url!r} is no http(s) address")
+        if key := os.environ.get(self._key_variable, "").strip():
+            if not key.isascii() or not key.isprintable():
+                raise ConfigurationError(
+                    f"{self._key_variable} holds what no key holds: set it anew"
+                )
             self._session.headers[key_header[0]] = key_header[1] + key
 
     def get(self, path: str, parameters: Mapping[str, str | int]) -> Any:
         """Ask once for `path` and return the decoded body of a success.
 
         The body of an error may say more than its HTTP status: `Response` or `Err` that it is one,
-        `Type` which. Raises what `Source.fetch` may raise.
+        `Type` or its words which. Only the API's own words mean a wrong key or an unknown symbol: a
+        page of what stands before it passes. Raises what `Source.fetch` may raise.
         """
         status, headers, body = self._answer(path, parameters)
-        details = body if isinstance(body, dict) else {}
-        problem = details.get("Err") or {}
-        message = details.get("Message") or (isinstance(problem, dict) and problem.get("message"))
-        failed = bool(problem) or details.get("Response") == "Error"
-        kind = details.get("Type") if failed else None
-        text = f"{path}: HTTP {status}: {message or 'no message'}"
-        wait_s = retry_after_s(headers)
-        if status in (401, 403) or kind == TYPE_KEY:
+        if (said := problem_in(body)) is None and status < 300:
+            return body
+        words, kind, parameter = said or Problem("", None, None)
+        own = isinstance(body, dict) and bool(body)
+        text = f"{path}: HTTP {status}: {words or 'no message'}"
+        if status == 429 or kind == TYPE_RATE_LIMIT:
+            cooldown_s = seconds(body.get("Cooldown")) if own else None
+            raise RateLimited(text, cooldown_s or retry_after_s(headers))
+        named = parameter in SYMBOL_PARAMETERS or NO_SYMBOL.search(words)
+        denied = status in self._not_offered and own and parameter is None
+        if denied or (named and (status < 300 or status in self._not_offered)):
+            raise NotOffered(f"{text} {parameter or ''}".strip())
+        about_key = ABOUT_KEY.search(words if said else str(body))
+        certain = status == 401 or (status == 403 and (said or about_key))
+        if (own and certain) or (status < 300 and about_key):
             raise ConfigurationError(
                 f"the source refuses the key ({text}): set {self._key_variable} to a valid API key"
             )
-        if status == 429 or kind == TYPE_RATE_LIMIT:
-            cooldown = details.get("Cooldown")
-            raise RateLimited(text, cooldown if isinstance(cooldown, int | float) else wait_s)
-        if status in self._not_offered or kind == TYPE_PARAMETER:
-            raise NotOffered(f"{text} {details.get('ParamWithError', '')}".strip())
-        if status >= 300 or failed:
-            raise SourceUnavailable(text, wait_s)
-        return body
+        if status in (401, 403):
+            text += f" (not in the API's own words; if it stays so, look at {self._key_variable})"
+        raise SourceUnavailable(text, retry_after_s(headers))
 
     def rows(self, path: str, parameters: Mapping[str, str | int]) -> list[Any]:
         """The list in the answer for `path`: under `Data`, or under `Data.Data`.
@@ -105,7 +123,7 @@ class Api:
             raise SourceUnavailable(f"{where} gave no answer: {type(error).__name__}") from None
         try:
             return response.status_code, response.headers, json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             if response.status_code != 200:
                 return response.status_code, response.headers, {}
             raise SourceUnavailable(f"{where} answered {len(body)} bytes, not JSON") from None
@@ -122,6 +140,35 @@ class Api:
         return bytes(body)
 
 
+class Problem(NamedTuple):
+    """What an API says of a failure: its words, the kind (min-api), and the wrong parameter."""
+
+    words: str
+    kind: object
+    parameter: object
+
+
+def problem_in(body: object) -> Problem | None:
+    """The failure that a body reports, of min-api or the Data API; None for a success.
+
+    >>> problem_in({"Response": "Error", "Message": "no", "Type": 2, "ParamWithError": "fsym"})
+    Problem(words='no', kind=2, parameter='fsym')
+    >>> problem_in({"Err": {"message": "no", "other_info": {"param": "to_ts"}}}).parameter
+    'to_ts'
+    """
+    details = body if isinstance(body, dict) else {}
+    problem = details.get("Err")
+    if problem:
+        inner = problem if isinstance(problem, dict) else {}
+        about = inner.get("other_info")
+        parameter = about.get("param") if isinstance(about, dict) else None
+        return Problem(str(inner.get("message") or ""), None, parameter)
+    if details.get("Response") == "Error":
+        words = str(details.get("Message") or "")
+        return Problem(words, details.get("Type"), details.get("ParamWithError"))
+    return None
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds that `Retry-After` asks for, given as seconds or as a date; None without one.
 
@@ -131,6 +178,16 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     0.0
     """
     try:
-        return float(urllib3.Retry().parse_retry_after(headers["Retry-After"]))
-    except (KeyError, ValueError, TypeError, urllib3.exceptions.InvalidHeader):
+        return seconds(urllib3.Retry().parse_retry_after(headers["Retry-After"]))
+    except (KeyError, ValueError, TypeError, OverflowError, urllib3.exceptions.InvalidHeader):
         return None
+
+
+def seconds(value: object) -> float | None:
+    """A pause that makes sense, at most a day; None for what is none.
+
+    >>> seconds(406), seconds(float("nan")), seconds(1e300), seconds("soon")
+    (406.0, None, 86400.0, None)
+    """
+    pause_s = number(value)
+    return min(pause_s, LONGEST_PAUSE_S) if pause_s >= 0 else None

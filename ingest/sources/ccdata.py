@@ -5,6 +5,7 @@ Their history has one endpoint a unit of time, which makes longer bars by puttin
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, ClassVar, Final, NamedTuple
 
 from conf.errors import SourceUnavailable
@@ -12,6 +13,7 @@ from conf.timeframes import TIMEFRAME_MS
 from ingest.article import Article
 from ingest.sources import NewsSource, SourceOptions, Terms, not_served
 from ingest.sources.api import Api
+from ingest.sources.rows import number, picked, whole
 
 
 class Unit(NamedTuple):
@@ -59,9 +61,7 @@ class UnitBars(NewsSource):
         self._api = api
 
     @abstractmethod
-    def units(
-        self, symbol: str, unit: str, aggregate: int, count: int, last_s: int
-    ) -> list[Mapping[str, Any]]:
+    def units(self, symbol: str, unit: str, aggregate: int, count: int, last_s: int) -> list[Any]:
         """Ask once for at least `count` bars, the newest at or before `last_s` (epoch s)."""
 
     def terms(self, timeframe: str) -> Terms:
@@ -72,22 +72,20 @@ class UnitBars(NewsSource):
     def rows(
         self, symbol: str, timeframe: str, first_ms: int, last_ms: int
     ) -> Iterator[Sequence[Any]]:
-        """Ask once; a row whose close is zero says that there is nothing at that time."""
+        """Ask once; a row of zeros says that there is nothing at that time."""
         unit, aggregate = unit_of(timeframe, self.name)
         count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
         found = self.units(symbol, unit.name, aggregate, count, last_ms // 1000)
         if not found:
             raise SourceUnavailable(f"{self.name}: a success without a single bar of {symbol}")
-        time, *others = self.columns
-        for row in found:
-            values = [row.get(name) for name in others]
-            if values[3] != 0:
-                yield row[time] * 1000, *values
+        for time_s, *values in picked(found, self.columns):
+            row = [number(time_s) * 1000, *values]
+            yield row[:1] if values[:4] == [0, 0, 0, 0] else row
 
     def _listed(self, path: str, parameters: Mapping[str, str | int]) -> list[Article]:
         rows = self._api.rows(path, {"lang": "EN", **parameters})
         now_ms = self._options.clock.now_ms()
-        return [article_of(self.provider, row, now_ms) for row in rows if isinstance(row, dict)]
+        return [article_of(self.provider, row, now_ms) for row in rows]
 
 
 class CryptoCompare(UnitBars):
@@ -104,9 +102,7 @@ class CryptoCompare(UnitBars):
         api = Api(self.provider, "https://min-api.cryptocompare.com", options)
         super().__init__(self.provider, api, options)
 
-    def units(
-        self, symbol: str, unit: str, aggregate: int, count: int, last_s: int
-    ) -> list[Mapping[str, Any]]:
+    def units(self, symbol: str, unit: str, aggregate: int, count: int, last_s: int) -> list[Any]:
         """Ask `/data/v2/histominute`, `histohour` or `histoday`."""
         base, _, quote = symbol.partition("-")
         # One bar comes on top; a limit of 0 is no number to this API.
@@ -135,9 +131,7 @@ class CoinDesk(UnitBars):
         api = Api(self.provider, base_url, options, not_offered=(400, 404))
         super().__init__(f"{self.provider}:{self._market}", api, options)
 
-    def units(
-        self, symbol: str, unit: str, aggregate: int, count: int, last_s: int
-    ) -> list[Mapping[str, Any]]:
+    def units(self, symbol: str, unit: str, aggregate: int, count: int, last_s: int) -> list[Any]:
         """Ask `/index/cc/v1/historical/minutes`, `hours` or `days`."""
         what = {"market": self._market, "instrument": symbol, "fill": "true"}
         some = {"limit": count, "to_ts": last_s, "aggregate": aggregate}
@@ -148,36 +142,47 @@ class CoinDesk(UnitBars):
         return self._listed("/news/v1/article/list", {"limit": 100, "to_ts": to_ms // 1000})
 
 
-def article_of(provider: str, row: Mapping[str, Any], now_ms: int) -> Article:
+def article_of(provider: str, row: object, now_ms: int) -> Article:
     """The article in `row`, whose names both APIs share but for their case.
 
     min-api writes source and categories as texts, the Data API as objects. The article is known
-    since `now_ms` (epoch ms). Without a time it is of 1970, which no article may be.
+    since `now_ms` (epoch ms). Without a time it is of 1970, which no article may be; without an id
+    it has one that breaks the rule of ids, of its own content, so that it is rejected once.
     """
-    found = {name.lower(): value for name, value in row.items()}
-    published = found.get("published_on")
-    votes = [str(found.get(name, "")) for name in ("upvotes", "downvotes")]
-    source, named = found.get("source_data"), found.get("category_data")
+    found = {name.lower(): value for name, value in row.items()} if isinstance(row, dict) else {}
+    published_s = whole(found.get("published_on"))
+    source = found.get("source_data")
+    votes = [whole(found.get(name)) for name in ("upvotes", "downvotes")]
+    named = found.get("category_data")
     named = [one for one in named if isinstance(one, dict)] if isinstance(named, list) else []
-    if isinstance(source, dict):
-        found["source"] = source.get("NAME")
-    categories = [str(one["CATEGORY"]) for one in named if one.get("CATEGORY")]
+    categories = [text_of(one.get("CATEGORY")) for one in named]
     return Article(
         provider=provider,
-        id=str(found.get("id", "")),
-        published_at=int(published) * 1000 if isinstance(published, int | float) else 0,
-        title=str(found.get("title") or ""),
-        body=str(found.get("body") or ""),
-        source=str(found.get("source") or ""),
-        categories=tuple(categories) or parts(found.get("categories")),
+        id=text_of(found.get("id")) or f"unreadable {sha256(repr(row).encode()).hexdigest()[:16]}",
+        published_at=published_s * 1000 if published_s else 0,
+        title=text_of(found.get("title")),
+        body=text_of(found.get("body")),
+        source=text_of(source.get("NAME") if isinstance(source, dict) else found.get("source")),
+        categories=tuple(filter(None, categories)) or parts(found.get("categories")),
         tags=parts(found.get("tags") or found.get("keywords")),
-        url=str(found.get("url") or ""),
-        lang=str(found.get("lang") or ""),
-        sentiment=str(found["sentiment"]) if found.get("sentiment") else None,
+        url=text_of(found.get("url")),
+        lang=text_of(found.get("lang")),
+        sentiment=text_of(found.get("sentiment")) or None,
         fetched_at=now_ms,
         available_at=now_ms,
-        reach=sum(map(int, votes)) if all(map(str.isdecimal, votes)) else None,
+        reach=None if None in votes else sum(vote for vote in votes if vote is not None),
     )
+
+
+def text_of(value: object) -> str:
+    """A text, or a number as one; nothing for anything else.
+
+    >>> text_of("a"), text_of(7), text_of(None), text_of({})
+    ('a', '7', '', '')
+    """
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()  # JSON may hold half a character
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
 def parts(text: object) -> tuple[str, ...]:
@@ -186,4 +191,4 @@ def parts(text: object) -> tuple[str, ...]:
     >>> parts("BTC|Market")
     ('BTC', 'Market')
     """
-    return tuple(part for part in str(text or "").split("|") if part)
+    return tuple(part for part in text_of(text).split("|") if part)

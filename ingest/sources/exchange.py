@@ -1,7 +1,9 @@
 """Any exchange that ccxt speaks to, without a key: `exchange:binance`, `exchange:kraken` ..."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,17 +11,23 @@ import ccxt
 
 from conf.errors import ConfigurationError, NotOffered, RateLimited, SourceUnavailable
 from conf.timeframes import TIMEFRAME_MS
-from ingest.sources import UNREADABLE, Source, SourceOptions, Terms, not_served
+from ingest.bar import market_of
+from ingest.sources import Source, SourceOptions, Terms, not_served
 
-# What every exchange serves in one answer; asking for more makes some of them answer with fewer.
+# Asked for at once where ccxt does not say how many candles an exchange gives.
 PAGE_BARS: Final = 500
 # A trade of the last millisecond takes a moment to be counted.
 CACHE_S: Final = 1.0
 
+# Perpetual ones, by the names of the exchanges.
+CONTRACTS: Final = ("swap", "linear", "inverse", "contract")
+# What ccxt falls over where a row is of another form than promised.
+UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 # ccxt's errors, the special before the general, and ours.
 ERRORS: Final[tuple[tuple[type[Exception], type[Exception]], ...]] = (
     (ccxt.BadSymbol, NotOffered),
-    (ccxt.NotSupported, NotOffered),
+    (ccxt.NotSupported, ConfigurationError),
+    (ccxt.ArgumentsRequired, ConfigurationError),
     (ccxt.DDoSProtection, RateLimited),
     (ccxt.RateLimitExceeded, RateLimited),
     (ccxt.PermissionDenied, ConfigurationError),
@@ -29,7 +37,10 @@ ERRORS: Final[tuple[tuple[type[Exception], type[Exception]], ...]] = (
 
 
 class Exchange(Source):
-    """Spot bars of one exchange; one where nobody traded is absent, as gaps are normal there."""
+    """Bars of one exchange; one where nobody traded is absent, as gaps are normal there.
+
+    BASE-QUOTE is a spot market, BASE-QUOTE:SETTLE a perpetual contract.
+    """
 
     def __init__(self, options: SourceOptions) -> None:
         if options.argument not in ccxt.exchanges:
@@ -42,7 +53,17 @@ class Exchange(Source):
         self._exchange: Any = getattr(ccxt, options.argument)(
             {"enableRateLimit": False, "timeout": int(options.timeout_s * 1000)}
         )
-        self._exchange.options["fetchMarkets"] = {"types": ["spot"]}
+        if not self._exchange.has.get("fetchOHLCV"):
+            raise ConfigurationError(f"ingest.source {self.name}: ccxt knows no candles of it")
+        # Each kind of market takes a call of its own.
+        markets = self._exchange.options.get("fetchMarkets")
+        kinds = markets.get("types") if isinstance(markets, dict) else None
+        self._kinds = kinds if isinstance(kinds, list) else []
+        self._contracts = [kind for kind in self._kinds if kind in CONTRACTS]
+        if "spot" in self._kinds:
+            self._kinds[:] = ["spot"]
+        if type(self._exchange).parse_ohlcvs is ccxt.Exchange.parse_ohlcvs:
+            self._exchange.parse_ohlcvs = self._each_by_itself
         if options.base_url:
             self._exchange.urls["api"] = _moved(self._exchange.urls["api"], options.base_url)
         self._markets = threading.Lock()
@@ -52,30 +73,93 @@ class Exchange(Source):
         offered = self._exchange.timeframes
         if offered and timeframe not in offered:
             raise not_served(self.name, timeframe, f"there are {', '.join(offered)}")
-        return Terms(PAGE_BARS, cache_s=CACHE_S)
+        return Terms(page_bars(self._exchange.features or {}), cache_s=CACHE_S)
+
+    def named(self, symbol: str) -> str:
+        """The symbol as the exchange's list of markets has it, whatever its case is here."""
+        market = market_of(symbol)
+        unified = market.replace("-", "/")
+        with self._ours(symbol):
+            self._load_markets(contract=":" in market)
+        listed = self._exchange.markets or {}
+        alike = [name for name in listed if name.casefold() == unified.casefold()]
+        if unified in listed or not alike:
+            return symbol
+        if len(alike) > 1:
+            raise ConfigurationError(f"ingest.symbols: {symbol} may be any of {', '.join(alike)}")
+        return symbol.removesuffix(market) + str(alike[0]).replace("/", "-")
 
     def rows(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Sequence[Any]]:
         """Ask once for the candles; none tells its quote volume."""
         count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
+        with self._ours(symbol):
+            self._load_markets(contract=":" in symbol)
+            market = symbol.replace("-", "/")
+            rows = self._exchange.fetch_ohlcv(market, timeframe, first_ms, count)
+        return [[*row[:6], None] for row in rows]
+
+    def _load_markets(self, *, contract: bool) -> None:
+        """Load the list of markets once, and once more where a contract is asked for."""
+        with self._markets:
+            if contract and self._contracts:
+                self._kinds[:] = dict.fromkeys([*self._kinds, *self._contracts])
+                self._exchange.load_markets(True)
+                self._contracts = []
+            self._exchange.load_markets()
+
+    @contextmanager
+    def _ours(self, symbol: str) -> Iterator[None]:
+        """Raise one of our errors where ccxt fails in the block."""
         try:
-            with self._markets:
-                self._exchange.load_markets()  # once
-            rows = self._exchange.fetch_ohlcv(symbol.replace("-", "/"), timeframe, first_ms, count)
-            return [[*row[:6], None] for row in rows]
-        except ccxt.BaseError as error:
-            raise mapped(error, f"{self.name} {symbol}") from error
-        except UNREADABLE as error:  # ccxt trusts an answer's form
-            raise SourceUnavailable(f"{self.name} {symbol}: unreadable: {error!r}") from error
+            yield
+        except Exception as error:
+            ours = mapped(error, f"{self.name} {symbol}")
+            if ours is error:
+                raise
+            raise ours from error
+
+    def _each_by_itself(self, rows: Any, market: Any = None, *_: Any) -> list[Any]:
+        """In place of ccxt's: a row that it can't read spoils no other, and none is left out."""
+        return [self._row(row, market) for row in rows or ()]
+
+    def _row(self, row: Any, market: Any) -> list[Any]:
+        try:
+            time, *values = self._exchange.parse_ohlcv(row, market)
+        except UNREADABLE:
+            time, values = None, []
+        return [repr(row) if time is None else time, *values]
+
+
+def page_bars(features: Any) -> int:
+    """The most candles that an exchange gives in one answer, by ccxt's description of it.
+
+    >>> page_bars({"spot": {"fetchOHLCV": {"limit": 300}}, "swap": {"linear": None}}), page_bars({})
+    (300, 500)
+    """
+    limits = []
+    for kind in ("spot", "swap"):
+        market = features.get(kind) or {}
+        for described in (market, market.get("linear") or {}, market.get("inverse") or {}):
+            limits.append((described.get("fetchOHLCV") or {}).get("limit"))
+    return min((limit for limit in limits if limit), default=PAGE_BARS)
 
 
 def mapped(error: Exception, where: str) -> Exception:
-    """Our error for one of ccxt's; its type tells which.
+    """Our error for one that came out of ccxt; its type tells which.
+
+    ccxt trusts an answer's form, so what it falls over is an answer that can't be read; an error
+    that does not come from its code is one of ours, and stays.
 
     >>> mapped(ccxt.RateLimitExceeded("slow down"), "exchange:example BTC-USD")
     RateLimited('exchange:example BTC-USD: RateLimitExceeded: slow down')
     """
-    ours = next(ours for theirs, ours in ERRORS if isinstance(error, theirs))
-    return ours(f"{where}: {type(error).__name__}: {error}")
+    for theirs, ours in ERRORS:
+        if isinstance(error, theirs):
+            return ours(f"{where}: {type(error).__name__}: {error}")
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    if any(module.partition(".")[0] == "ccxt" for module in modules):
+        return SourceUnavailable(f"{where}: unreadable: {error!r}")
+    return error
 
 
 def _moved(urls: Any, base_url: str) -> Any:

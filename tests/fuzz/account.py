@@ -10,6 +10,7 @@ from typing import Any, Final
 import duckdb
 
 from conf.errors import MalformedBar
+from conf.settings import Ingest
 from ingest.bar import Bar
 from tests.streams import read_topic
 
@@ -86,7 +87,7 @@ def account(
 def rejection(message: bytes | None, now_ms: int) -> str | None:
     """Why the producer's rules reject a message; None where they do not."""
     try:
-        reason = Bar.from_json(message or b"").rejection_reason(now_ms)
+        reason = Bar.from_json(message or b"").rejection_reason(now_ms, Ingest().earliest_ms)
     except MalformedBar as error:
         return kind_of(str(error))
     return None if reason is None else kind_of(reason)

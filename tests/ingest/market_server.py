@@ -63,10 +63,18 @@ class SimulatedClock(Clock):
     def __init__(self, start_ms: int) -> None:
         super().__init__()
         self._now_ms = start_ms
+        self._set_by_ms = 0
         self.before_sleep: Callable[[float], None] = lambda seconds: None
 
     def now_ms(self) -> int:
+        return self._now_ms + self._set_by_ms
+
+    def monotonic_ms(self) -> int:
         return self._now_ms
+
+    def set_by(self, seconds: float) -> None:
+        """Somebody sets the wall clock so far from the true time."""
+        self._set_by_ms = round(seconds * 1000)
 
     def sleep(self, seconds: float) -> None:
         self.before_sleep(seconds)

@@ -34,7 +34,6 @@ def read_news(
     run: Run, server: MarketServer, clock: SimulatedClock
 ) -> Callable[..., list[Article]]:
     """Start, resume, poll up to a time, and return every article on the topic."""
-    topic = f"{run.topic}.news"
 
     def read(
         until_ms: int,
@@ -45,7 +44,7 @@ def read_news(
         options = SourceOptions(clock=clock, base_url=server.url, timeout_s=timeout_s)
         source = open_source(provider, options)
         assert isinstance(source, NewsSource)
-        feed = NewsFeed(source, topic, period_ms=PERIOD_MS, delay_ms=DELAY_MS)
+        feed = NewsFeed(source, run.kafka, period_ms=PERIOD_MS, delay_ms=DELAY_MS)
         resume_news(feed, run.kafka, clock.now_ms())
         with Publisher(run.bootstrap_servers) as publisher:
             Poller(

@@ -18,6 +18,7 @@ from ingest.feed import BarFeed, Findings, Series
 from ingest.replay import between, in_close_order, paced
 from ingest.sources import SourceOptions, Terms
 from ingest.sources.api import retry_after_s
+from ingest.sources.rows import Answer, Span
 from ingest.sources.synthetic import Synthetic
 from tests.ingest.market_server import SimulatedClock
 
@@ -46,7 +47,7 @@ def test_a_bar_that_is_not_finite_has_no_json(value: float) -> None:
 @given(marks, st.integers(0, 40))
 def test_coverage_is_a_dictionary_of_states(changes: list[tuple[int, int]], first: int) -> None:
     coverage = Coverage(0, MINUTE_MS)
-    coverage.extend(29 * MINUTE_MS)
+    coverage.reach(29 * MINUTE_MS)
     model = dict.fromkeys(range(30), UNKNOWN)
     for minute, state in changes:
         coverage.mark(minute * MINUTE_MS, state)
@@ -83,13 +84,14 @@ class Shelf:
     def terms(self, timeframe: str) -> Terms:
         return Terms(self.page)
 
-    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Bar]:
+    def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> Answer:
         assert (last_ms - first_ms) // MINUTE_MS + 1 <= self.page
-        return [
+        bars = [
             Bar(symbol, timeframe, minute * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, 0.0, None, "shelf", 0)
             for minute in sorted(self.minutes)
             if first_ms <= minute * MINUTE_MS <= last_ms
         ]
+        return Answer(bars, Span(bars[0].open_time, bars[-1].open_time) if bars else None)
 
 
 @given(

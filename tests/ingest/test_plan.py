@@ -27,7 +27,7 @@ def plan(source: str = "cryptocompare", **settings: Any) -> list[Series]:
     ("settings", "named"),
     [
         ({"symbols": []}, r"ingest\.symbols is empty"),
-        ({"symbols": ["BTCUSD"]}, r"ingest\.symbols: 'BTCUSD' must look like BTC-USD"),
+        ({"symbols": ["BTCUSD"]}, r"ingest\.symbols: 'BTCUSD': symbol must look like BASE-QUOTE"),
         ({"symbols": ["BTC-USD", "BTC-USD"]}, r"ingest\.symbols names BTC-USD more than once"),
         ({"intervals": []}, r"ingest\.intervals is empty"),
         ({"intervals_of": {"ETH-USD": ["1h"]}}, r"ingest\.intervals_of names ETH-USD"),

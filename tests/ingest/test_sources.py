@@ -328,7 +328,6 @@ def test_the_recorded_answer_of_the_data_api_is_read(answering: Callable[..., So
         {"Response": "Success", "Data": None},
         {"Response": "Success", "Data": {"Data": [{"time": "soon"}]}},
         {"Response": "Success", "Data": {"Data": [None]}},
-        {"Response": "Success", "Data": {"Data": [{"time": 60, "open": None}]}},
     ],
 )
 def test_an_answer_of_another_form_is_no_answer(

@@ -6,13 +6,14 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from ingest.bar import QUOTE_VOLUME_RULE, RULES, Bar
+from ingest.bar import NOT_JSON, QUOTE_VOLUME_RULE, RULES, Bar
 from stream.contents import BARS as BARS_CONTENT
 from stream.contents import KEPT_BYTES, REJECTED
 from stream.packed import from_bytes
-from stream.read_bars import NOT_JSON, checked, packed_by_shard, rejected
+from stream.read_bars import checked, packed_by_shard, rejected
 
 NOW_MS = 1_764_000_000_000
+EARLIEST_MS = 1_230_940_800_000
 COLUMNS = ["value", "topic", "partition", "offset", "arrived_at"]
 
 GOOD = Bar(
@@ -54,6 +55,9 @@ BARS = [
     replace(GOOD, quote_volume=-1.0),
     replace(GOOD, open_time=GOOD.open_time + 1),
     replace(GOOD, open_time=-60_000),
+    replace(GOOD, open_time=0),
+    replace(GOOD, open_time=EARLIEST_MS - 60_000),
+    replace(GOOD, open_time=EARLIEST_MS),
     replace(GOOD, open_time=FUTURE),
     replace(GOOD, open_time=(2**63 - 1) // 60_000 * 60_000),
     replace(GOOD, fetched_at=-1),
@@ -72,14 +76,14 @@ def messages(*values: bytes | None) -> pa.RecordBatch:
 
 def reasons(*values: bytes | None) -> list[str | None]:
     """Of each message why it is no bar, or None."""
-    bars, found = checked(messages(*values), NOW_MS)
+    bars, found = checked(messages(*values), NOW_MS, EARLIEST_MS)
     assert sorted([*bars["offset"].to_pylist(), *found]) == list(range(len(values)))
     return [found.get(row) for row in range(len(values))]
 
 
 def test_stream_and_producer_agree_on_every_rule() -> None:
     found = reasons(*[bar.to_json() for bar in BARS])
-    assert found == [bar.rejection_reason(NOW_MS) for bar in BARS]
+    assert found == [bar.rejection_reason(NOW_MS, EARLIEST_MS) for bar in BARS]
     every_rule = {reason for reason, _ in (*RULES, QUOTE_VOLUME_RULE)}
     assert every_rule - set(found) == set()
 
@@ -137,7 +141,7 @@ def test_only_the_beginning_of_a_huge_rejected_message_is_kept() -> None:
 
 def test_a_symbol_has_one_shard_and_all_rejected_messages_another() -> None:
     values = [replace(GOOD, symbol=f"S{i % 3}-USD").to_json() for i in range(9)]
-    rows = list(packed_by_shard(messages(*values, b"no"), [7, 5], NOW_MS))
+    rows = list(packed_by_shard(messages(*values, b"no"), [7, 5], NOW_MS, EARLIEST_MS))
     bars = [(shard, from_bytes(packed)["symbol"].unique()) for shard, packed, kind in rows[:-1]]
     assert sorted(name for _, names in bars for name in names.to_pylist()) == [
         "S0-USD",
