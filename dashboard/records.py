@@ -5,7 +5,6 @@ table, each of its type, finite and within bounds, whatever came in.
 """
 
 import math
-import re
 import sys
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import pyarrow as pa
 
 from conf.errors import MalformedRecord
 from conf.timeframes import TIMEFRAME_MS
-from ingest.bar import CLOCK_SKEW_MS, SYMBOL_PATTERN
+from ingest.bar import CLOCK_SKEW_MS, symbol_problem
 from store.schema import NUMBER, PREDICTIONS, TEXT
 
 Row = dict[str, Any]
@@ -85,7 +84,7 @@ def _target_ms(row: Row) -> int:
 
 _KINDS: Final = dict(zip(PREDICTIONS.packed.names, PREDICTIONS.packed.types, strict=True))
 _RULES: Final = (
-    ("symbol must look like BASE-QUOTE", lambda row, _: re.match(SYMBOL_PATTERN, row["symbol"])),
+    ("symbol must look like BASE-QUOTE", lambda row, _: not symbol_problem(row["symbol"])),
     ("interval must be a timeframe", lambda row, _: row["interval"] in TIMEFRAME_MS),
     ("horizon must be a number of bars", lambda row, _: 0 < row["horizon"] <= MAX_HORIZON),
     ("prices must be positive", lambda row, _: all(row[name] > 0 for name in _PRICES)),

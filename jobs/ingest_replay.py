@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from conf.errors import ConfigurationError
@@ -48,7 +49,7 @@ def replay(
         rejected.append(rejection_record(kafka.rejected_topic, bar, reason, now_ms))
 
     if asked.source == "recorded":
-        series = recorded_series(files, asked.intervals, span, reject)
+        series = recorded_series(files, asked, span, reject)
     else:
         series = synthetic_series(asked, span)
     topics = dict.fromkeys((kafka.bars_topic, kafka.rejected_topic), kafka.partitions)
@@ -66,19 +67,17 @@ def replay(
 
 
 def recorded_series(
-    files: Sequence[str], timeframes: Sequence[str], span: Span, reject: Reject
+    files: Sequence[str], asked: Ingest, span: Span, reject: Reject
 ) -> list[Iterable[Bar]]:
     """The bars of each file, given as SYMBOL=PATH, all of one timeframe."""
     if not files:
         raise ConfigurationError("--source recorded needs at least one --file SYMBOL=PATH")
-    if len(timeframes) != 1:
+    if len(asked.intervals) != 1:
         raise ConfigurationError("--source recorded takes one --interval, that of its files")
-    recordings = [recording(text, timeframes[0]) for text in files]
+    recordings = [recording(text, asked.intervals[0]) for text in files]
     check_symbols([one.symbol for one in recordings])
-    return [
-        between(read_bars(one.path, one.symbol, one.interval, on_rejected=reject), *span)
-        for one in recordings
-    ]
+    read = partial(read_bars, on_rejected=reject, earliest_ms=asked.earliest_ms)
+    return [between(read(one.path, one.symbol, one.interval), *span) for one in recordings]
 
 
 def synthetic_series(asked: Ingest, span: Span) -> list[Iterable[Bar]]:

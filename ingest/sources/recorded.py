@@ -41,13 +41,15 @@ def read_bars(
     timeframe: str,
     *,
     now_ms: int = 2**62,
+    earliest_ms: int = 0,
     on_rejected: Callable[[Bar, str], None] = log_rejected,
 ) -> Iterator[Bar]:
     """Yield the file's good bars in the file's order.
 
     A bar that breaks a rule goes to `on_rejected` with the reason; without one it is logged.
     `fetched_at` is the bar's close time: what a live source would have shown at the earliest.
-    `now_ms` (epoch ms) is when a bar counts as in the future. Raises ConfigurationError where the
+    `now_ms` (epoch ms) is when a bar counts as in the future; `earliest_ms` before
+    when none may open. Raises ConfigurationError where the
     file is missing, is none of the three kinds, or lacks a column.
     """
     if timeframe not in TIMEFRAME_MS:
@@ -56,7 +58,7 @@ def read_bars(
     source = f"recorded:{Path(path).name}"
     for block in _read_table(Path(path)).to_batches(max_chunksize=BLOCK_ROWS):
         columns = dict(zip(FIELDS, _arrays(block), strict=True))
-        reasons = _reasons(columns, bar_ms, now_ms)
+        reasons = _reasons(columns, bar_ms, now_ms, earliest_ms)
         rows = zip(*(column.tolist() for column in columns.values()), reasons, strict=True)
         for open_time, open_, high, low, close, base, quote, reason in rows:
             known = None if quote != quote else quote  # NaN is how Arrow says that there is none
@@ -101,10 +103,13 @@ def _arrays(block: pa.RecordBatch) -> Iterator[Any]:
         yield column.to_numpy(zero_copy_only=False)
 
 
-def _reasons(columns: dict[str, Any], bar_ms: int, now_ms: int) -> list[str | None]:
+def _reasons(
+    columns: dict[str, Any], bar_ms: int, now_ms: int, earliest_ms: int
+) -> list[str | None]:
     """For each row the first rule that it breaks, or None."""
     fetched_at = columns["open_time"] + bar_ms
-    bars = SimpleNamespace(**columns, fetched_at=fetched_at, bar_ms=bar_ms, now_ms=now_ms)
+    times = {"bar_ms": bar_ms, "now_ms": now_ms, "earliest_ms": earliest_ms}
+    bars = SimpleNamespace(**columns, fetched_at=fetched_at, **times)
     reasons = np.full(len(fetched_at), None, dtype=object)
     reason, holds = QUOTE_VOLUME_RULE
     reasons[~(np.isnan(bars.quote_volume) | holds(bars))] = reason

@@ -1,6 +1,7 @@
 """How a program ends: one way from an error of ours to a line for people and an exit code."""
 
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Final, NoReturn
 
@@ -16,9 +17,9 @@ LAST_LINE: Final = "candlecast: "
 def run_program(main: Callable[[], object]) -> NoReturn:
     """Run a program's main function and end the process.
 
-    An error of ours is one line on standard error and its exit code, not a stack trace; Ctrl-C is
-    a good end; SIGTERM and SIGHUP end it as an exception does. The result of `main` is the exit
-    code where it is a number.
+    An error of ours is one line on standard error and its exit code, not a stack trace; any other
+    one is a defect: its stack trace, and exit code 70. Ctrl-C is a good end; SIGTERM and SIGHUP end
+    it as an exception does. The result of `main` is the exit code where it is a number.
     """
     end_on_signals()
     try:
@@ -29,4 +30,7 @@ def run_program(main: Callable[[], object]) -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(0)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(CandlecastError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

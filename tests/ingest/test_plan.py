@@ -112,9 +112,9 @@ def test_a_file_is_named_with_its_symbol(text: str) -> None:
 
 def test_a_recorded_replay_needs_files_of_one_interval() -> None:
     with pytest.raises(ConfigurationError, match="--file"):
-        recorded_series([], ["1m"], (None, None), lambda *_: None)  # type: ignore[arg-type]
+        recorded_series([], Ingest(intervals=["1m"]), (None, None), lambda *_: None)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="--interval"):
-        recorded_series(["A-B=x"], ["1m", "1h"], (None, None), lambda *_: None)  # type: ignore[arg-type]
+        recorded_series(["A-B=x"], Ingest(intervals=["1m", "1h"]), (None, None), lambda *_: None)  # type: ignore[arg-type]
 
 
 def test_a_time_that_is_none_is_refused() -> None:

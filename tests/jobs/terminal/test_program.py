@@ -32,9 +32,13 @@ def test_an_error_of_ours_is_the_last_line_and_an_exit_code(
     assert capsys.readouterr().err == f"candlecast: {error}\n"
 
 
-def test_an_error_that_is_not_ours_keeps_its_stack_trace() -> None:
-    with pytest.raises(ZeroDivisionError):
-        run_program(raising(ZeroDivisionError()))
+def test_a_defect_keeps_its_stack_trace_and_has_an_exit_code_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_program(raising(ZeroDivisionError("by nothing")))
+    assert ended.value.code == 70
+    assert "ZeroDivisionError: by nothing" in capsys.readouterr().err
 
 
 def test_ctrl_c_is_a_good_end() -> None:
