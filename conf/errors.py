@@ -7,6 +7,7 @@ CandlecastError
 │   ├── BrokerUnavailable          Kafka can't be reached
 │   ├── RegistryUnavailable        the registry of models is locked or does not answer
 │   ├── NotEnoughBars              there is too little to train on yet
+│   ├── NotEnoughMemory            the machine has less free than what is to be done needs
 │   └── AlreadyRunning             another process does this at the moment; the message names it
 ├── NotOffered                     leave this symbol out, go on    (stops only where none is left)
 ├── MalformedRecord                quarantine this record, go on   (never ends a program)
@@ -62,6 +63,10 @@ class NotOffered(CandlecastError):
 
 class NotEnoughBars(RetryLater):
     """There are too few bars yet for what was asked; more will come."""
+
+
+class NotEnoughMemory(RetryLater):
+    """The machine, or the limit of its container, leaves less than what is to be done needs."""
 
 
 class AlreadyRunning(RetryLater):

@@ -90,6 +90,16 @@ class Ingest(Section):
         """When `earliest` begins, epoch ms UTC."""
         return int(datetime.combine(self.earliest, time(), UTC).timestamp() * 1000)
 
+    def symbols_of(self, timeframe: str) -> list[str]:
+        """Which symbols are polled at a timeframe.
+
+        >>> polled = Ingest(symbols=["A-B", "C-D"], intervals=["1m"], intervals_of={"C-D": ["1h"]})
+        >>> polled.symbols_of("1m"), polled.symbols_of("1h")
+        (['A-B'], ['C-D'])
+        """
+        own = self.intervals_of
+        return [name for name in self.symbols if timeframe in own.get(name, self.intervals)]
+
 
 class Window(Section):
     """The stream's window state; fixed for the life of a checkpoint."""
@@ -181,6 +191,7 @@ class Training(Section):
     max_epochs: PositiveInt = SHIPPED
     patience: PositiveInt = SHIPPED
     batch_size: PositiveInt = SHIPPED
+    max_bars: PositiveInt = SHIPPED
     validation_share: Share = SHIPPED
     test_share: Share = SHIPPED
     seed: int = SHIPPED
@@ -211,7 +222,8 @@ class Promotion(Section):
 class Retrain(Section):
     """When a challenger is trained: on a schedule, or when the champion does badly live.
 
-    Live figures are those of the last `live_windows` predictions made before their target time.
+    Live figures are those of the last `live_windows` times with predictions that were made before
+    their target time.
     """
 
     schedule: Literal["daily", "weekly", "monthly"] = SHIPPED

@@ -1,7 +1,7 @@
 """Self-learning: train a challenger when it is time or the champion does badly, and let it compete.
 
 `candlecast retrain --once` looks, acts and ends; without it the job stays and looks every few
-minutes. A run that dies half-way leaves the champion as it was.
+minutes. A run that dies half-way leaves the champion as it was, and is due again after a day.
 """
 
 import logging
@@ -14,30 +14,34 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from conf.errors import RetryLater
+from conf.errors import NotEnoughBars, RetryLater
 from conf.events import event
 from conf.settings import Settings, load_settings
+from conf.state_files import read_state, write_state
+from jobs.machine.memory import free_bytes, require_memory
 from jobs.scoring.drift import drifted
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
 from model.decisions import Arena, decisions
 from model.learning import LiveFigures, TrainResult, reason_to_retrain, report, retrain
 from model.outcomes import skill
-from model.training import ModelSettings
+from model.training import ModelSettings, memory_needed
 from store.archived_news import with_archived_news
 from store.locks import only_worker
-from store.series import read_warehouse
+from store.series import read_polled
 from store.views import read_sql
 
 log = logging.getLogger(__name__)
 
 # The outcomes of the newest predictions that were made before their target time.
 _REVEALED: Final = """
-    SELECT actual_return, predicted_return, covered FROM scored
+    SELECT target_time, actual_return, predicted_return, covered FROM scored
     WHERE model_version = ? AND NOT backfilled AND horizon = (
         SELECT min(horizon) FROM scored WHERE model_version = ?)
-    ORDER BY target_time DESC, symbol LIMIT ?
+    QUALIFY dense_rank() OVER (ORDER BY target_time DESC) <= ?
 """
+# In the warehouse: when each timeframe's last training began, whatever became of it.
+_ATTEMPTS: Final = Path("_retrain/attempts.json")
 
 
 def look(
@@ -46,11 +50,13 @@ def look(
     """Retrain one timeframe if there is a reason to; yields each challenger that competed."""
     warehouse = settings.warehouse.folder
     arena = Arena.of(settings)
-    reason = "asked for" if force else _reason(settings, arena, timeframe, now)
+    reason = "asked for" if force else reason_now(settings, arena, timeframe, now)
     if reason is None:
         return
     event(log, "retrain", interval=timeframe, reason=reason)
-    series = with_archived_news(read_warehouse(warehouse, timeframe), warehouse)
+    _note_attempt(warehouse, timeframe, now)
+    series = with_archived_news(read_polled(settings, timeframe), warehouse)
+    require_memory(memory_needed(series), free_bytes(), sum(one.n_present for one in series))
     model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
     reports_dir = Path(settings.warehouse.reports_dir)
     for result in retrain(series, model, arena, settings.sentiment.enabled):
@@ -58,7 +64,8 @@ def look(
         yield result
 
 
-def _reason(settings: Settings, arena: Arena, timeframe: str, now: datetime) -> str | None:
+def reason_now(settings: Settings, arena: Arena, timeframe: str, now: datetime) -> str | None:
+    """Why a challenger of a timeframe should be trained at `now`, or None."""
     warehouse, bounds = settings.warehouse.folder, settings.retrain
     champion = arena.registry.champion(timeframe)
     return reason_to_retrain(
@@ -68,7 +75,23 @@ def _reason(settings: Settings, arena: Arena, timeframe: str, now: datetime) -> 
         settings.intervals.coverage,
         bounds,
         drifted(warehouse, timeframe),
+        _last_attempt(warehouse, timeframe),
     )
+
+
+def _note_attempt(warehouse_dir: Path, timeframe: str, at: datetime | None) -> None:
+    """Remember when a training began, before it does: one that is killed is not due again at once.
+    None forgets it."""
+    file = warehouse_dir / _ATTEMPTS
+    text = None if at is None else at.isoformat()
+    write_state(file, {**read_state(file), timeframe: text})
+
+
+def _last_attempt(warehouse_dir: Path, timeframe: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(read_state(warehouse_dir / _ATTEMPTS)[timeframe])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _last_gate(promotions_dir: Path, timeframe: str) -> datetime | None:
@@ -81,12 +104,15 @@ def _last_gate(promotions_dir: Path, timeframe: str) -> datetime | None:
 
 
 def live_figures(warehouse_dir: Path, version: str, newest: int) -> LiveFigures | None:
-    """Figures of `version` over its `newest` revealed live predictions; None before the first."""
+    """Figures of `version` over the `newest` times that it has revealed live predictions of; None
+    before the first."""
     rows = read_sql(warehouse_dir, _REVEALED, [version, version, newest])
     if rows.empty:
         return None
     actual, forecast = (rows[f"{kind}_return"].to_numpy(float) for kind in ("actual", "predicted"))
-    return LiveFigures(len(rows), skill(actual, forecast), float(rows["covered"].mean()))
+    return LiveFigures(
+        rows["target_time"].nunique(), skill(actual, forecast), float(rows["covered"].mean())
+    )
 
 
 def retrain_if_due(
@@ -98,6 +124,8 @@ def retrain_if_due(
             state = "promoted" if result.promoted else "kept"
             console.print(f"{result.decision.challenger}: {state}; {result.reason}")
     except RetryLater as error:
+        if isinstance(error, NotEnoughBars):  # the next bars may be what was missing
+            _note_attempt(settings.warehouse.folder, timeframe, None)
         if once:
             raise
         event(log, "retrain_later", interval=timeframe, reason=error)

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from conf.errors import ConfigurationError
-from conf.settings import Warehouse, load_settings
+from conf.settings import Settings, load_settings
+from jobs.machine.memory import free_bytes, require_memory
 from jobs.terminal.program import run_program
 from jobs.terminal.progress import training_bar
 from model.decisions import Arena
@@ -22,14 +23,16 @@ from model.learning import TrainResult, report, train
 from model.news import has_news
 from model.outcomes import shown_name
 from model.series import Series, read_file
-from model.training import ModelSettings
+from model.training import ModelSettings, memory_needed
 from store.archived_news import with_archived_news
-from store.series import read_warehouse
+from store.series import read_polled
 
 
 def main(
     interval: Annotated[str, typer.Option(help="Length of a bar.")] = "1m",
-    symbols: Annotated[str | None, typer.Option(help="BTC-USD,ETH-USD; all if not given.")] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="BTC-USD,ETH-USD; those of ingest.symbols if not given.")
+    ] = None,
     until: Annotated[
         datetime | None, typer.Option(help="Train on bars opened before it, UTC.")
     ] = None,
@@ -40,9 +43,12 @@ def main(
     """Train a model and register it."""
     console = Console()
     settings = load_settings()
-    series = _read(settings.warehouse, interval, symbols, until, data, symbol)
+    series = _read(settings, interval, symbols, until, data, symbol)
     if data is None:
         series = with_archived_news(series, settings.warehouse.folder)
+    n_bars, needed = sum(one.n_present for one in series), memory_needed(series)
+    console.print(f"{n_bars:,} bars, about {needed / 1e9:.1f} GB of memory", markup=False)
+    require_memory(needed, free_bytes(), n_bars)
     model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
     arena = Arena.of(settings, allow_unproven)
     reports_dir = Path(settings.warehouse.reports_dir)
@@ -56,7 +62,7 @@ def main(
 
 
 def _read(
-    warehouse: Warehouse,
+    settings: Settings,
     timeframe: str,
     symbols: str | None,
     until: datetime | None,
@@ -66,7 +72,7 @@ def _read(
     until_ms = None if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1000)
     if data is None:
         names = None if symbols is None else symbols.split(",")
-        return read_warehouse(warehouse.folder, timeframe, names, until_ms)
+        return read_polled(settings, timeframe, names, until_ms)
     if symbol is None:
         raise ConfigurationError("--data needs --symbol, such as BTC-USD")
     series = read_file(data, symbol, timeframe)

@@ -8,7 +8,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +23,13 @@ from model.news import has_news, without_news
 from model.outcomes import LSTM, Metrics
 from model.registry import Registry
 from model.report import held_back_outcomes, write_report
-from model.series import Series
+from model.series import Series, newest_bars
 from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
 
 log = logging.getLogger(__name__)
 
+RETRY_AFTER: Final = timedelta(days=1)
 SCHEDULE_DAYS: Final = {"daily": 1, "weekly": 7, "monthly": 30}
 
 
@@ -66,8 +67,10 @@ def train(
 ) -> TrainResult:
     """Train on all but the last `test_share` of the time, register, and put to the gate there.
 
-    `read_news` has the model read the news of the series, which must have them.
+    The newest `max_bars` count. `read_news` has the model read the news of the series, which must
+    have them.
     """
+    series = newest_bars(series, settings.training.max_bars)
     part, held_back = hold_back(series, settings)
     read = series if read_news else [without_news(one) for one in series]
     trained = fit_model(read, part, settings, on_epoch=on_epoch)
@@ -79,9 +82,11 @@ def retrain(
 ) -> Iterator[TrainResult]:
     """Train challengers from scratch and from the champion's weights, and put each to the gate.
 
-    With `read_news`, where the series have news, one more of each reads them. All are trained on
-    the bars before those held back; the champion changes at most once for each that passes.
+    The newest `max_bars` count. With `read_news`, where the series have news, one more of each
+    reads them. All are trained on the bars before those held back; the champion changes at most
+    once for each that passes.
     """
+    series = newest_bars(series, settings.training.max_bars)
     part, held_back = hold_back(series, settings)
     for trained in _challengers(series, part, settings, arena.registry, read_news):
         result = compete(trained, series, part, held_back, arena)
@@ -192,11 +197,13 @@ def reason_to_retrain(
     coverage: float,
     bounds: Retrain,
     drift: Sequence[str] = (),
+    last_attempt: datetime | None = None,
 ) -> str | None:
     """Why a challenger should be trained now, or None.
 
-    `figures` are the champion's at its first horizon, None before there are any; fewer windows than
-    `live_windows` are not judged. `drift` holds what has drifted from the training range.
+    `last_attempt` is when a training began last, whatever became of it. `figures` are the
+    champion's at its first horizon, None before there are any; fewer windows than `live_windows`
+    are not judged. `drift` holds what has drifted from the training range.
 
     >>> from datetime import UTC
     >>> weekly, day = Retrain(schedule="weekly"), datetime(2024, 1, 8, tzinfo=UTC)
@@ -204,13 +211,16 @@ def reason_to_retrain(
     'the weekly challenger is due'
     >>> reason_to_retrain(day, day, None, 0.9, weekly)
     """
-    if last_decision is None:
+    # A day between two tries: what one day of bars could not mend, five minutes will not. What a
+    # clock that was ahead has noted says nothing.
+    if last_attempt is not None and timedelta() <= now - last_attempt < RETRY_AFTER:
+        return None
+    if last_decision is None or last_decision > now:
         return "no challenger was ever judged"
     age_days = (now - last_decision).total_seconds() / 86_400
     if age_days >= SCHEDULE_DAYS[bounds.schedule]:
         return f"the {bounds.schedule} challenger is due"
-    # A day between two tries: what one day of bars could not mend, five minutes will not.
-    if age_days < 1:
+    if now - last_decision < RETRY_AFTER:
         return None
     if drift:
         return f"drifted: {drift[0]}"

@@ -3,7 +3,7 @@
 import csv
 import gzip
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -104,6 +104,33 @@ class Series:
         """The bars that are closed at `time_ms`."""
         count = max(0, int(self.rows_closing(np.array(time_ms))) + 1)
         return replace(self, bars=self.bars[:count])
+
+    def since(self, time_ms: int) -> "Series":
+        """The bars that open at `time_ms` or later, from the first that is there on."""
+        opens = self.open_times(np.arange(len(self.bars)))
+        (there,) = np.nonzero((opens >= time_ms) & ~np.isnan(self.close))
+        first = int(there[0]) if len(there) else len(opens)
+        cuts = tuple((row - first, left_out) for row, left_out in self.cuts if row > first)
+        start = int(opens[first]) if first < len(opens) else self.end_time
+        return replace(self, first_open_time=start, bars=self.bars[first:], cuts=cuts)
+
+
+def newest_bars(all_series: Sequence[Series], count: int) -> list[Series]:
+    """The newest bars of all series together, at most so many; series that have none of them are
+    left out.
+
+    >>> series = on_grid("BTC-USD", "1m", [0, 60_000, 120_000], np.ones((3, 6)))
+    >>> [one.first_open_time for one in newest_bars([series, series], 4)]
+    [60000, 60000]
+    """
+    opens = np.concatenate(
+        [one.open_times(np.flatnonzero(~np.isnan(one.close))) for one in all_series]
+    )
+    if len(opens) <= count:
+        return list(all_series)
+    one_too_many = int(np.partition(opens, -count - 1)[-count - 1])
+    newest = [one.since(one_too_many + 1) for one in all_series]
+    return [one for one in newest if one.n_present]
 
 
 def on_grid(symbol: str, timeframe: str, open_times: Iterable[int], bars: Floats) -> Series:

@@ -13,6 +13,7 @@ bar is learned from and every bar says how good a forecast is. Four members:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,10 @@ from model.series import Series
 from model.weights import MemberWeights, NetworkWeights
 
 Floats = NDArray[np.float64]
+# TensorFlow and what comes with it; and of each bar its series, features, windows, sequences,
+# TensorFlow's copy of them and the linear fit. Measured with 100 symbols, rounded up.
+_BYTES_AT_FIRST: Final = 900_000_000
+_BYTES_A_BAR: Final = 1_500
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,11 @@ class TrainedModel:
     def keras(self) -> bytes:
         """The bytes of `model.keras`."""
         return save_keras(self.weights, sequence_steps(self.manifest.lookback))
+
+
+def memory_needed(series: Sequence[Series]) -> int:
+    """About how many bytes a process will have taken at most when it has trained on these bars."""
+    return _BYTES_AT_FIRST + _BYTES_A_BAR * sum(len(one.bars) for one in series)
 
 
 def fit_model(

@@ -61,7 +61,7 @@ def demo(
                     threading.Event().wait()
             else:
                 stage.backfill_from(source, symbols)
-                stage.train(allow_unproven)
+                stage.train(symbols.split(","), allow_unproven)
                 stage.show_live(until_first=exit_)
         except KeyboardInterrupt:
             console.print("Stopping the broker and the stream.")
@@ -80,7 +80,7 @@ def show_recorded(
     Raises DemoFailed where a window that could be predicted was not.
     """
     stage.archive(parts.backfill)
-    stage.train(allow_unproven)
+    stage.train(sorted({bar.symbol for bar in parts.backfill}), allow_unproven)
     report = stage.replay(parts, speed)
     report.print(console)
     report.save(Path(stage.settings.warehouse.reports_dir) / "demo.json")

@@ -12,7 +12,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -139,9 +139,10 @@ class Stage:
 
             self._wait(archived, ARCHIVE_TIMEOUT_S, "the stream did not archive the backfill")
 
-    def train(self, allow_unproven: bool) -> None:
+    def train(self, symbols: Sequence[str], allow_unproven: bool) -> None:
         """Train on the archive, in a process of its own: TensorFlow is needed for nothing else."""
-        self._run("train", ["--allow-unproven"] if allow_unproven else [])
+        unproven = ["--allow-unproven"] if allow_unproven else []
+        self._run("train", ["--symbols", ",".join(symbols), *unproven])
         if self._champion() is None:
             raise DemoFailed(
                 "the model is not better than repeating the last price, so it is not served; "

@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import jobs.retrain
 from conf.errors import ConfigurationError, NotEnoughBars
-from conf.settings import Evaluation, Promotion, Retrain
+from conf.settings import Evaluation, Promotion, Retrain, Settings
+from conf.settings import Registry as RegistrySettings
 from jobs.evaluate import evaluate_files, write_rows
 from jobs.models import print_models, promote_version, roll_back
+from jobs.retrain import reason_now, retrain_if_due
 from model.dataset import Span
 from model.decisions import Arena, decisions
 from model.learning import (
@@ -171,6 +174,48 @@ def test_what_has_drifted_is_a_reason_to_retrain_a_day_after_the_last_try() -> N
     before = [DAY - dt.timedelta(hours=hours) for hours in (25, 23)]
     reasons = [reason_to_retrain(DAY, at, None, 0.9, BOUNDS, drift) for at in before]
     assert reasons == ["drifted: feature volume of 1m-1: PSI 0.40", None]
+
+
+@pytest.mark.parametrize(
+    ("age", "due"),
+    [(dt.timedelta(minutes=5), False), (dt.timedelta(hours=25), True), (-dt.timedelta(1), True)],
+    ids=["just now", "a day ago", "by a clock that was ahead"],
+)
+def test_a_training_that_was_killed_is_due_again_after_a_day(age: dt.timedelta, due: bool) -> None:
+    weekly = dt.timedelta(days=8)
+    for last in (None, DAY - weekly, DAY + weekly):
+        found = reason_to_retrain(DAY, last, None, 0.9, BOUNDS, last_attempt=DAY - age)
+        assert (found is not None) == due
+
+
+def retrain_settings(folder: Path, small: ModelSettings) -> Settings:
+    base = Settings()
+    return base.model_copy(
+        update={
+            "warehouse": base.warehouse.model_copy(
+                update={"dir": str(folder), "reports_dir": str(folder / "reports")}
+            ),
+            "registry": RegistrySettings(
+                tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_dir=str(folder / "models")
+            ),
+            "training": small.training,
+        }
+    )
+
+
+def test_an_attempt_is_noted_before_training_and_forgotten_where_bars_were_missing(
+    registry: Registry, tmp_path: Path, small: ModelSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, console = retrain_settings(tmp_path, small), Console(quiet=True)
+    retrain_if_due(settings, "1m", False, console, once=False)
+    assert "no challenger" in str(reason_now(settings, Arena.of(settings), "1m", DAY))
+    tables.write(tmp_path, "bars", tables.bars(tables.random_walk(10, seed=1)))
+    monkeypatch.setattr(jobs.retrain, "free_bytes", lambda: 1)
+    retrain_if_due(settings, "1m", False, console, once=False)
+    now = dt.datetime.now(dt.UTC)
+    arena = Arena.of(settings)
+    assert reason_now(settings, arena, "1m", now) is None
+    assert reason_now(settings, arena, "1m", now + dt.timedelta(days=1)) is not None
 
 
 def test_evaluation_writes_a_row_a_series_and_names_what_it_left_out(

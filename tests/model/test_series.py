@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.errors import ConfigurationError, NotEnoughBars
+from conf.settings import Settings
 from model.dataset import Span, covered, newest_share, windows_of
 from model.news import ScoredArticles, with_news
-from model.series import LONGEST_GAP_BARS, Series, on_grid, read_file
-from store.series import read_warehouse
+from model.series import LONGEST_GAP_BARS, Series, newest_bars, on_grid, read_file
+from store.series import read_polled, read_warehouse
 from tests.synthetic import START, random_bars
 
 SCHEMA = pa.schema(
@@ -180,3 +181,56 @@ def test_a_share_of_the_time_is_one_of_the_time_in_which_there_are_bars() -> Non
     part = Span(0, cut.end_time)
     assert newest_share(covered([plain], part), 0.2) == START + 240 * 60_000
     assert newest_share(covered([cut], part), 0.2) == START + 240 * 60_000 - 12_000
+
+
+def settings_of(folder: Path, symbols: list[str], max_bars: int = 100) -> Settings:
+    base = Settings()
+    return base.model_copy(
+        update={
+            "warehouse": base.warehouse.model_copy(update={"dir": str(folder)}),
+            "ingest": base.ingest.model_copy(update={"symbols": symbols}),
+            "training": base.training.model_copy(update={"max_bars": max_bars}),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("max_bars", "expected"),
+    [(1, []), (3, [1, 1, 1]), (4, [1, 1, 1]), (5, [2, 2, 1]), (9, [3, 3, 2])],
+)
+def test_the_newest_bars_of_all_series_are_read_and_no_more(
+    tmp_path: Path, max_bars: int, expected: list[int]
+) -> None:
+    rows = [_row(minute, 10.0, symbol=name) for name in ("A-B", "C-D") for minute in (0, 7, 9)]
+    _write(tmp_path, "batch=q-0", *rows, _row(8, 1.0, symbol="E-F"), _row(1, 1.0, symbol="E-F"))
+    settings = settings_of(tmp_path, ["A-B", "C-D", "E-F"], max_bars)
+    if not expected:
+        with pytest.raises(NotEnoughBars):
+            read_polled(settings, "1m")
+        return
+    found = read_polled(settings, "1m")
+    assert [one.n_present for one in found] == expected
+    everything = read_warehouse(tmp_path, "1m")
+    cut = newest_bars(everything, max_bars)
+    assert [one.first_open_time for one in cut] == [one.first_open_time for one in found]
+    assert [one.n_present for one in cut] == expected
+
+
+def test_a_model_learns_from_symbols_that_are_polled_and_from_no_others(tmp_path: Path) -> None:
+    _write(tmp_path, "batch=q-0", _row(0, 1.0, symbol="A-B"), _row(0, 1.0, symbol="SPAM-X"))
+    found = read_polled(settings_of(tmp_path, ["a-b", "NEW-COIN"]), "1m")
+    assert [one.symbol for one in found] == ["A-B"]
+    named = read_polled(settings_of(tmp_path, ["A-B"]), "1m", ["SPAM-X"])
+    assert [one.symbol for one in named] == ["SPAM-X"]
+    with pytest.raises(NotEnoughBars, match=r"of BTC-USD in .*, only of A-B, SPAM-X: set"):
+        read_polled(settings_of(tmp_path, ["BTC-USD"]), "1m")
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+def test_the_bars_since_a_time_keep_their_times(odd: list[int]) -> None:
+    _, cut = with_odd_bars(odd)
+    opens = cut.open_times(np.flatnonzero(~np.isnan(cut.close)))
+    for time in (0, START, START + 30_000, int(opens[-1]), int(opens[-1]) + 1):
+        found = cut.since(time)
+        there = found.open_times(np.flatnonzero(~np.isnan(found.close)))
+        assert there.tolist() == opens[opens >= time].tolist()
