@@ -21,9 +21,10 @@ from ingest.sources.recorded_news import read_headlines
 from jobs.terminal.program import run_program
 from model.ablation import Ablation, Comparison, Proof, prove, repeated
 from model.news import with_news
-from model.series import Series, read_file
+from model.series import Series
 from model.training import ModelSettings
 from store.articles import scored
+from store.recorded import read_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,6 +1,6 @@
 """Walk-forward evaluation of every recorded series.
 
-`candlecast evaluate --data DIR` takes every `*.csv.gz` of a folder. Each series is evaluated by
+`candlecast evaluate --data DIR` takes every recorded file of a folder. Each series is evaluated by
 itself, in five expanding folds; a table goes to the screen and `reports/evaluate.json`.
 """
 
@@ -17,17 +17,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from conf.errors import CandlecastError, ConfigurationError
 from conf.settings import Evaluation, load_settings
+from ingest.recorded.content import FILE_ENDINGS
 from jobs.terminal.program import run_program
 from model.baselines import ARIMA, BASELINES
 from model.leak import LeakCheck, check_for_leak, shuffled_bars
 from model.outcomes import LSTM, PERSISTENCE
 from model.scorecard import Row, score_series
-from model.series import read_file
 from model.training import ModelSettings
+from store.recorded import read_file
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="A folder of price files (*.csv.gz).")] = Path("data"),
+    data: Annotated[Path, typer.Option(help="A folder of recorded files.")] = Path("data"),
     report: Annotated[Path | None, typer.Option(help="Where the figures go as JSON.")] = None,
     only: Annotated[str, typer.Option(help="Only series whose name contains this.")] = "",
 ) -> None:
@@ -36,19 +37,24 @@ def main(
     settings = load_settings()
     files = [file for file in series_files(data) if only in file.name]
     model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
-    rows = evaluate_files(files, model, settings.evaluation, console)
+    earliest_ms = settings.ingest.earliest_ms
+    rows = evaluate_files(files, model, settings.evaluation, console, earliest_ms)
     target = report or Path(settings.warehouse.reports_dir) / "evaluate.json"
     write_rows(target, rows)
     print_rows(console, rows)
     console.print(f"written: {target}", markup=False)
-    leak = shortest_shuffled(files, model, settings.evaluation)
+    leak = shortest_shuffled(files, model, settings.evaluation, earliest_ms)
     print_leak(console, leak)
     if leak.leaks:
         raise typer.Exit(1)
 
 
 def evaluate_files(
-    files: Sequence[Path], model: ModelSettings, evaluation: Evaluation, console: Console
+    files: Sequence[Path],
+    model: ModelSettings,
+    evaluation: Evaluation,
+    console: Console,
+    earliest_ms: int = 0,
 ) -> list[Row]:
     """A row for each file; one that can't be evaluated is named, with the reason, and left out."""
     rows = []
@@ -61,10 +67,10 @@ def evaluate_files(
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=sum(file.stat().st_size for file in files))
         for file in files:
-            name = file.name.removesuffix(".csv.gz")
+            name = series_name(file)
             progress.update(task, description=name)
             try:
-                series = read_file(file, name)
+                series = read_file(file, name, earliest_ms=earliest_ms)
                 rows.append(score_series(series, name, model, evaluation))
                 if not console.is_terminal:
                     console.print(_line(rows[-1]), markup=False, soft_wrap=True)
@@ -75,7 +81,7 @@ def evaluate_files(
 
 
 def shortest_shuffled(
-    files: Sequence[Path], model: ModelSettings, evaluation: Evaluation
+    files: Sequence[Path], model: ModelSettings, evaluation: Evaluation, earliest_ms: int = 0
 ) -> LeakCheck:
     """Evaluate the smallest file that is long enough once more, its bars in random order.
 
@@ -83,7 +89,7 @@ def shortest_shuffled(
     """
     for file in sorted(files, key=lambda f: f.stat().st_size):
         try:
-            series = read_file(file, file.name)
+            series = read_file(file, file.name, earliest_ms=earliest_ms)
             return check_for_leak(shuffled_bars(series, model.training.seed), model, evaluation)
         except CandlecastError:
             continue
@@ -98,11 +104,22 @@ def print_leak(console: Console, leak: LeakCheck) -> None:
     )
 
 
+def series_name(file: Path) -> str:
+    """What a recorded file is called without its endings.
+
+    >>> series_name(Path("data/btc.usd_1m.csv.gz"))
+    'btc.usd_1m'
+    """
+    while file.suffix.lower() in FILE_ENDINGS:
+        file = file.with_suffix("")
+    return file.name
+
+
 def series_files(folder: Path) -> list[Path]:
-    """Every `*.csv.gz` of a folder; raises ConfigurationError where there is none."""
-    found = sorted(folder.glob("*.csv.gz"))
+    """Every recorded file of a folder; raises ConfigurationError where there is none."""
+    found = sorted(file for file in folder.glob("*.*") if file.suffix.lower() in FILE_ENDINGS)
     if not found:
-        raise ConfigurationError(f"no price series (*.csv.gz) in {folder}")
+        raise ConfigurationError(f"no recorded files ({', '.join(FILE_ENDINGS)}) in {folder}")
     return found
 
 

@@ -1,6 +1,6 @@
 """The batch training job: bars from the warehouse or a file, a model into the registry.
 
-`candlecast train` trains on `warehouse/bars`; `--data FILE.csv.gz --symbol BTC-USD` on a file.
+`candlecast train` trains on `warehouse/bars`; `--data FILE --symbol BTC-USD` on a file.
 The last part of the bars is held back: what the table shows was not seen in training.
 """
 
@@ -22,9 +22,10 @@ from model.decisions import Arena
 from model.learning import TrainResult, report, train
 from model.news import has_news
 from model.outcomes import shown_name
-from model.series import Series, read_file
+from model.series import Series
 from model.training import ModelSettings, memory_needed
 from store.archived_news import with_archived_news
+from store.recorded import read_file
 from store.series import read_polled
 
 
@@ -75,7 +76,7 @@ def _read(
         return read_polled(settings, timeframe, names, until_ms)
     if symbol is None:
         raise ConfigurationError("--data needs --symbol, such as BTC-USD")
-    series = read_file(data, symbol, timeframe)
+    series = read_file(data, symbol, timeframe, settings.ingest.earliest_ms)
     return [series if until_ms is None else series.until(until_ms)]
 
 

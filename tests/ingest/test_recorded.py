@@ -1,10 +1,10 @@
-"""Recorded files: the three kinds, and rows that are no bars."""
+"""Recorded files: rows that are no bars, and files that are no recordings."""
 
 import gzip
+import io
+import zipfile
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 
 from conf.errors import ConfigurationError
@@ -30,24 +30,6 @@ def rejected(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-def test_csv_gz_and_parquet_hold_the_same_bars(tmp_path: Path) -> None:
-    plain = written(tmp_path, CSV)
-    zipped = tmp_path / "bars.csv.gz"
-    zipped.write_bytes(gzip.compress(CSV.encode()))
-    parquet = tmp_path / "bars.parquet"
-    pa.parquet.write_table(pa.csv.read_csv(plain), parquet)
-    read = [
-        [(b.open_time, b.close, b.base_volume, b.quote_volume) for b in read_bars(p, "A-B", "1m")]
-        for p in (plain, zipped, parquet)
-    ]
-    assert read[0] == [
-        (1514219880000, 11.0, 1.5, 16.0),
-        (1514219940000, 10.0, 0.0, None),
-        (1514220000000, 10.0, 2.0, 20.0),
-    ]
-    assert read[0] == read[1] == read[2]
-
-
 def test_the_quote_volume_may_be_missing_altogether(tmp_path: Path) -> None:
     path = written(tmp_path, "time,open,high,low,close,volumefrom\n1514219880,1,1,1,1,0\n")
     assert [bar.quote_volume for bar in read_bars(path, "A-B", "1m")] == [None]
@@ -55,25 +37,62 @@ def test_the_quote_volume_may_be_missing_altogether(tmp_path: Path) -> None:
 
 def test_a_row_that_breaks_a_rule_is_rejected_by_name_and_the_rest_is_read(tmp_path: Path) -> None:
     rows = [
-        "1514219880,10,12,9,11,1.5,16",
-        "1514219940,8,12,9,10,1,1",  # open below low
-        "1514219941,10,12,9,10,1,1",  # off the grid
-        "1514220000,,12,9,10,1,1",  # no open
+        *(f"{1514219880 + 60 * minute},10,12,9,11,1.5,16" for minute in range(12)),
+        "1514229940,8,12,9,10,1,1",  # open below low
+        "1514229941,10,12,9,10,1,1",  # off the grid
+        "1514230000,,12,9,10,1,1",  # no open
+        "1514230060,ten,12,9,10,1,1",
         ",10,12,9,10,1,1",  # no time
-        "1514220060,10,12,9,10,-1,1",
-        "1514220120,10,12,9,10,1,-1",
-        "1514220180,10,12,9,10,1,1",
+        "soon,10,12,9,10,1,1",
+        "1514230120,10,12,9,10,-1,1",
+        "1514230140,10,12,9,10,1,-1",
+        "15142302",  # cut off
     ]
     path = written(tmp_path, "\n".join([CSV.splitlines()[0], *rows]))
-    assert rejected(path) == [
-        (1514219940000, "low must not exceed open"),
-        (1514219941000, "open_time must lie on the interval's grid"),
-        (1514220000000, "open must be positive and finite"),
-        (-1000, "open_time must lie on the interval's grid"),
-        (1514220060000, "base_volume must be finite and not negative"),
-        (1514220120000, "quote_volume must be finite and not negative"),
+    assert sorted(rejected(path)) == [
+        (-1, "a row must have as many cells as the others"),
+        (-1, "time must be unix time or a date"),
+        (-1, "time must be unix time or a date"),
+        (1514229940000, "low must not exceed open"),
+        (1514229941000, "open_time must lie on the interval's grid"),
+        (1514230000000, "open must be positive and finite"),
+        (1514230060000, "open must be positive and finite"),
+        (1514230120000, "base_volume must be finite and not negative"),
+        (1514230140000, "quote_volume must be finite and not negative"),
     ]
-    assert [b.open_time for b in read_bars(path, "A-B", "1m")] == [1514219880000, 1514220180000]
+    assert len(list(read_bars(path, "A-B", "1m"))) == 12
+
+
+def test_a_rejected_row_says_where_it_stood(tmp_path: Path) -> None:
+    path = written(tmp_path, "# from example.org\n" + CSV.replace("10,10,10,10", "10,9,10,10"))
+    found: list[str] = []
+    list(read_bars(path, "A-B", "1m", on_rejected=lambda bar, _: found.append(bar.source)))
+    assert found == ["recorded:bars.csv:5"]
+
+
+def test_of_several_rows_of_one_time_the_last_good_one_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = "1514219880,10,12,9,9.5,1.5,16\n1514219880,10,12,9,99,1.5,16\n"
+    read = list(read_bars(written(tmp_path, CSV + more), "A-B", "1m"))
+    assert [bar.close for bar in read] == [9.5, 10.0, 10.0]
+    assert "bars=3 rejected=1 doubles=1" in caplog.text
+
+
+def test_a_row_without_prices_is_a_gap_and_no_fault(tmp_path: Path) -> None:
+    path = written(tmp_path, CSV + "1514220060,NaN,NaN,NaN,NaN,NaN,NaN\n1514220120,,,,,0,0\n")
+    assert len(list(read_bars(path, "A-B", "1m"))) == 3
+    assert rejected(path) == []
+
+
+def test_a_bar_that_has_not_ended_is_rejected(tmp_path: Path) -> None:
+    found: list[str] = []
+    path = written(tmp_path, CSV)
+    read = read_bars(
+        path, "A-B", "1m", now_ms=1514220000000, on_rejected=lambda _, why: found.append(why)
+    )
+    assert len(list(read)) == 2
+    assert found == ["the bar must be closed, not in the future"]
 
 
 def test_a_rejected_bar_is_logged_where_nobody_asks_for_it(
@@ -89,25 +108,81 @@ def test_vectorised_rules_judge_as_the_bar_itself_does(tmp_path: Path) -> None:
     assert all(bar.rejection_reason(now_ms=2**60) is None for bar in read_bars(path, "A-B", "1m"))
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("time,open\n1,2\n", "lacks high, low, close, volumefrom"),
-        (CSV.replace("11,1.5", "eleven,1.5"), "holds no numbers"),
-    ],
-)
-def test_a_file_of_another_form_is_refused_with_what_is_wrong(
-    text: str, reason: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigurationError, match=reason):
-        list(read_bars(written(tmp_path, text), "A-B", "1m"))
+def archive(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as zipped:
+        for name in names:
+            zipped.writestr(name, CSV)
+    return file.getvalue()
 
 
-def test_a_missing_file_and_an_unknown_interval_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="does not exist"):
-        list(read_bars(tmp_path / "none.csv", "A-B", "1m"))
-    with pytest.raises(ConfigurationError, match="'7m' is none of"):
-        list(read_bars(written(tmp_path, CSV), "A-B", "7m"))
+def hourly(unit: int) -> bytes:
+    rows = "".join(f"{(1514217600 + 3600 * h) * unit},1,1,1,1,1\n" for h in range(5))
+    return f"time,open,high,low,close,volume\n{rows}".encode()
+
+
+REFUSED = {
+    "empty": (b"", "line 1: expected a header or a row; the file is empty"),
+    "blank": (b"\n\n", "line 1: expected a header or a row; the file is empty"),
+    "a page": (b"<!DOCTYPE html>\n<p>Sign in\n", "line 1: expected a header such as time,open"),
+    "JSON": (b'[[1514219880000,"1","1","1","1","1"]]', "line 1: expected a header such as"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\0\0", "line 1: expected a header such as"),
+    "no bars": (CSV.splitlines()[0].encode(), "line 2: expected a row, found the end"),
+    "columns lacking": (b"# a\ntime,open\n1,2\n", "line 2: lacks high, low, close, volume; found"),
+    "prices alone": (
+        b"snapped_at,price,market_cap,total_volume\n2021-01-01 00:00:00 UTC,1,1,1\n",
+        "line 1: expected a header such as time,open.*found 'snapped_at,price",
+    ),
+    "too few cells": (b"1514219880,1,1,1,1\n", "line 1: expected a header, or 6, 7, 12 cells"),
+    "decimal commas": (
+        CSV.replace(",", ";").replace("10;", "10,5;").encode(),
+        "found 0, beside 3 rows that are none.*line 2: open must be positive and finite",
+    ),
+    "day or month first": (
+        CSV.replace("1514219880", "02/01/2018 00:00")
+        .replace("1514219940", "02/01/2018 00:01")
+        .replace("1514220000", "02/01/2018 00:02")
+        .encode(),
+        "02/01/2018 00:00 may have the day or the month first",
+    ),
+    "hours as minutes": (hourly(1), "expected bars of 1m, found bars of 1h"),
+    "hours in ns as minutes": (hourly(10**9), "expected bars of 1m, found bars of 1h"),
+    "other symbols": (
+        b"symbol,time,open,high,low,close,volume\nC-D,1514219880,1,1,1,1,1\nE-F,1514219880,1,1,1,1,1",
+        "column symbol: expected A-B among several, found cd, ef",
+    ),
+    "times cut by a spreadsheet": (
+        CSV.replace("1514219880", "1.5E+12")
+        .replace("1514219940", "1.5E+12")
+        .replace("1514220000", "1.5E+12")
+        .encode(),
+        "found 1, beside 0 rows that are none and 2 that repeat a time",
+    ),
+    "two files in a zip": (
+        archive("a.csv", "b.csv"),
+        "one CSV file in the archive, found a.csv, b",
+    ),
+    "a spreadsheet": (archive("xl/workbook.xml"), "one CSV file in the archive, found xl/workbook"),
+    "half a gzip": (gzip.compress(CSV.encode())[:40], "can't be read"),
+    "half a zip": (archive("a.csv")[:60], "can't be read"),
+    "Parquet's beginning": (b"PAR1 and nothing else", "can't be read"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_file_of_another_form_is_refused_in_one_line(what: str, tmp_path: Path) -> None:
+    content, reason = REFUSED[what]
+    path = tmp_path / "bars.csv"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=reason) as refused:
+        list(read_bars(path, "A-B", "1m"))
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="Is a directory"):
+        list(read_bars(tmp_path, "A-B", "1m"))
 
 
 @pytest.mark.parametrize(

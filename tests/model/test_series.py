@@ -7,11 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from conf.errors import ConfigurationError, NotEnoughBars
+from conf.errors import NotEnoughBars
 from conf.settings import Settings
 from model.dataset import Span, covered, newest_share, windows_of
 from model.news import ScoredArticles, with_news
-from model.series import LONGEST_GAP_BARS, Series, newest_bars, on_grid, read_file
+from model.series import LONGEST_GAP_BARS, Series, newest_bars, on_grid
+from store.recorded import read_file
 from store.series import read_polled, read_warehouse
 from tests.synthetic import START, random_bars
 
@@ -104,13 +105,6 @@ def test_a_recorded_file_is_laid_out_on_the_grid(tmp_path: Path) -> None:
     assert series.first_open_time == 60_000
     np.testing.assert_array_equal(series.close, [2.0, np.nan, 3.0])
     np.testing.assert_array_equal(series.bars[:, 5], [np.nan, np.nan, 9.0])
-
-
-def test_a_file_with_another_header_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "x.csv.gz"
-    file.write_bytes(gzip.compress(b"a,b\n1,2\n"))
-    with pytest.raises(ConfigurationError, match="expected time,open"):
-        read_file(file, "BTC-USD", "1m")
 
 
 def with_odd_bars(odd: list[int], count: int = 300) -> tuple[Series, Series]:
