@@ -1,6 +1,6 @@
 # Each target makes what it needs first; a second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench bench-table bench-ingest soak chaos fuzz clean wheel package
+.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench bench-table bench-ingest soak challengers chaos fuzz clean wheel package
 ARGS ?=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
 BIN := .venv/bin
@@ -63,6 +63,9 @@ bench-ingest: install ## bars per second into the topic, against a bare producer
 
 soak: install    ## what scoring, retraining and the page cost after a month and a year (25 minutes)
 	@$(BIN)/python -m bench.soak $(ARGS)
+
+challengers: install ## how often a year of challengers without skill promotes one (a minute)
+	@$(BIN)/python -m bench.challengers $(ARGS)
 
 chaos: install   ## kill what runs, again and again, and count the rows (10 minutes at most)
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,6 +26,9 @@ from model.series import Series
 log = logging.getLogger(__name__)
 
 Action = Literal["gate", "promote", "rollback"]
+YEAR_MS: Final = 365 * 86_400_000
+# Of the level that is left: a weekly schedule judges some hundred challengers a year.
+LATER_SHARE: Final = 0.02
 _LOCK_FILE: Final = ".lock"
 _TIME: Final = pa.timestamp("ms", tz="UTC")
 _SCHEMA: Final = pa.schema(
@@ -44,6 +47,7 @@ _SCHEMA: Final = pa.schema(
         ("champion_skill", pa.float64()),
         ("p_persistence", pa.float64()),
         ("p_champion", pa.float64()),
+        ("level", pa.float64()),
     ]
 )
 
@@ -91,7 +95,9 @@ def decide_and_record(
         artifact = registry.load(challenger)
         timeframe = artifact.manifest.interval
         champion = registry.champion(timeframe)
-        verdict = judge(artifact, _loaded(registry, champion), series, part, arena.gate)
+        level = level_left(decisions(arena.promotions_dir), timeframe, part.end, arena.gate.level)
+        gate = arena.gate.model_copy(update={"level": level})
+        verdict = judge(artifact, _loaded(registry, champion), series, part, gate)
         unproven = champion is None and not verdict.promoted and arena.allow_unproven
         if unproven:
             reason = f"served on demand, unproven: {verdict.reason}"
@@ -101,6 +107,31 @@ def decide_and_record(
         if verdict.promoted:
             registry.promote(challenger, unproven=unproven)
     return decision
+
+
+def level_left(
+    rows: Sequence[Mapping[str, Any]], timeframe: str, until_ms: int, level: float
+) -> float:
+    """The level that the next challenger has to pass, of which `level` may be spent within a year
+    of bars: the chance that a year of challengers without skill promotes one.
+
+    The first challenger of a year has half of it, each later one LATER_SHARE of what is left then.
+    `rows` are decisions as `decisions` reads them; `until_ms` is when what is judged ends.
+
+    >>> level_left([], "1m", 0, 0.05)
+    0.025
+    >>> before = {"interval": "1m", "judged_until": datetime.fromtimestamp(0, UTC), "level": 0.025}
+    >>> level_left([before], "1m", 0, 0.05), level_left([before], "1m", 2 * YEAR_MS, 0.05)
+    (0.0005, 0.025)
+    """
+    spent = [
+        row["level"]
+        for row in rows
+        if row["interval"] == timeframe
+        and row["level"] is not None
+        and abs(row["judged_until"].timestamp() * 1000 - until_ms) < YEAR_MS
+    ]
+    return max(0.0, level - sum(spent)) * LATER_SHARE if spent else level / 2
 
 
 def _loaded(registry: Registry, champion: str | None) -> Artifact | None:

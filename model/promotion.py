@@ -4,11 +4,15 @@ Judged out of sample, on the same windows, by Diebold-Mariano: against persisten
 challenger's first horizon, against the champion at the first horizon that both have; at no horizon
 may the challenger be worse than persistence by more than chance. Errors of several symbols at one
 time count as one: they are not independent.
+
+Errors are in units of the volatility before the window, and a move of more than TARGET_LIMIT of it
+counts as that much: a symbol that jumps tenfold neither decides nor drowns what all others say.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -16,7 +20,8 @@ import numpy as np
 from conf.errors import ArtifactMismatch
 from conf.settings import Promotion
 from model.artifact import Artifact
-from model.dataset import Span
+from model.dataset import TARGET_LIMIT, Span
+from model.features import MIN_VOLATILITY
 from model.forecast import Forecaster
 from model.outcomes import PERSISTENCE, Outcomes, joined
 from model.series import Series
@@ -33,8 +38,9 @@ class Verdict:
     """What the gate found; `reason` is one sentence.
 
     `skill` and `p_persistence` are those of the challenger at its first horizon, `champion_skill`
-    and `p_champion` at the first that both have; p-values are one-sided; NaN where nothing was
-    compared. `judged_from` and `judged_until` are epoch ms UTC.
+    and `p_champion` at the first that both have, of errors in volatilities; p-values are one-sided
+    and had to lie below `level`; NaN where nothing was compared. `judged_from` and `judged_until`
+    are epoch ms UTC.
     """
 
     promoted: bool
@@ -46,6 +52,7 @@ class Verdict:
     champion_skill: float = math.nan
     p_persistence: float = math.nan
     p_champion: float = math.nan
+    level: float = math.nan
 
 
 def judge(
@@ -65,8 +72,8 @@ def judge(
     models = {CHALLENGER: challenger} | ({CHAMPION: champion} if champion else {})
     begin = max(part.start, *(model.manifest.trained_until for model in models.values()))
 
-    def rejected(reason: str, n_windows: int = 0) -> Verdict:
-        return Verdict(False, reason, begin, part.end, n_windows)
+    def rejected(reason: str) -> Verdict:
+        return Verdict(False, reason, begin, part.end)
 
     trained, judged = challenger.manifest.interval, series[0].interval
     if trained != judged:
@@ -78,14 +85,74 @@ def judge(
         )
     except ArtifactMismatch as error:
         return rejected(f"cannot be served: {error}")
-    horizons = challenger.manifest.horizons
-    n_windows = len(outcomes) // len(horizons)
-    if n_windows < gate.min_windows:
-        reason = f"{n_windows} windows unseen by both, {gate.min_windows} are needed"
-        return rejected(reason, n_windows)
+    return compared(
+        in_volatilities(outcomes, challenger),
+        challenger.manifest.horizons,
+        champion.manifest.horizons if champion else None,
+        Span(begin, part.end),
+        gate,
+    )
+
+
+def in_volatilities(outcomes: Outcomes, model: Artifact) -> Outcomes:
+    """The outcomes with actual and forecast returns in units of the size expected of them, the
+    actual ones clipped; `outcomes.scale` is of the intervals of `model`."""
+    widths = dict(zip(model.manifest.horizons, model.manifest.half_widths, strict=True))
+    half_width = np.array([widths[horizon] for horizon in outcomes.horizon.tolist()])
+    unit = np.divide(
+        outcomes.scale, half_width, out=np.zeros_like(outcomes.scale), where=half_width > 0
+    )
+    unit = np.maximum(unit, MIN_VOLATILITY)
+    return replace(
+        outcomes,
+        actual=np.clip(outcomes.actual / unit, -TARGET_LIMIT, TARGET_LIMIT),
+        forecasts={name: outcomes.forecast(name) / unit for name in outcomes.forecasts},
+    )
+
+
+def compared(
+    outcomes: Outcomes,
+    horizons: Sequence[int],
+    champions: Sequence[int] | None,
+    unseen: Span,
+    gate: Promotion,
+) -> Verdict:
+    """The verdict on the forecasts of CHALLENGER, which has `horizons`, and of CHAMPION, which has
+    `champions`, where there is one, over the windows of `unseen`.
+
+    `outcomes` as from `in_volatilities`.
+    """
+    n_windows, times = len(outcomes) // len(horizons), len(np.unique(outcomes.time))
+    # Windows of several symbols at one time are one look at the market, and so are those whose
+    # targets overlap.
+    rejected = partial(Verdict, False, judged_from=unseen.start, judged_until=unseen.end)
+    apart = times // horizons[0]
+    if apart < gate.min_windows:
+        reason = f"{apart} times unseen by both, {gate.min_windows} are needed"
+        return rejected(reason, n_windows=n_windows)
     if not np.isfinite(outcomes.forecast(CHALLENGER)).all():
-        return rejected("a forecast is not a finite number", n_windows)
-    return _compared(outcomes, horizons, champion, Span(begin, part.end), gate.level)
+        return rejected("a forecast is not a finite number", n_windows=n_windows)
+    alone = _Contest.of(outcomes, horizons[0], PERSISTENCE)
+    shared = [h for h in horizons if champions and h in champions]
+    rival = _Contest.of(outcomes, shared[0], CHAMPION) if shared else None
+    objection = _objection(outcomes, horizons, alone, rival, gate.level)
+    reason = f"beats persistence by {alone.skill:.2%}, p {alone.p:.2g}"
+    if rival:
+        reason = f"beats the champion: {rival}"
+    elif champions:
+        reason += "; no horizon in common with the champion"
+    return Verdict(
+        promoted=objection is None,
+        reason=objection or reason,
+        judged_from=unseen.start,
+        judged_until=unseen.end,
+        n_windows=n_windows,
+        skill=alone.skill,
+        champion_skill=rival.rival_skill if rival else math.nan,
+        p_persistence=alone.p,
+        p_champion=rival.p if rival else math.nan,
+        level=gate.level,
+    )
 
 
 @dataclass(frozen=True)
@@ -106,35 +173,6 @@ class _Contest:
         return f"skill {self.skill:.2%} against {self.rival_skill:.2%}, p {self.p:.2g}"
 
 
-def _compared(
-    outcomes: Outcomes,
-    horizons: Sequence[int],
-    champion: Artifact | None,
-    unseen: Span,
-    level: float,
-) -> Verdict:
-    alone = _Contest.of(outcomes, horizons[0], PERSISTENCE)
-    shared = [h for h in horizons if champion and h in champion.manifest.horizons]
-    rival = _Contest.of(outcomes, shared[0], CHAMPION) if shared else None
-    objection = _objection(outcomes, horizons, alone, rival, level)
-    reason = f"beats persistence by {alone.skill:.2%}, p {alone.p:.2g}"
-    if rival:
-        reason = f"beats the champion: {rival}"
-    elif champion:
-        reason += "; no horizon in common with the champion"
-    return Verdict(
-        promoted=objection is None,
-        reason=objection or reason,
-        judged_from=unseen.start,
-        judged_until=unseen.end,
-        n_windows=len(outcomes) // len(horizons),
-        skill=alone.skill,
-        champion_skill=rival.rival_skill if rival else math.nan,
-        p_persistence=alone.p,
-        p_champion=rival.p if rival else math.nan,
-    )
-
-
 def _objection(
     outcomes: Outcomes,
     horizons: Sequence[int],
@@ -143,13 +181,15 @@ def _objection(
     level: float,
 ) -> str | None:
     """Why the challenger may not serve, or None."""
+    if math.isnan(alone.skill):
+        return "does not beat persistence: the price never moved"
     if not alone.p < level:
-        return f"does not beat persistence: skill {alone.skill:.2%}, p {alone.p:.2g}"
+        return f"does not beat persistence: skill {alone.skill:.2%}, p {alone.p:.2g} of {level:.2g}"
     for horizon in horizons:
         if is_worse(outcomes.at(horizon), CHALLENGER, level):
             return f"worse than persistence at horizon {horizon}"
     if rival and not rival.p < level:
-        return f"does not beat the champion: {rival}"
+        return f"does not beat the champion: {rival} of {level:.2g}"
     return None
 
 

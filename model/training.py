@@ -46,6 +46,11 @@ from model.weights import MemberWeights, NetworkWeights
 Floats = NDArray[np.float64]
 # TensorFlow and what comes with it; and of each bar its series, features, windows, sequences,
 # TensorFlow's copy of them and the linear fit. Measured with 100 symbols, rounded up.
+# What a window may count at most in the linear fit: that of a hundred times the median volatility.
+_MOST_WEIGHT: Final = 10.0
+# Where the price never moved an interval has a width all the same, far below any tick, so that
+# errors can be divided by it.
+_SMALLEST_HALF_WIDTH: Final = 1e-3
 _BYTES_AT_FIRST: Final = 900_000_000
 _BYTES_A_BAR: Final = 1_500
 
@@ -107,6 +112,7 @@ def fit_model(
     weights, outputs, history = _fit_paths(windows, settings, series[0].bar_ms, start, on_epoch)
     errors = np.abs(windows.targets - outputs)[is_new]
     half_widths = conformal_half_width(errors, settings.intervals.coverage)
+    half_widths = np.maximum(half_widths, _SMALLEST_HALF_WIDTH)
     manifest = Manifest(
         interval=series[0].interval,
         symbols=tuple(s.symbol for s in series),
@@ -169,9 +175,9 @@ def window_weights(scale: Floats) -> Floats:
     """How much each window counts in the linear fit, from the volatility there.
 
     The error that matters is that of the return, so that volatile windows count more; fully, by
-    the square, a handful of them would decide alone.
+    the square, a handful of them would decide alone. An absurd move counts as a large one.
     """
-    return np.sqrt(scale / np.median(scale))
+    return np.minimum(np.sqrt(scale / np.median(scale)), _MOST_WEIGHT)
 
 
 def _validated_from(

@@ -1,16 +1,18 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.challengers import first_promotion
 from conf.errors import AlreadyRunning
 from conf.settings import Promotion
 from model.artifact import Artifact, load_artifact, save_artifact
 from model.dataset import Span
-from model.decisions import Arena, decide_and_record, deciding, decisions
+from model.decisions import Arena, decide_and_record, deciding, decisions, level_left
 from model.features import FEATURE_NAMES, sequence_steps
 from model.onnx_export import export_onnx
 from model.promotion import judge
@@ -95,7 +97,7 @@ def test_a_challenger_that_forecasts_nan_is_rejected(
 ) -> None:
     verdict = judge(_with_gain(trained, np.nan), None, momentum_series, LATER, GATE)
     assert not verdict.promoted
-    assert verdict.reason == "a forecast is not a finite number"
+    assert verdict.reason.startswith("cannot be served")
 
 
 def test_a_challenger_of_an_unknown_feature_is_rejected_by_its_name(
@@ -155,6 +157,87 @@ def test_without_a_horizon_in_common_persistence_alone_is_to_be_beaten(
     assert verdict.promoted
     assert verdict.reason.endswith("; no horizon in common with the champion")
     assert np.isnan(verdict.p_champion)
+
+
+JUMPS = {
+    "once tenfold": [(1300, 10.0)],
+    "down to a thousandth": [(1250, 0.001)],
+    "there and back": [(1220, 10.0), (1221, 0.1)],
+    "again and again": [(1210 + 60 * i, 10.0 ** (-1) ** i) for i in range(5)],
+    "as the last bar": [(1499, 10.0)],
+}
+
+
+def with_jumps(series: Series, jumps: Sequence[tuple[int, float]]) -> Series:
+    """The same bars, from each of the rows on all prices times a factor."""
+    bars = series.bars.copy()
+    for row, factor in jumps:
+        bars[row:, :4] *= factor
+    return replace(series, bars=bars)
+
+
+@pytest.mark.parametrize("jumps", JUMPS.values(), ids=JUMPS.keys())
+def test_absurd_moves_of_one_symbol_do_not_block_a_model_of_skill(
+    good: Artifact, momentum_series: Sequence[Series], jumps: Sequence[tuple[int, float]]
+) -> None:
+    odd = [with_jumps(momentum_series[0], jumps), momentum_series[1]]
+    verdict = judge(good, None, odd, LATER, GATE)
+    assert verdict.promoted, verdict.reason
+    assert verdict.skill > 0.5 * judge(good, None, momentum_series, LATER, GATE).skill
+
+
+@pytest.mark.parametrize("jumps", JUMPS.values(), ids=JUMPS.keys())
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_absurd_moves_do_not_promote_a_model_without_skill(
+    trained: TrainedModel, jumps: Sequence[tuple[int, float]], sign: float
+) -> None:
+    odd = [with_jumps(random_series(1500, seed=31), jumps), random_series(1500, 32, symbol="C-D")]
+    assert not judge(_with_gain(trained, sign), None, odd, LATER, GATE).promoted
+
+
+def test_windows_of_many_symbols_at_one_time_count_as_one(
+    good: Artifact, momentum_series: Sequence[Series]
+) -> None:
+    many = [replace(momentum_series[0], symbol=f"A{i}-B") for i in range(40)]
+    short = Span(LATER.start, LATER.start + 60 * 60_000)
+    verdict = judge(good, None, many, short, GATE)
+    assert not verdict.promoted
+    assert "58 times unseen by both, 100 are needed" in verdict.reason
+
+
+@pytest.mark.parametrize("moved", [0.0, 1e-5], ids=["constant", "one tick"])
+def test_where_the_price_stands_still_nothing_is_better_than_nothing(
+    good: Artifact, moved: float
+) -> None:
+    bars = np.ones((1500, 6))
+    bars[700:, :4] += moved
+    bars[:, 4:] = 0.0
+    verdict = judge(good, None, [Series("USDC-USD", "1m", START, bars)], LATER, GATE)
+    assert not verdict.promoted
+    assert verdict.reason.startswith("does not beat persistence")
+
+
+def test_a_year_of_challengers_without_skill_promotes_about_one_in_twenty() -> None:
+    found = [first_promotion(seed, GATE) for seed in range(8)]
+    assert sum(week is not None for week in found) <= 2
+
+
+def test_challengers_of_skill_pass_within_the_year() -> None:
+    weeks = [first_promotion(seed, GATE, skill=0.02) for seed in range(4)]
+    assert all(week is not None and week <= 26 for week in weeks)
+
+
+def test_the_levels_of_a_year_add_up_to_the_level() -> None:
+    rows: list[dict[str, Any]] = []
+    for day in range(800):
+        until_ms = day * 86_400_000
+        level = level_left(rows, "1m", until_ms, 0.05)
+        assert level > 0
+        at = datetime.fromtimestamp(until_ms / 1000, UTC)
+        rows.append({"interval": "1m", "judged_until": at, "level": level})
+    spent = np.array([row["level"] for row in rows])
+    assert max(spent[at : at + 365].sum() for at in range(len(spent))) <= 0.05 + 1e-12
+    assert level_left(rows, "1h", 0, 0.05) == 0.025
 
 
 def test_a_challenger_of_another_interval_is_rejected(
