@@ -1,6 +1,6 @@
 # Each target makes what it needs first; a second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench bench-table bench-ingest soak challengers chaos fuzz clean wheel package
+.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench bench-table bench-ingest soak challengers chaos fuzz exchanges clean wheel package
 ARGS ?=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
 BIN := .venv/bin
@@ -72,6 +72,9 @@ chaos: install   ## kill what runs, again and again, and count the rows (10 minu
 
 fuzz: install    ## messages of every kind through the real job; each a row or rejected
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+exchanges: install  ## every exchange of ccxt against a stand-in: a backfill comes whole
+	@EVERY_EXCHANGE=1 $(BIN)/python -m pytest -q tests/ingest/test_exchanges.py $(ARGS)
 
 wheel: install   ## the code for a cluster's workers: dist/candlecast.zip (docs/scale.md)
 	@$(BIN)/python -m jobs.machine.pack --code

@@ -122,6 +122,47 @@ def test_an_answer_of_which_ccxt_can_read_nothing_is_no_answer(
         exchange.fetch("BTC-USDT", "1m", 0, MINUTE_MS)
 
 
+def test_an_error_of_our_own_code_is_not_taken_for_an_answer(
+    exchange: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object) -> None:
+        raise AttributeError("ours")
+
+    monkeypatch.setattr(ccxt.binance, "fetch_ohlcv", defect)
+    with pytest.raises(AttributeError, match="ours"):
+        exchange.fetch("BTC-USDT", "1m", 0, MINUTE_MS)
+
+
+def test_one_candle_with_a_null_or_without_a_time_leaves_the_others(
+    exchange: Source, handler: type[Binance]
+) -> None:
+    good = [MINUTE_MS, "10", "12", "9", "11", "1.5"]
+    null = [2 * MINUTE_MS, "10", "12", "9", None, None]
+    handler.answer = (200, [good, null, [None, "10", "12", "9", "11", "1"], "candle", None])
+    answer = exchange.fetch("BTC-USDT", "1m", 0, 3 * MINUTE_MS)
+    assert [bar.rejection_reason(NOW_MS) for bar in answer] == [
+        None,
+        "close must be positive and finite",
+    ]
+    assert len(answer.unreadable) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("btc-usdt", "BTC-USDT"),
+        ("Btc-Usdt", "BTC-USDT"),
+        ("BTC-USDT", "BTC-USDT"),
+        ("BINANCE:btc-usdt", "BINANCE:BTC-USDT"),
+        ("stETH-USD", "stETH-USD"),
+    ],
+)
+def test_a_symbol_is_written_as_the_exchange_lists_it(
+    given: str, named: str, exchange: Source
+) -> None:
+    assert exchange.named(given) == named
+
+
 def test_a_timeframe_is_one_of_the_exchange_or_refused_by_name(exchange: Source) -> None:
     assert exchange.terms("30m").page_bars == 500  # of contracts, fewer than of spot
     with pytest.raises(ConfigurationError, match=r"ingest\.intervals: exchange:binance .* 7m"):

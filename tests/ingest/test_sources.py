@@ -66,15 +66,15 @@ def answering(clock: SimulatedClock) -> Any:
     """Make a source whose server answers everything with one fixed body."""
     servers = []
 
-    def make(name: str, body: object) -> Source:
+    def make(name: str, body: object, status: int = 200) -> Source:
         class Fixed(BaseHTTPRequestHandler):
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
             def do_GET(self) -> None:
-                self.send_response(200)
+                self.send_response(status)
                 self.end_headers()
-                self.wfile.write(json.dumps(body).encode())
+                self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Fixed)
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
@@ -165,6 +165,154 @@ def test_every_fault_of_the_data_api_is_an_error_of_ours(
     server.fault = lambda path: fault
     with pytest.raises(expected):
         source("coindesk", server, clock).fetch("BTC-USD", "1m", OPEN_MS, START_MS - 1)
+
+
+NO_PAIR = "CCCAGG market does not exist for this coin pair (XYZ-USD)"
+NO_KEY = "You need a valid auth key or api key to access this endpoint"
+CLOUD = b"<html><title>Attention Required! | Cloudflare</title>api key auth</html>"
+
+
+def min_api_says(kind: int, words: str, parameter: str | None = None) -> dict[str, Any]:
+    about = {} if parameter is None else {"ParamWithError": parameter}
+    return {"Response": "Error", "Message": words, "Type": kind, "Data": {}, **about}
+
+
+def data_api_says(words: str, parameter: str | None = None) -> dict[str, Any]:
+    about = {} if parameter is None else {"other_info": {"param": parameter}}
+    return {"Data": {}, "Err": {"type": 1, "message": words, **about}}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "body", "expected"),
+    [
+        ("cryptocompare", 200, min_api_says(1, NO_PAIR), NotOffered),
+        ("cryptocompare", 200, min_api_says(1, "wrong", "fsym"), NotOffered),
+        ("cryptocompare", 200, min_api_says(1, NO_KEY), ConfigurationError),
+        ("cryptocompare", 200, min_api_says(1, "Something is wrong"), SourceUnavailable),
+        ("cryptocompare", 200, min_api_says(2, "wrong", "tsym"), NotOffered),
+        (
+            "cryptocompare",
+            200,
+            min_api_says(2, "limit is larger than max value.", "limit"),
+            SourceUnavailable,
+        ),
+        ("cryptocompare", 200, min_api_says(2, "toTs must be a number", "toTs"), SourceUnavailable),
+        ("cryptocompare", 403, CLOUD, SourceUnavailable),
+        ("cryptocompare", 401, CLOUD, SourceUnavailable),
+        ("cryptocompare", 403, b"", SourceUnavailable),
+        ("cryptocompare", 403, {"message": "Forbidden"}, SourceUnavailable),
+        ("cryptocompare", 403, data_api_says("Your key may not do this"), ConfigurationError),
+        ("cryptocompare", 200, b"[" * 100_000, SourceUnavailable),
+        ("cryptocompare", 200, b"[1e999999, NaN]", SourceUnavailable),
+        ("coindesk", 404, CLOUD, SourceUnavailable),
+        ("coindesk", 404, data_api_says("Not found: XYZ-USD", "instrument"), NotOffered),
+        ("coindesk", 404, data_api_says("Not found"), NotOffered),
+        ("coindesk", 400, data_api_says("out of range", "limit"), SourceUnavailable),
+        ("coindesk", 400, data_api_says("out of range", "to_ts"), SourceUnavailable),
+        ("coindesk", 401, data_api_says("API key required"), ConfigurationError),
+        ("coindesk", 403, CLOUD, SourceUnavailable),
+        ("coindesk", 200, {"Err": ["odd"], "Data": []}, SourceUnavailable),
+    ],
+)
+def test_what_is_certain_is_told_from_what_passes(
+    name: str,
+    status: int,
+    body: object,
+    expected: type[Exception],
+    answering: Callable[..., Source],
+) -> None:
+    with pytest.raises(expected):
+        answering(name, body, status).fetch("XYZ-USD", "1m", OPEN_MS, START_MS - 1)
+
+
+@pytest.mark.parametrize("cooldown", ["soon", -5, None, True, [], {}])
+def test_a_cooldown_that_makes_no_sense_is_none(
+    cooldown: object, answering: Callable[..., Source]
+) -> None:
+    body = {**min_api_says(99, "slow down"), "Cooldown": cooldown}
+    with pytest.raises(RateLimited) as caught:
+        answering("cryptocompare", body).fetch("BTC-USD", "1m", OPEN_MS, START_MS)
+    assert caught.value.retry_after_s is None
+
+
+def test_a_cooldown_without_end_is_cut_to_a_day(answering: Callable[..., Source]) -> None:
+    body = {**min_api_says(99, "slow down"), "Cooldown": 1e300}
+    with pytest.raises(RateLimited) as caught:
+        answering("cryptocompare", body).fetch("BTC-USD", "1m", OPEN_MS, START_MS)
+    assert caught.value.retry_after_s == 86_400
+
+
+@pytest.mark.parametrize(
+    "bad", [None, "row", {}, {"time": None}, {"time": "soon", "close": 1}, {"time": 1e400}]
+)
+def test_one_row_of_an_answer_that_is_no_bar_leaves_the_others(
+    bad: object, answering: Callable[..., Source]
+) -> None:
+    good = {"time": 60, "open": 10, "high": 12, "low": 9, "close": 11, "volumefrom": 1}
+    body = {"Response": "Success", "Data": {"Data": [bad, {**good, "volumeto": 16}]}}
+    answer = answering("cryptocompare", body).fetch("BTC-USD", "1m", 0, MINUTE_MS)
+    assert [bar.rejection_reason(START_MS) for bar in answer] == [None]
+    assert len(answer.unreadable) == 1
+
+
+@pytest.mark.parametrize("bad", [None, "article", [], {}, {"id": {}, "published_on": "soon"}])
+def test_one_article_of_a_list_that_is_none_leaves_the_others(
+    bad: object, answering: Callable[..., Source]
+) -> None:
+    good = {"id": "7", "published_on": 60, "title": "Up", "upvotes": "9" * 5_000}
+    opened = answering("cryptocompare", {"Data": [bad, {**good, "tags": 7, "categories": None}]})
+    assert isinstance(opened, NewsSource)
+    first, second = opened.articles(START_MS)
+    assert first.rejection_reason(START_MS) == "id must be a short text without white space"
+    assert second.rejection_reason(START_MS) is None
+
+
+def test_an_absurd_number_of_categories_or_tags_is_refused(
+    answering: Callable[..., Source],
+) -> None:
+    row = {"id": "7", "published_on": 60, "title": "Up"}
+    many = "|".join(f"C{n}" for n in range(50_000))
+    opened = answering(
+        "cryptocompare", {"Data": [{**row, "categories": many}, {**row, "tags": many}]}
+    )
+    assert isinstance(opened, NewsSource)
+    for article in opened.articles(START_MS):
+        assert "at most 100 of 100 characters" in (article.rejection_reason(START_MS) or "")
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "schlüssel", "a\x00b"])
+def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(
+    key: str, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {"CRYPTOCOMPARE_API_KEY": key})
+    with pytest.raises(ConfigurationError, match="CRYPTOCOMPARE_API_KEY") as caught:
+        open_source("cryptocompare", SourceOptions(clock=clock))
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["example.org", "ftp://example.org", "localhost:80"])
+def test_an_address_that_is_none_is_refused_at_start(address: str, clock: SimulatedClock) -> None:
+    with pytest.raises(ConfigurationError, match=r"ingest\.base_url"):
+        open_source("coindesk", SourceOptions(clock=clock, base_url=address))
+
+
+def test_a_symbol_in_small_letters_is_that_in_capitals_and_a_mixed_one_stays(
+    clock: SimulatedClock,
+) -> None:
+    opened = open_source("cryptocompare", SourceOptions(clock=clock))
+    names = ["btc-usd", "stETH-USD", "BTC-USD", "币安人生-usdt"]
+    assert [opened.named(name) for name in names] == [
+        "BTC-USD",
+        "stETH-USD",
+        "BTC-USD",
+        "币安人生-USDT",
+    ]
+
+
+def test_the_venue_of_a_symbol_is_ours_alone(server: MarketServer, clock: SimulatedClock) -> None:
+    bars = source("coindesk", server, clock).fetch("CADLI:BTC-USD", "1m", OPEN_MS, OPEN_MS)
+    assert [bar.symbol for bar in bars] == ["CADLI:BTC-USD"]
+    assert "instrument=BTC-USD&" in server.calls[0]
 
 
 def test_bars_of_zeros_are_no_bars(server: MarketServer, clock: SimulatedClock) -> None:
