@@ -34,6 +34,8 @@ COMMANDS: Final = {
     "export": ("jobs.export:export", "Write a table as CSV, Parquet or JSON."),
     "sql": ("jobs.sql:sql", "Query the warehouse with Spark SQL."),
     "housekeeping": ("jobs.housekeeping:housekeeping", "Keep the warehouse small."),
+    "backup": ("jobs.backup:backup", "Copy all that the stream needs to go on."),
+    "restore": ("jobs.backup:restore", "Bring a backup back onto an empty place."),
     "compact": ("jobs.housekeeping:housekeeping", "The same as housekeeping."),
 }
 
