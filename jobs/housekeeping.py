@@ -25,7 +25,7 @@ from model.decisions import Arena
 from model.pruning import prune_models
 from store.compaction import LEAST_FOLDERS, compact_table
 from store.locks import only_worker
-from store.retention import drop_before
+from store.retention import drop_old
 from store.schema import STREAM_TABLES, TABLES
 from store.table_folder import TableFolder
 from store.views import read_sql
@@ -52,7 +52,7 @@ def housekeeping(
                     if folder.table.name in STREAM_TABLES:
                         compact(folder, settings.compaction, now, LEAST_FOLDERS if every else 1)
                     if slowly:
-                        drop_old(folder, settings.compaction, now)
+                        drop_rows(folder, settings.compaction, now)
             if slowly:
                 with guarded(goes_on=every > 0):
                     drop_models(settings, now)
@@ -87,13 +87,10 @@ def compact(folder: TableFolder, bounds: Compaction, now: datetime, least: int) 
         )
 
 
-def drop_old(folder: TableFolder, bounds: Compaction, now: datetime) -> None:
+def drop_rows(folder: TableFolder, bounds: Compaction, now: datetime) -> None:
     """Remove what a table holds from before `compaction.keep_days`."""
-    if not bounds.keep_days:
-        return
-    keep_from = (now - timedelta(days=bounds.keep_days)).replace(hour=0, minute=0, second=0)
-    if dropped := drop_before(folder, keep_from):
-        event(log, "dropped", table=folder.table.name, before=keep_from.date(), folders=dropped)
+    if bounds.keep_days and (dropped := drop_old(folder, bounds.keep_days, now)):
+        event(log, "dropped", table=folder.table.name, folders=dropped)
 
 
 def drop_models(settings: Settings, now: datetime) -> None:

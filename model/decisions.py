@@ -17,6 +17,7 @@ from conf.errors import ArtifactMismatch
 from conf.events import event
 from conf.locks import only_one
 from conf.settings import Promotion, Settings
+from conf.state_files import sync_file, sync_folder
 from model.artifact import Artifact
 from model.dataset import Span
 from model.promotion import Verdict, judge
@@ -164,7 +165,9 @@ def record(arena: Arena, decision: Decision) -> None:
     arena.promotions_dir.mkdir(parents=True, exist_ok=True)
     hidden = arena.promotions_dir / f".{name}.{os.getpid()}"
     pq.write_table(pa.table(columns, schema=_SCHEMA), hidden)
+    sync_file(hidden)
     hidden.rename(arena.promotions_dir / f"{name}.parquet")
+    sync_folder(arena.promotions_dir)
     tags = {
         "decision": decision.action,
         "promoted": str(verdict.promoted).lower(),

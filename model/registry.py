@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from conf.errors import ArtifactMismatch, ConfigurationError
+from conf.state_files import sync_file, sync_folder
 from conf.timeframes import TIMEFRAME_MS
 from model.artifact import MANIFEST_FILE, Artifact, load_artifact
 from model.mlflow_client import EXISTS_ALREADY, NOT_FOUND, Client, shown, sqlite_file
@@ -102,8 +103,11 @@ class Registry:
         if not (target / MANIFEST_FILE).exists():
             staging = self._artifact_dir / f".{name}.{os.getpid()}"
             shutil.copytree(folder, staging, dirs_exist_ok=True)
+            for file in staging.iterdir():
+                sync_file(file)
             shutil.rmtree(target, ignore_errors=True)
             staging.rename(target)
+            sync_folder(self._artifact_dir)
         self._ensure_model(timeframe)
         created = self._client.create_model_version(
             _model_name(timeframe),

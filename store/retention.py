@@ -1,23 +1,34 @@
 """What is too old to keep leaves the warehouse, a folder at a time."""
 
-from datetime import datetime
+import math
+from datetime import UTC, datetime, timedelta
 
 from store.periods import Period
 from store.table_folder import TableFolder
 
 
-def drop_before(folder: TableFolder, keep_from: datetime) -> int:
-    """Remove the folders of a table whose every row is of before `keep_from`; how many they were.
+def drop_old(folder: TableFolder, keep_days: int, now: datetime) -> int:
+    """Remove the folders of a table whose every row is of days before the last `keep_days`; returns
+    how many they were.
 
-    A folder that can't be read, or does not say how new it is, stays.
+    Counted back from `now`, or from the newest row where that is older: a clock that is years ahead
+    empties no table. A folder that can't be read, or does not say how new it is, stays.
     """
-    old = [name for name in folder.sizes() if _ended(folder, name, keep_from)]
+    spans = {name: _span_ms(folder, name) for name in folder.sizes()}
+    newest_ms = max((first for first, last in spans.values() if last < math.inf), default=0.0)
+    until = min(now, datetime.fromtimestamp(newest_ms / 1000, UTC))
+    keep_from = (until - timedelta(days=keep_days)).replace(hour=0, minute=0, second=0)
+    old = [name for name, (_, last) in spans.items() if last < keep_from.timestamp() * 1000]
     folder.remove(old)
     return len(old)
 
 
-def _ended(folder: TableFolder, name: str, keep_from: datetime) -> bool:
+def _span_ms(folder: TableFolder, name: str) -> tuple[float, float]:
+    """The newest row of a folder lies between these, epoch ms."""
     found = Period.named(name)
-    if found is not None:
-        return found[0].last_day < keep_from.date()
-    return folder.newest_ms(name) < keep_from.timestamp() * 1000
+    if found is None:
+        newest = folder.newest_ms(name)
+        return newest, newest
+    period, _ = found
+    last = datetime.combine(period.last_day, datetime.min.time(), UTC) + timedelta(days=1)
+    return period.start.timestamp() * 1000, last.timestamp() * 1000 - 1

@@ -11,7 +11,7 @@ import pytest
 
 from conf.errors import AlreadyRunning, CandlecastError
 from conf.settings import Compaction, Warehouse
-from jobs.housekeeping import drop_old, guarded
+from jobs.housekeeping import drop_rows, guarded
 from jobs.machine.processes import PROJECT_DIR
 from store.files import append_rows
 from store.locks import only_worker
@@ -70,15 +70,15 @@ def test_a_warehouse_of_other_machines_is_not_guarded_and_the_log_says_so(
 
 def test_rows_older_than_the_retention_go_from_every_table(tmp_path: Path) -> None:
     bars = Bars(tmp_path)
-    for days in (9, 8, 1):
+    for days in (10, 9, 1):
         bars.write(NOW - timedelta(days=days))
     folder = tmp_path / "bars"
-    old = Period.of(NOW - timedelta(days=9), "day").folder(0)
+    old = Period.of(NOW - timedelta(days=10), "day").folder(0)
     (folder / "batch=query-0").rename(folder / f"batch={old}")
     for day in ("2026-11-18", "2026-11-27"):
         append_rows(tmp_path, ARIMA, day, arima(day))
     for table in TABLES.values():
-        drop_old(TableFolder(str(tmp_path), table), Compaction(keep_days=7), NOW)
+        drop_rows(TableFolder(str(tmp_path), table), Compaction(keep_days=7), NOW)
     assert bars.names() == ["query-2"]
     assert [path.name for path in (tmp_path / "arima").iterdir()] == ["batch=2026-11-27"]
 
@@ -89,10 +89,27 @@ def arima(day: str) -> pd.DataFrame:
     return pd.DataFrame([{**row, "fitted_until": time}])
 
 
+def test_a_clock_that_is_years_ahead_empties_no_table(tmp_path: Path) -> None:
+    bars = Bars(tmp_path)
+    for days in (9, 1, 0):
+        bars.write(NOW - timedelta(days=days))
+    ahead = NOW + timedelta(days=5_000)
+    drop_rows(TableFolder(str(tmp_path), BARS), Compaction(keep_days=7), ahead)
+    assert bars.names() == ["query-1", "query-2"]
+
+
+def test_one_row_of_the_far_future_keeps_no_other(tmp_path: Path) -> None:
+    bars = Bars(tmp_path)
+    for days in (9, -20_000):
+        bars.write(NOW - timedelta(days=days))
+    drop_rows(TableFolder(str(tmp_path), BARS), Compaction(keep_days=7), NOW)
+    assert bars.names() == ["query-1"]
+
+
 def test_without_a_retention_every_row_stays(tmp_path: Path) -> None:
     bars = Bars(tmp_path)
     bars.write(datetime(2017, 1, 1, tzinfo=UTC))
-    drop_old(TableFolder(str(tmp_path), BARS), Compaction(keep_days=0), NOW)
+    drop_rows(TableFolder(str(tmp_path), BARS), Compaction(keep_days=0), NOW)
     assert len(bars.names()) == 1
 
 
@@ -100,7 +117,7 @@ def test_a_folder_that_does_not_say_how_old_it_is_stays(tmp_path: Path) -> None:
     bars = Bars(tmp_path)
     name = bars.write(datetime(2017, 1, 1, tzinfo=UTC))
     (tmp_path / "bars" / f"batch={name}" / "part-0.parquet").write_bytes(b"PAR1")
-    drop_old(TableFolder(str(tmp_path), BARS), Compaction(keep_days=7), NOW)
+    drop_rows(TableFolder(str(tmp_path), BARS), Compaction(keep_days=7), NOW)
     assert bars.names() == [name]
 
 

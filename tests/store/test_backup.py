@@ -2,8 +2,8 @@
 
 import shutil
 import sqlite3
-import subprocess
-import sys
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,15 +13,11 @@ import pytest
 from conf.errors import AlreadyRunning, ConfigurationError, RetryLater
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings, Warehouse
-from ingest.bar import Bar
-from jobs.machine.processes import PROJECT_DIR
 from model.registry import Registry
 from store.backup import NOTE, Places, back_up, held, restore
 from store.locks import only_worker
 from tests.artifacts import random_champion
-from tests.predictions import batch_predictions
 from tests.store.test_compaction import Bars
-from tests.streams import RunningStream, environment
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 IDENTITY = ["symbol", "as_of", "horizon"]
@@ -143,15 +139,14 @@ def test_a_backup_does_not_go_into_what_it_copies(filled: Settings, tmp_path: Pa
 
 
 def test_a_registry_that_cannot_be_copied_is_named(filled: Settings, tmp_path: Path) -> None:
-    places = Places.of(filled)
-    with sqlite3.connect(places.database, isolation_level=None) as other:
+    places = replace(Places.of(filled), database=tmp_path / "own.db")
+    with closing(sqlite3.connect(places.database, isolation_level=None)) as other:
+        other.execute("CREATE TABLE models (name)")
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(RetryLater, match=r"mlflow\.db can't be read"):
+        with pytest.raises(RetryLater, match=r"own\.db can't be read"):
             back_up(places, tmp_path / "one")
-        other.execute("ROLLBACK")
-    other.close()
     places.database.write_bytes(b"garbage" * 1000)
-    with pytest.raises(ConfigurationError, match=r"mlflow\.db is damaged"):
+    with pytest.raises(ConfigurationError, match=r"own\.db is damaged"):
         back_up(places, tmp_path / "two")
 
 
@@ -167,37 +162,3 @@ def test_what_lies_elsewhere_is_named(warehouse: Warehouse, uri: str, named: str
     registry = RegistrySettings(tracking_uri=uri, artifact_dir="m")
     with pytest.raises(ConfigurationError, match=named):
         Places.of(Settings(warehouse=warehouse, registry=registry))
-
-
-def run(settings: Settings, *command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *command],
-        cwd=PROJECT_DIR,
-        env={"PATH": "/usr/bin:/bin", **environment(settings)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_restored_stream_goes_on_without_a_row_lost_or_twice(
-    stream: RunningStream, btc: list[Bar], tmp_path: Path
-) -> None:
-    stream.publish(btc[:100])
-    stream.stop()
-    run(stream.settings, "backup", str(tmp_path / "backup"))
-    moved = apart(tmp_path / "new").model_copy(
-        update={"kafka": stream.settings.kafka, "stream": stream.settings.stream}
-    )
-    run(moved, "restore", str(tmp_path / "backup"))
-    restored = RunningStream(stream.spark, moved)
-    restored.publish(btc[100:])
-    restored.stop()
-    bars, found = restored.table("bars"), restored.table("predictions")
-    assert (len(bars), bars["open_time"].nunique()) == (len(btc), len(btc))
-    expected = batch_predictions(btc, moved.registry)
-    found, expected = (rows[IDENTITY].sort_values(IDENTITY) for rows in (found, expected))
-    pd.testing.assert_frame_equal(
-        found.reset_index(drop=True), expected.reset_index(drop=True), check_dtype=False
-    )
