@@ -20,7 +20,10 @@ CandlecastError
     └── DataLoss                   going on would skip or repeat data  exit code 65
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+# How systems, Java, Arrow and SQLite say that the disk is full, or a limit on files was met.
+DISK_FULL: Final = r"No space left on device|Disk quota exceeded|File too large|disk is full"
 
 
 class CandlecastError(Exception):

@@ -34,7 +34,7 @@ KNOWN: Final[tuple[tuple[str, type[CandlecastError], str], ...]] = (
         f"the checkpoint's log of offsets is damaged: {NEW_CHECKPOINT}",
     ),
     (
-        r"No space left on device|Disk quota exceeded|File too large",
+        errors.DISK_FULL,
         errors.MissingPrerequisite,
         "the disk is full: free some space and start again; the interrupted micro-batch is then "
         "written anew",

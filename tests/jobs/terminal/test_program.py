@@ -1,7 +1,11 @@
 """A program ends in one way: a line for people, and an exit code for whoever started it."""
 
+import errno
+import os
+import sqlite3
 from collections.abc import Callable
 
+import duckdb
 import pytest
 
 from conf.errors import BrokerUnavailable, ConfigurationError, DataLoss
@@ -39,6 +43,31 @@ def test_a_defect_keeps_its_stack_trace_and_has_an_exit_code_of_its_own(
         run_program(raising(ZeroDivisionError("by nothing")))
     assert ended.value.code == 70
     assert "ZeroDivisionError: by nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "scores/part-0.parquet"),
+        OSError("Error writing bytes to file. Detail: [errno 27] File too large"),
+        duckdb.IOException("IO Error: Could not write file: No space left on device"),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+)
+def test_a_full_disk_needs_a_person_whoever_met_it(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        try:
+            raise error
+        except type(error) as cause:
+            raise RuntimeError("could not save") from cause
+
+    with pytest.raises(SystemExit) as ended:
+        run_program(main)
+    assert ended.value.code == 78
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("candlecast: the disk is full: free some space and start again (")
 
 
 def test_ctrl_c_is_a_good_end() -> None:
