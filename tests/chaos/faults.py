@@ -8,11 +8,17 @@ from random import Random
 from typing import Final
 
 from conf.errors import CandlecastError, DataLoss, MissingPrerequisite, Stop
+from jobs.machine.processes import wait_until
 from stream.query import checkpoint_dir
+from tests.chaos.errands import GOOD_ENDS, Errand, volley
+from tests.chaos.registry import FAULTS as REGISTRY_FAULTS
+from tests.chaos.registry import kill_in_trouble, trouble
+from tests.chaos.small_disk import FILE_LIMIT
 from tests.chaos.victims import ROLES, in_role, kill, kill_all
 from tests.chaos.world import SETTLE_S, Unrecovered, World
 
 VICTIMS: Final = (*ROLES, "broker")
+VOLLEY: Final = "programs beside the stream"
 AT_ONCE: Final = "several at once"
 WORKERS: Final = "every Python worker"
 IN_A_ROW: Final = "again while recovering"
@@ -21,17 +27,21 @@ FULL_DISK: Final = "disk full"
 CUT_CHECKPOINT: Final = "checkpoint cut short"
 # How often each is drawn: a new driver costs as much time as ten new Python workers.
 SHARES: Final = {
+    VOLLEY: 12,
     "driver JVM": 1,
     "driver Python": 1,
     "executor": 3,
-    "Python worker": 5,
-    WORKERS: 5,
-    "broker": 2,
-    "ingest": 3,
-    AT_ONCE: 2,
-    IN_A_ROW: 3,
+    "Python worker": 2,
+    WORKERS: 3,
+    "broker": 1,
+    "ingest": 1,
+    AT_ONCE: 1,
+    IN_A_ROW: 2,
     RESTART: 1,
+    **dict.fromkeys(REGISTRY_FAULTS, 1),
 }
+# Nothing dies by these, so that they count without a kill.
+BLOODLESS: Final = (RESTART, *REGISTRY_FAULTS)
 BLOWS_IN_A_ROW: Final = 5
 # A strike falls anywhere in a micro-batch, or just after one.
 LONGEST_CALM_S: Final = 1.5
@@ -61,6 +71,8 @@ def strike(world: World, fault: str, random: Random) -> Strike:
     """
     calm_until = time.monotonic() + random.uniform(0, LONGEST_CALM_S)
     world.wait("a calm moment", lambda: time.monotonic() >= calm_until)
+    if fault in REGISTRY_FAULTS:
+        return strike_registry(world, fault, random)
     published = world.published_when_up()
     kills = kill_for(world, fault, random)
     struck_at = time.monotonic()
@@ -70,7 +82,7 @@ def strike(world: World, fault: str, random: Random) -> Strike:
         published = world.published() or published
         kills += kill(world, random.choice(VICTIMS), random)
         struck_at = time.monotonic()
-    if fault == "ingest":  # what it sent between the count and its end is no recovery
+    if fault in ("ingest", VOLLEY):  # what it sent between the count and its end is no recovery
         published = world.published_when_up()
     await_new_bar(world, published)
     return Strike(fault, kills, time.monotonic() - struck_at)
@@ -81,12 +93,26 @@ def kill_for(world: World, fault: str, random: Random) -> int:
     if fault == RESTART:
         world.restart_broker()
         return 0
+    if fault == VOLLEY:
+        return volley(world, random)
     if fault == WORKERS:
-        return kill_all(in_role(world, "Python worker"))
+        killed = kill_all(in_role(world, "Python worker"))
+        world.killed["Python worker"] += killed
+        return killed
     if fault == AT_ONCE:
         roles = random.sample(VICTIMS, random.choice((2, 3, len(VICTIMS))))
         return sum(kill(world, role, random) for role in roles)
     return kill(world, random.choice(VICTIMS) if fault == IN_A_ROW else fault, random)
+
+
+def strike_registry(world: World, fault: str, random: Random) -> Strike:
+    """Let the registry be in trouble; bars must be predicted meanwhile, and afterwards."""
+    begun_at = time.monotonic()
+    with trouble(world, fault):
+        kills = kill_in_trouble(world, random)
+        await_new_bar(world, world.published_when_up())
+    await_new_bar(world, world.published_when_up())
+    return Strike(fault, kills, time.monotonic() - begun_at)
 
 
 def await_new_bar(world: World, published: int) -> None:
@@ -103,7 +129,22 @@ def fill_disk(world: World) -> Strike:
     world.disk.fill(process for role in roles for process in in_role(world, role))
     stopped = await_stop(world, MissingPrerequisite)
     assert "disk is full" in str(stopped), stopped
+    for name in ("score", "retrain", "compaction"):
+        find_it_full(world, name)
     return mended(world, FULL_DISK, world.disk.free)
+
+
+def find_it_full(world: World, name: str) -> None:
+    """Let a program meet the full disk: it says so in a line, or has nothing to write.
+
+    Raises Unrecovered where it ends otherwise.
+    """
+    errand = Errand.start(world, name)
+    if not world.disk.is_tmpfs:
+        errand.limit_files(FILE_LIMIT)
+    if not wait_until(lambda: not errand.program.running, SETTLE_S):
+        raise Unrecovered(f"{name} still runs on a full disk")
+    errand.require_end([*GOOD_ENDS, MissingPrerequisite.exit_code])
 
 
 def cut_checkpoint(world: World) -> Strike:

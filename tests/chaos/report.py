@@ -1,6 +1,8 @@
 """What a run of chaos found, as JSON and as a table."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -15,11 +17,12 @@ from tests.chaos.faults import CUT_CHECKPOINT, Strike
 
 @dataclass
 class ChaosReport:
-    """`reports/chaos.json`.
+    """One run of `reports/chaos.json`.
 
     kills: processes ended by `kill -9`. recovered_in_s: median and longest time from a strike to
     the next micro-batch that holds a bar published after it. `lost`, `twice` and `different`
-    compare all rows of tables and topics with those of an undisturbed run.
+    compare all rows of tables and topics with those of an undisturbed run. A reader of the views
+    got `answers` meanwhile, and wrong ones in `misread`; no file of `unreadable` can be read.
     """
 
     seed: int
@@ -27,6 +30,10 @@ class ChaosReport:
     strikes: list[Strike] = field(default_factory=list)
     before_cut: Balance = field(default_factory=Balance)
     after_cut: Balance = field(default_factory=Balance)
+    killed: dict[str, int] = field(default_factory=dict)
+    answers: int = 0
+    misread: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     left_over: int = 0
     failure: str | None = None
     disk: str = ""
@@ -41,6 +48,7 @@ class ChaosReport:
     def good(self) -> bool:
         """Whether everything recovered, and every row is there once."""
         bad = [self.before_cut.bad, self.after_cut.bad, self.left_over]
+        bad += [len(self.misread), len(self.unreadable)]
         return self.failure is None and self.before_cut.rows > 0 and not any(bad)
 
     def as_dict(self) -> dict[str, object]:
@@ -57,6 +65,10 @@ class ChaosReport:
             "seed": self.seed,
             "master": self.master,
             "warehouse_disk": self.disk,
+            "killed": self.killed,
+            "answers_to_readers": self.answers,
+            "misread": self.misread,
+            "unreadable_files": self.unreadable,
             "processes_left_over": self.left_over,
             "failure": self.failure,
             "seconds": round(self.seconds, 1),
@@ -82,11 +94,6 @@ class ChaosReport:
             )
         return found
 
-    def save(self, file: Path) -> None:
-        """Write it as JSON."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
-
     def print(self, console: Console) -> None:
         """Show a row a fault, and the verdict as a line."""
         table = Table("fault", title=f"recovery on {self.master}, seed {self.seed}")
@@ -101,10 +108,33 @@ class ChaosReport:
             f"{self.kills} kills in {self.seconds:.0f} s; {self.before_cut.rows} rows expected: "
             f"{self.before_cut.lost} lost, {self.before_cut.twice} twice, "
             f"{self.before_cut.different} different; {self.left_over} processes left over; "
-            f"the full disk was {self.disk}"
+            f"{self.answers} answers to readers, {len(self.misread)} wrong; "
+            f"{len(self.unreadable)} unreadable files; the full disk was {self.disk}"
         )
         if self.failure:
             console.print(f"It did not recover: {self.failure}", style="red")
+
+
+def save(reports: Sequence[ChaosReport], file: Path) -> None:
+    """Write all runs, and their sums, as JSON."""
+    killed = sum((Counter(report.killed) for report in reports), Counter[str]())
+    balances = [part for one in reports for part in (one.before_cut, one.after_cut)]
+    sums = {
+        "good": all(report.good for report in reports),
+        "kills": sum(report.kills for report in reports),
+        "killed": dict(killed.most_common()),
+        "rows": sum(report.before_cut.rows for report in reports),
+        "lost": sum(one.lost for one in balances),
+        "twice": sum(one.twice for one in balances),
+        "different": sum(one.different for one in balances),
+        "misread": sum(len(report.misread) for report in reports),
+        "unreadable_files": sum(len(report.unreadable) for report in reports),
+        "processes_left_over": sum(report.left_over for report in reports),
+        "seconds": round(sum(report.seconds for report in reports), 1),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {**sums, "runs": [report.as_dict() for report in reports]}
+    file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def times(seconds: list[float]) -> dict[str, float]:

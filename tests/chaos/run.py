@@ -11,36 +11,48 @@ import psutil
 from conf.errors import CandlecastError
 from jobs.machine.processes import wait_until
 from tests.chaos.balance import balance
-from tests.chaos.faults import RESTART, Strike, cut_checkpoint, deck, fill_disk, strike
+from tests.chaos.errands import all_do_their_work
+from tests.chaos.faults import BLOODLESS, Strike, cut_checkpoint, deck, fill_disk, strike
 from tests.chaos.report import ChaosReport
+from tests.chaos.state import Reader, unreadable
+from tests.chaos.supervisor import strike_supervisor
 from tests.chaos.victims import processes
 from tests.chaos.world import Unrecovered, World
 
 log = logging.getLogger(__name__)
 
-# What is kept of a run's time for settling, counting and the checkpoint's fault.
-RESERVE_S: Final = 180.0
+# What is kept of a run's time for the supervisor, settling, counting and the faults for a person.
+RESERVE_S: Final = 240.0
 ORPHANS_TIMEOUT_S: Final = 30.0
+# Of the kills of a run, those of the supervisor: each costs a start of the stream.
+SUPERVISOR_KILLS: Final = 3
 
 
 def run_chaos(world: World, kills: int, seed: int, deadline: float) -> ChaosReport:
     """Kill `kills` processes, or as many as there is time for until `deadline` (monotonic s)."""
-    started_at = time.monotonic()
+    started_at, random = time.monotonic(), Random(seed)
     report = ChaosReport(seed, world.master)
     try:
         with world:
             report.disk = world.disk.kind
-            strike_often(world, report, kills, Random(seed), deadline - RESERVE_S)
+            with Reader(world) as reader:
+                strike_often(world, report, kills - SUPERVISOR_KILLS, random, deadline - RESERVE_S)
+                for done in strike_supervisor(world, SUPERVISOR_KILLS, random):
+                    note(report, done)
+            report.answers, report.misread = reader.answers, reader.failures
             note(report, fill_disk(world))
             world.settle()
-            report.before_cut = balance(world)
+            all_do_their_work(world)
+            report.before_cut = balance(world, compacted=True)
             world.go_on()
             note(report, cut_checkpoint(world))
             world.settle()
             report.after_cut = balance(world, through_views=True)
+            report.unreadable = unreadable(world.folder)
     except (Unrecovered, CandlecastError, AssertionError) as error:
         log.exception("the run ended early")
         report.failure = f"{type(error).__name__}: {error}"
+    report.killed = dict(world.killed)
     report.left_over = end_left_overs(world.disk.folder)
     report.seconds = time.monotonic() - started_at
     return report
@@ -56,7 +68,7 @@ def strike_often(
     while report.kills < kills and time.monotonic() < deadline:
         cards = cards or deck(random, left_out)
         done = strike(world, cards.pop(), random)
-        if done.kills or done.fault == RESTART:  # else nobody played that part at the moment
+        if done.kills or done.fault in BLOODLESS:  # else nobody played that part at the moment
             note(report, done)
 
 

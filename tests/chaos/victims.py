@@ -53,9 +53,12 @@ def in_role(world: World, role: str) -> list[psutil.Process]:
 def kill(world: World, role: str, random: Random) -> int:
     """`kill -9` one process that plays `role`; 0 where there is none, else 1."""
     if role == "broker":
-        return world.kill_broker()
-    candidates = in_role(world, role)
-    return kill_all([random.choice(candidates)]) if candidates else 0
+        killed = world.kill_broker()
+    else:
+        candidates = in_role(world, role)
+        killed = kill_all([random.choice(candidates)]) if candidates else 0
+    world.killed[role] += killed
+    return killed
 
 
 def kill_all(victims: Iterable[psutil.Process]) -> int:

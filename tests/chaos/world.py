@@ -1,6 +1,7 @@
 """The whole stream as it runs in earnest, and a supervisor that starts again what ended."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -26,14 +27,25 @@ from tests.streams import environment, messages_written, read_topic
 SYMBOLS: Final = synthetic_symbols(4)
 FROM: Final = datetime(2024, 1, 1, tzinfo=UTC)
 BACKFILL_MINUTES: Final = 120
-# Market minutes a second: a micro-batch of every symbol's bar twice a second.
-SPEED: Final = 120
+# Market minutes a second: a micro-batch has some bars of every symbol, and a run some days of them.
+SPEED: Final = 30
 NEVER: Final = "2026-01-01"
 # A supervisor's backoff is for programs that fail by themselves; these are killed.
 PAUSE_S: Final = 0.1
 PARTITIONS: Final = 2
 SHARDS: Final = 2
 SETTLE_S: Final = 180.0
+# Scoring and retraining do all that they do, and change nothing that the stream predicts: so it can
+# be held to a plain pass over the bars.
+AT_WORK: Final = {
+    "CANDLECAST_TRAINING__MAX_EPOCHS": "1",
+    "CANDLECAST_TRAINING__MEMBERS": "2",
+    "CANDLECAST_TRAINING__UNITS": "4",
+    "CANDLECAST_PROMOTION__LEVEL": "1e-9",
+    "CANDLECAST_INTERVALS__ADAPT_RATE": "1e-9",
+    "CANDLECAST_INGEST__INTERVALS": '["1m"]',
+    "CANDLECAST_SCORE__METRICS_PORT": "0",
+}
 
 
 class Unrecovered(Exception):
@@ -62,17 +74,20 @@ class World:
             registry=random_champion(self.folder),
         )
         self.master = master or "a cluster of two executors"
-        self._env = environment(self.settings)
+        self.killed: Counter[str] = Counter()
+        reports = {"CANDLECAST_WAREHOUSE__REPORTS_DIR": str(self.folder / "reports")}
+        self.env = {**environment(self.settings), **AT_WORK, **reports}
         python = {"PYSPARK_PYTHON": sys.executable}
-        self._cluster = None if master else Cluster(self.folder, {**self._env, **python})
+        self._cluster = None if master else Cluster(self.folder, {**self.env, **python})
         options = cheap_options(self._cluster.url if self._cluster else str(master))
         log = self.folder / "stream.log"
-        self.stream = Kept(spark_submit("jobs/predict_stream.py", self._env, log, options))
+        self.stream = Kept(spark_submit("jobs/predict_stream.py", self.env, log, options))
         self.ingest = Kept(self._ingest(NEVER, SPEED))
         self._pool = ThreadPoolExecutor(1)
         self._broker_start: Future[EmbeddedBroker] | None = None
         self._running = ExitStack()
         self._keep_ingest = False
+        self.keep_stream = True
 
     def __enter__(self) -> Self:
         try:
@@ -103,7 +118,16 @@ class World:
     def _ingest(self, until: str, speed: int | str) -> Program:
         arguments = ["--source", "synthetic", "--symbols", ",".join(SYMBOLS), "--interval", "1m"]
         arguments += ["--from", FROM.isoformat(), "--until", until, "--speed", str(speed)]
-        return candlecast("ingest", arguments, self._env, self.folder / "ingest.log")
+        return candlecast("ingest", arguments, self.env, self.folder / "ingest.log")
+
+    @property
+    def models(self) -> Path:
+        """Where the registry keeps its artifacts."""
+        return Path(self.settings.registry.artifact_dir)
+
+    def own_groups(self) -> set[int]:
+        """The process groups that the world keeps alive beside the stream."""
+        return {self.ingest.program.pid} if self.ingest.program.running else set()
 
     @property
     def has_executors(self) -> bool:
@@ -117,7 +141,8 @@ class World:
         """
         self._look_at_broker()
         now = datetime.now(UTC).timestamp()
-        for kept in (self.stream, *([self.ingest] if self._keep_ingest else [])):
+        kept_alive = (self.stream, self.keep_stream), (self.ingest, self._keep_ingest)
+        for kept in (one for one, wanted in kept_alive if wanted):
             kept.pause_s = PAUSE_S
             kept.look(now)
 
@@ -181,12 +206,13 @@ class World:
         self.ingest_until(self.until_ms() / 1000)
         published = self.published_when_up()
         self.wait("the stream", lambda: self.written() >= published)
+        self.keep_stream = False
         self.stream.program.stop()
         self.stream.program.forget()
 
     def go_on(self) -> None:
         """After `settle`: let bars flow and the stream run again."""
-        self._keep_ingest = True
+        self._keep_ingest = self.keep_stream = True
         self.ingest.program.forget()
 
     def until_ms(self) -> int:
