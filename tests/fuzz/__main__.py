@@ -1,7 +1,8 @@
-"""`make fuzz ARGS="--messages 1000000 --seed 1"`: a hostile topic, and the real job.
+"""`make fuzz ARGS="--messages 1000000 --seed 1"`: hostile topics, a hostile warehouse, real jobs.
 
 Exit code 0 says that the stream never stopped, that every message is a row of `bars` or was
-rejected with a reason, and that no program's memory grew with what it had read.
+rejected with a reason, that no program's memory grew with what it had read, and that over hostile
+predictions, rejections and files no reader ended and each good series was answered for.
 """
 
 import argparse
@@ -13,7 +14,9 @@ from typing import Final
 
 from rich.console import Console
 
+from bench.report import write
 from jobs.machine.processes import PROJECT_DIR
+from tests.fuzz.readers import fuzz_readers
 from tests.fuzz.run import run_fuzz
 
 FOLDER: Final = PROJECT_DIR / "warehouse" / "fuzz"
@@ -23,6 +26,9 @@ def main() -> int:
     """Run, print the balance, write `reports/fuzz.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--records", type=int, default=100_000, help="on each topic of the page")
+    parser.add_argument("--files", type=int, default=300, help="of the warehouse, spoilt")
+    parser.add_argument("--only", choices=["stream", "readers"], help="one part; else both")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="emptied first")
     parser.add_argument("--report", type=Path, default=PROJECT_DIR / "reports" / "fuzz.json")
@@ -30,10 +36,18 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     shutil.rmtree(args.folder, ignore_errors=True)
-    report = run_fuzz(args.folder, args.messages, args.seed)
-    report.save(args.report)
-    report.print(Console())
-    return 0 if report.good else 1
+    good = True
+    if args.only != "readers":
+        report = run_fuzz(args.folder / "stream", args.messages, args.seed)
+        report.save(args.report)
+        report.print(Console())
+        good = report.good
+    if args.only != "stream":
+        readers = fuzz_readers(args.folder / "readers", args.records, args.files, args.seed)
+        write(args.report.with_name(f"{args.report.stem}-readers.json"), vars(readers))
+        Console().print_json(data=vars(readers))
+        good = good and not readers.failures
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
