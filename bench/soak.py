@@ -78,7 +78,7 @@ def soak(folder: Path, days: int, count: int) -> Figures:
     return {name: round(value, 2) for name, value in found.items()}
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Everything in `folder`; a broker and a stream that are not there."""
     nowhere = "9"  # the port of the protocol that discards
     return {
@@ -90,6 +90,7 @@ def environment(folder: Path) -> dict[str, str]:
         "CANDLECAST_REGISTRY__TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "CANDLECAST_REGISTRY__ARTIFACT_DIR": str(folder / "models"),
         "CANDLECAST_INGEST__INTERVALS": '["1m"]',
+        "CANDLECAST_INGEST__SYMBOLS": json.dumps(names),
         "TZ": "UTC",
     }
 

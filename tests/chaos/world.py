@@ -1,5 +1,6 @@
 """The whole stream as it runs in earnest, and a supervisor that starts again what ended."""
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -44,6 +45,7 @@ AT_WORK: Final = {
     "CANDLECAST_PROMOTION__LEVEL": "1e-9",
     "CANDLECAST_INTERVALS__ADAPT_RATE": "1e-9",
     "CANDLECAST_INGEST__INTERVALS": '["1m"]',
+    "CANDLECAST_INGEST__SYMBOLS": json.dumps(SYMBOLS),
     "CANDLECAST_SCORE__METRICS_PORT": "0",
 }
 
