@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from model.baselines import Arima, Ridge
+from model.baselines import BASELINES, Arima, Ridge, fit_baselines
+from model.dataset import Span, window_ends
 from model.outcomes import directional_accuracy, score, skill
+from model.series import Series
 from model.significance import diebold_mariano, wilson_interval
 from tests.synthetic import random_bars
 
@@ -74,3 +76,62 @@ def test_p_better_is_uniform_where_neither_is_better() -> None:
 def test_the_interval_of_a_share_holds_it(successes: int, count: int) -> None:
     low, high = wilson_interval(successes, count)
     assert -1e-9 <= low <= successes / count <= high + 1e-9
+
+
+def prices(count: int, kind: str) -> np.ndarray:
+    """Closes of markets in which there is next to nothing to fit."""
+    noise = np.random.default_rng(6)
+    close = {
+        "constant": np.ones(count),
+        "one tick": np.where(np.arange(count) < count // 2, 1.0, 1.0001),
+        "one tick at the end": np.where(np.arange(count) < count - 40, 1.0, 1.0001),
+        "a stablecoin": 1 + 0.0001 * noise.integers(-1, 2, count),
+        "a tick to and fro": 1 + 0.0001 * (np.arange(count) % 2),
+        "next to nothing": 1 + 1e-15 * noise.integers(0, 2, count),
+        "a denormal price": 5e-324 * noise.integers(1, 3, count),
+        "a tenfold move": np.where(np.arange(count) == count // 2, 10.0, 1.0)
+        * np.exp(np.cumsum(noise.normal(0, 0.001, count))),
+        "few bars": np.append(np.full(count - 5, np.nan), np.linspace(1, 2, 5)),
+        "no bars": np.full(count, np.nan),
+    }
+    return np.asarray(close[kind])
+
+
+KINDS = [
+    "constant",
+    "one tick",
+    "one tick at the end",
+    "a stablecoin",
+    "a tick to and fro",
+    "next to nothing",
+    "a denormal price",
+    "a tenfold move",
+    "few bars",
+    "no bars",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_market_without_anything_to_fit_has_a_sane_forecast_of_each_baseline(kind: str) -> None:
+    close = prices(900, kind)
+    series = Series("A-B", "1m", 0, np.column_stack([close] * 4 + [np.zeros(900)] * 2))
+    fitted = fit_baselines(BASELINES, series, Span(0, 600 * 60_000), 20, (1, 5))
+    ends = window_ends(series, Span(600 * 60_000, series.end_time), 20, (1, 5))
+    typical = np.abs(np.diff(np.log(close)))[np.isfinite(np.diff(np.log(close)))]
+    for baseline in fitted.values():
+        forecast = baseline.log_returns(series.close, ends, (1, 5))
+        assert forecast.shape == (len(ends), 2)
+        assert np.isfinite(forecast).all()
+        assert (np.abs(forecast) <= 10 * max(typical, default=0.0)).all()
+
+
+def test_moving_averages_that_would_explode_are_turned_into_their_mirror_images() -> None:
+    returns = np.random.default_rng(7).normal(0, 1e-4, 5_000)
+    close = np.exp(np.cumsum(returns))
+    for ar, ma in (([], [-2.0]), ([], [2.5, 1.3]), ([1.2], []), ([0.5], [0.0, -1.0])):
+        arima = Arima.of(ar, ma, 0.0)
+        forecast = arima.log_returns(close, np.arange(100, 4_990), (1, 5))
+        assert np.abs(forecast).max() < 0.05
+    kept = Arima.of([0.5, 0.2], [0.3, -0.4], 0.1)
+    assert (kept.ar.tolist(), kept.ma.tolist(), kept.mean) == ([0.5, 0.2], [0.3, -0.4], 0.1)
+    assert len(Arima.of([float("nan")], [0.1], 0.0).ma) == 0
