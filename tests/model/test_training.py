@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 from conf.errors import NotEnoughBars
+from conf.settings import Evaluation
 from model.dataset import (
     Span,
     apart,
@@ -17,9 +19,11 @@ from model.dataset import (
 )
 from model.early import EARLY_BARS, columns
 from model.features import complete_windows
+from model.scorecard import score_series
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
+from tests.model.test_baselines import prices
 from tests.synthetic import START, random_series
 
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
@@ -119,3 +123,17 @@ def test_too_few_bars_say_how_many_windows_there_are(small: ModelSettings) -> No
     series = random_series(60, seed=27)
     with pytest.raises(NotEnoughBars, match="complete windows in the training part"):
         fit_model([series], Span(0, series.end_time), small)
+
+
+@pytest.mark.parametrize("kind", ["constant", "one tick", "a stablecoin"])
+def test_a_market_that_hardly_moves_is_evaluated_with_figures_or_none(
+    small: ModelSettings, kind: str
+) -> None:
+    close = prices(700, kind)
+    bars = np.column_stack([close] * 4 + [np.zeros(700)] * 2)
+    series = Series("A-B", "1m", START, bars)
+    row = score_series(series, "A-B", small, Evaluation(folds=1))
+    assert 0.8 <= row.coverage_90 <= 1
+    assert all(0 <= p <= 1 for p in row.dm_p.values())
+    for skill in row.skill.values():
+        assert math.isnan(skill) or -0.5 < skill < 1
