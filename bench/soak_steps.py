@@ -20,7 +20,7 @@ from bench.series import symbols
 from bench.warehouse import DAY_MS, MINUTE_MS, Market, Recorder, publish
 from conf.settings import Settings, load_settings
 from jobs.machine.processes import candlecast
-from jobs.score import score_once
+from jobs.scoring.look import score_once
 from model.baselines import Arima
 from model.forecast import Forecaster
 from model.registry import Registry

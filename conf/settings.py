@@ -260,6 +260,8 @@ class Alerts(Section):
     telegram_chat_id: str = SHIPPED
     silent_intervals: PositiveInt = SHIPPED
     lag_records: PositiveInt = SHIPPED
+    gap_bars: PositiveInt = SHIPPED
+    rejected_share: Share = SHIPPED
     coverage_tolerance: Share = SHIPPED
     min_predictions: PositiveInt = SHIPPED
     repeat_after_s: PositiveInt = SHIPPED

@@ -1,9 +1,10 @@
 """`candlecast score`: predictions against actual prices; what the stream learns from it.
 
-1. ARIMA's forecasts for the moments that lack them (table `arima`)
-2. interval factors of the champions, from live coverage, into the registry
-3. drift of features and residuals (table `drift`)
-4. the scoreboard (table `scores`), printed; alerts, sent
+1. alerts, sent
+2. ARIMA's forecasts for the moments that lack them (table `arima`)
+3. interval factors of the champions, from live coverage, into the registry
+4. the scoreboard (table `scores`), printed
+5. once an hour, drift of features and residuals (table `drift`)
 
 It reads the warehouse and never touches the stream; `--every` repeats it.
 """
@@ -23,17 +24,11 @@ from rich.table import Table
 
 from conf.errors import CandlecastError, ConfigurationError
 from conf.events import event
-from conf.settings import Settings, load_settings
-from jobs.scoring.alerts import raise_alerts
-from jobs.scoring.arima import update_arima
-from jobs.scoring.drift import update_drift
-from jobs.scoring.intervals import adapt_intervals
+from conf.settings import load_settings
+from jobs.scoring.look import score_once
 from jobs.scoring.metrics import ScoreMetrics
-from jobs.scoring.scoreboard import update_scores
 from jobs.terminal.logs import configure_logging
-from model.decisions import Arena
 from store.locks import only_worker
-from store.prometheus import read_metrics
 from store.schema import SPANS
 
 log = logging.getLogger(__name__)
@@ -75,7 +70,7 @@ def score(
             start_http_server(port, settings.score.metrics_host, metrics.registry)
         while True:
             try:
-                board = score_once(settings, drift)
+                board = score_once(settings, drift, strict=not every)
                 metrics.show(board)
                 if not every or console.is_terminal:
                     print_board(console, board, span)
@@ -86,20 +81,6 @@ def score(
             if not every:
                 return
             time.sleep(every)
-
-
-def score_once(settings: Settings, with_drift: bool = True) -> pd.DataFrame:
-    """Bring all that scoring keeps up to date and return the scoreboard."""
-    warehouse_dir = settings.warehouse.folder
-    registry = Arena.of(settings).registry
-    update_arima(warehouse_dir)
-    adapt_intervals(warehouse_dir, registry, settings.intervals.adapt_rate)
-    if with_drift:
-        update_drift(warehouse_dir, registry, settings.score.psi_watch, settings.score.psi_alarm)
-    board = update_scores(warehouse_dir)
-    url = f"http://{settings.stream.metrics_host}:{settings.stream.metrics_port}/metrics"
-    raise_alerts(board, warehouse_dir, settings.alerts, read_metrics(url))
-    return board
 
 
 def print_board(console: Console, board: pd.DataFrame, span: str) -> None:

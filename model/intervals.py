@@ -32,8 +32,12 @@ def conformal_half_width(residuals: Floats, coverage: float) -> Floats:
     return np.asarray(np.sort(residuals, axis=0)[rank - 1])
 
 
-def adapt_factor(factor: float, covered: NDArray[np.bool_], coverage: float, rate: float) -> float:
+def adapt_factor(
+    factor: float, covered: NDArray[np.bool_], coverage: float, rate: Floats | float
+) -> float:
     """The interval factor after these outcomes, each of a forecast made with the factor before.
+
+    `rate` is that of all, or of each.
 
     A miss widens by `rate * coverage`, a hit narrows by `rate * (1 - coverage)`, on a log scale: in
     the long run the two balance where the promised share is covered.
@@ -43,7 +47,7 @@ def adapt_factor(factor: float, covered: NDArray[np.bool_], coverage: float, rat
     >>> adapt_factor(1.0, np.array([False]), coverage=0.9, rate=0.05) > 1
     True
     """
-    moved = math.log(factor) + rate * float(np.sum(coverage - covered))
+    moved = math.log(factor) + float(np.sum(rate * (coverage - covered)))
     return math.exp(min(max(moved, -_MAX_LOG_FACTOR), _MAX_LOG_FACTOR))
 
 

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 LSTM: Final = "lstm"
 PERSISTENCE: Final = "persistence"
 # A network computes in single precision: a forecast move within its rounding is none.
-ROUNDING: Final = 1e-7
+ROUNDING: Final = 2.0**-24
 
 
 def shown_name(name: str) -> str:
@@ -211,7 +211,7 @@ def score(last_close: Floats, predicted: Floats, actual: Floats) -> Metrics:
     """
     error = predicted - actual
     actual_return = np.log(actual / last_close)
-    forecast = np.log(predicted / last_close)
+    forecast = rounded(np.log(predicted / last_close))
     return Metrics(
         n_windows=len(actual),
         mse=float(np.mean(error**2)),

@@ -1,6 +1,6 @@
 -- The warehouse as people ask for it. DuckDB and Spark SQL run this same text. What stands in braces
 -- `store/views.py` fills in: a table is its rows, each once, by the identity and the order of versions
--- in `store/schema.py`; `bar_length` is the length of the row's interval.
+-- in `store/schema.py`, which also says what `covered` is; `bar_length` is the length of the row's interval.
 
 -- The newest version of each bar.
 CREATE OR REPLACE TEMP VIEW bars AS
@@ -23,7 +23,7 @@ SELECT p.*, b.close AS actual_close,
        ln(b.close / p.last_close) AS actual_return,
        ln(p.predicted_close / p.last_close) AS predicted_return,
        ln(a.arima_close / p.last_close) AS arima_return,
-       b.close >= p.lower AND b.close <= p.upper AS covered
+       {covered} AS covered
 FROM predictions p
 INNER JOIN bars b
   ON b.symbol = p.symbol AND b.interval = p.interval AND b.close_time = p.target_time
@@ -33,8 +33,9 @@ LEFT JOIN arima a
 -- How good the predictions of a series are, at a horizon, of a model, over a span: `candlecast score`
 -- computes it. MAE, MSE and R2 are of prices; skills compare squared errors of returns, skill_arima
 -- over the rows that ARIMA forecast too; directional_accuracy leaves out prices that did not move, and
--- carries Wilson's 95 % interval, in which forecasts over the same bars count as fewer; mean_width is upper - lower over last_close; dm_* is the statistic of
--- Diebold and Mariano, negative where the model leads, dm_p_* its two-sided p-value.
+-- carries Wilson's 95 % interval, in which forecasts over the same bars count as fewer; mean_width is
+-- upper - lower over last_close; dm_* is the statistic of Diebold and Mariano, negative where the model
+-- leads, dm_p_* its two-sided p-value.
 CREATE OR REPLACE TEMP VIEW scores AS SELECT * FROM {scores};
 CREATE OR REPLACE TEMP VIEW scoreboard AS SELECT * FROM scores;
 

@@ -181,9 +181,15 @@ SCORES: Final = Table(
     time="last_target",
     identity=tuple(_SCORED),
     optional=frozenset(
-        ("skill_persistence", "skill_arima", "r2", "directional_accuracy", "dm_arima", "dm_p_arima")
+        (
+            *("skill_persistence", "skill_arima", "r2", "directional_accuracy"),
+            *("dm_arima", "dm_p_arima"),
+        )
     ),
 )
+
+# SQL: whether the bar `b` closed within the prediction interval of `p`, up to single precision.
+COVERED: Final = "(b.close >= p.lower * (1 - 1e-7) AND b.close <= p.upper * (1 + 1e-7))"
 
 # What the stream writes, a folder a micro-batch; compaction merges them. `score` writes the others.
 STREAM_TABLES: Final = {t.name: t for t in (BARS, PREDICTIONS, SKIPPED, ARTICLES, SENTIMENT)}

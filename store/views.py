@@ -17,7 +17,7 @@ import pandas as pd
 from conf.errors import ConfigurationError
 from conf.timeframes import TIMEFRAME_MS
 from store.files import COMMITTED, committed
-from store.schema import TABLES
+from store.schema import COVERED, TABLES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -35,7 +35,7 @@ def view_statements() -> list[str]:
     """The statements, in order, that create the views over `bars_raw`, `predictions_raw` ..."""
     lines = [line for line in VIEWS.read_text().splitlines() if not line.startswith("--")]
     tables = {name: table.once for name, table in TABLES.items()}
-    filled = "\n".join(lines).format(bar_length=_bar_length(), **tables)
+    filled = "\n".join(lines).format(bar_length=_bar_length(), covered=COVERED, **tables)
     return [part.strip() for part in filled.split(";") if part.strip()]
 
 

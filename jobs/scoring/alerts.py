@@ -1,10 +1,11 @@
 """Alerts without Grafana: a message when something starts or stops, to any service Apprise knows.
 
-Each alert is sent once when it begins, again after a while if it goes on, and once when it is over.
+Each alert is sent when it begins, again after a while if it goes on, and once when it is over; what
+begins at one look goes in one message.
 """
 
-import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,21 +18,44 @@ from pydantic import SecretStr
 
 from conf.events import event
 from conf.settings import Alerts, Secrets
+from conf.state_files import read_state, write_state
+from conf.timeframes import TIMEFRAME_MS
+from jobs.scoring.kept import DAY_MS, new_files, opened
 from store.prometheus import Samples
-from store.views import read_sql
 
 log = logging.getLogger(__name__)
 
 _LAG: Final = ("candlecast_lag_records", ())
-# Of live predictions only: recorded bars, years old, are no reason to wake anyone.
-_NEWEST_LIVE: Final = """
-SELECT interval, epoch_ms(max(predicted_at)) / 1000 AS at_s,
-       min((epoch_ms(target_time) - epoch_ms(as_of)) / horizon) / 1000 AS bar_s
-FROM predictions_raw WHERE predicted_at <= target_time GROUP BY interval
+_BEHIND: Final = ("candlecast_ingest_seconds_behind", ())
+_GAPS: Final = ("candlecast_ingest_gaps_open", ())
+_PUBLISHED: Final = "candlecast_ingest_bars_published_total"
+_REJECTED: Final = "candlecast_ingest_rejected_total"
+# Fewer records since the last look say nothing about a share.
+_MIN_RECORDS: Final = 20
+# So long a series is missed; then it counts as gone.
+_MISSED_S: Final = 7 * DAY_MS / 1000
+# By series: when it was last predicted live, how many of its bars came as they closed, and when the
+# last. Recorded bars, years old, are no reason to wake anyone.
+_SEEN: Final = """
+WITH seen AS (
+    SELECT symbol, interval, predicted_at AS predicted, NULL AS bar FROM kept.predictions
+    WHERE NOT backfilled
+    UNION ALL SELECT symbol, interval, epoch_ms(predicted_at), NULL FROM predictions_raw
+    WHERE predicted_at <= target_time
+    UNION ALL SELECT symbol, interval, NULL, time FROM kept.closes
+    WHERE fetched_at - time BETWEEN 0 AND 60000
+    UNION ALL SELECT symbol, interval, NULL, epoch_ms(close_time) FROM bars
+    WHERE epoch_ms(fetched_at) - epoch_ms(close_time) BETWEEN 0 AND 60000)
+SELECT symbol, interval, max(predicted) / 1000 AS predicted_s, max(bar) / 1000 AS bar_s,
+       count(DISTINCT bar) AS bars
+FROM seen WHERE interval IN (SELECT unnest($timeframes)) GROUP BY ALL ORDER BY ALL
 """
 # The name of the text in the JSON that each form takes; Apprise's own other fields are left out.
 _TEXT: Final = {"slack": "text", "discord": "content", "telegram": "text"}
 _LEFT_OUT: Final = "&:title=&:version=&:type=&:attachments="
+_LINES: Final = 15
+# What a receiver might take for markup or a mention stays out of a message.
+_UNSAFE: Final = re.compile(r"[^\w .,:;%+/()-]")
 
 
 @dataclass(frozen=True)
@@ -42,47 +66,141 @@ class Alert:
     text: str
 
 
+@dataclass(frozen=True)
+class Metrics:
+    """What stream and ingest tell Prometheus; None where that does not answer, or is not asked."""
+
+    stream: Samples | None = None
+    ingest: Samples | None = None
+    asks_ingest: bool = False
+    longest_bar_s: float = 60.0
+
+
 def raise_alerts(
     board: pd.DataFrame,
     warehouse_dir: Path,
     bounds: Alerts,
-    metrics: Samples | None,
+    metrics: Metrics | None = None,
     now: Callable[[], float] = time.time,
     webhook: SecretStr | None = None,
+    lookback: int = 60,
 ) -> list[Alert]:
     """Find what is wrong, send what is new about it, and remember; returns what is wrong now."""
+    metrics = metrics or Metrics()
     file = warehouse_dir / "_scores" / "alerts.json"
-    state: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    lag = None if metrics is None else metrics.get(_LAG)
+    state = read_state(file)
+    before = _numbers(state.get("metrics"))
+    seen = metrics_seen(metrics)
     found = [
-        *silent(warehouse_dir, bounds.silent_intervals, now()),
-        *lag_rising(lag, state.get("lag"), bounds.lag_records),
+        *silent(last_seen(warehouse_dir), bounds.silent_intervals, lookback, now()),
+        *lag_rising(seen.get("lag"), before.get("lag"), bounds.lag_records),
+        *ingest_alerts(metrics, seen, before, bounds),
         *badly_scored(board, bounds.coverage_tolerance, bounds.min_predictions),
     ]
     # "said" is the name in files of earlier versions.
-    sent: dict[str, float] = state.get("said", {})
+    sent = _numbers(state.get("said"))
     due, over = changes(found, sent, bounds.repeat_after_s, now())
     url = webhook or Secrets().alert_webhook_url
-    delivered = True
-    for text in [alert.text for alert in due] + [f"over: {name}" for name in over]:
+    texts = [alert.text for alert in due] + [f"over: {name}" for name in over]
+    for text in texts:
         event(log, "alert", level=logging.WARNING, text=text)
-        delivered = (url is None or send(text, url, bounds)) and delivered
-    if delivered:
+    if not texts or url is None or send(message(texts), url, bounds):
         kept = {alert.name: sent.get(alert.name, now()) for alert in found}
         sent = {**kept, **{alert.name: now() for alert in due}}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"lag": lag, "said": sent}))
+    write_state(file, {"metrics": seen, "said": sent})
     return found
 
 
-def silent(warehouse_dir: Path, bars: int, now_s: float) -> list[Alert]:
-    """No live prediction for so many bars."""
-    newest = read_sql(warehouse_dir, _NEWEST_LIVE).itertuples(index=False)
-    return [
-        Alert(f"silent {timeframe}", f"no {timeframe} prediction for {now_s - at_s:.0f} s")
-        for timeframe, at_s, bar_s in newest
-        if now_s - at_s > (bars + 1) * bar_s
-    ]
+def _numbers(state: Any) -> dict[str, float]:
+    """What a state file says that are numbers by name; nothing of anything else."""
+    items = state.items() if isinstance(state, dict) else ()
+    return {name: float(value) for name, value in items if isinstance(value, int | float)}
+
+
+def message(texts: list[str]) -> str:
+    """One message of all, short enough for any receiver.
+
+    >>> message(["no 1m prediction for 600 s"])
+    'no 1m prediction for 600 s'
+    >>> message(["a", "b <!channel>"])
+    '2 alerts: a; b ??channel?'
+    """
+    lines = [_UNSAFE.sub("?", text) for text in texts]
+    if len(lines) == 1:
+        return lines[0]
+    rest = f"; and {len(lines) - _LINES} more" if len(lines) > _LINES else ""
+    return f"{len(lines)} alerts: {'; '.join(lines[:_LINES])}{rest}"
+
+
+def last_seen(warehouse_dir: Path) -> pd.DataFrame:
+    """When each series was last predicted live, and when its newest live bar closed."""
+    files = [file for group in new_files(warehouse_dir) for file in group]
+    with opened(warehouse_dir, files) as connection:
+        found: pd.DataFrame = connection.execute(_SEEN, {"timeframes": list(TIMEFRAME_MS)}).df()
+    return found
+
+
+def silent(seen: pd.DataFrame, bars: int, lookback: int, now_s: float) -> list[Alert]:
+    """No live prediction for so many bars: of a timeframe, of a symbol, or at all."""
+    found = []
+    for timeframe, series in seen.groupby("interval"):
+        longest_s = (bars + 1) * TIMEFRAME_MS[str(timeframe)] / 1000
+        predicted = series[series["predicted_s"].notna()]
+        age_s = now_s - predicted["predicted_s"]
+        if len(predicted) and (age_s > longest_s).all():
+            text = f"no {timeframe} prediction for {age_s.min():.0f} s"
+            found.append(Alert(f"silent {timeframe}", text))
+            continue
+        missed = predicted["symbol"][(age_s > longest_s) & (age_s < _MISSED_S)]
+        for symbol, age in zip(missed, age_s[missed.index], strict=True):
+            text = f"no {timeframe} prediction of {symbol} for {age:.0f} s"
+            found.append(Alert(f"silent {symbol} {timeframe}", text))
+        fresh = now_s - series["bar_s"] <= longest_s
+        never = series[series["predicted_s"].isna() & fresh & (series["bars"] > lookback + bars)]
+        if len(never):
+            text = f"{len(never)} {timeframe} series have bars and were never predicted"
+            found.append(Alert(f"never predicted {timeframe}", f"{text}: is there a champion?"))
+    return found
+
+
+def metrics_seen(metrics: Metrics) -> dict[str, float]:
+    """The numbers that the next look compares with."""
+    seen = (
+        {}
+        if metrics.stream is None or _LAG not in metrics.stream
+        else {"lag": metrics.stream[_LAG]}
+    )
+    for name, metric in (("published", _PUBLISHED), ("rejected", _REJECTED)):
+        if metrics.ingest is not None:
+            parts = [value for (found, _), value in metrics.ingest.items() if found == metric]
+            seen[name] = float(sum(parts))
+    return seen
+
+
+def ingest_alerts(
+    metrics: Metrics, seen: dict[str, float], before: dict[str, float], bounds: Alerts
+) -> Iterator[Alert]:
+    """Ingest that does not answer, is behind, has gaps, or rejects much of what comes."""
+    if not metrics.asks_ingest:
+        return
+    if metrics.ingest is None:
+        yield Alert("ingest does not answer", "ingest does not answer where its metrics are asked")
+        return
+    behind_s, gaps = metrics.ingest.get(_BEHIND, 0.0), metrics.ingest.get(_GAPS, 0.0)
+    if behind_s > (bounds.silent_intervals + 1) * metrics.longest_bar_s:
+        yield Alert(
+            "ingest behind", f"the symbol furthest behind has no bar since {behind_s:.0f} s"
+        )
+    if gaps > bounds.gap_bars:
+        yield Alert("ingest gaps", f"{gaps:.0f} bars are missing between others")
+    # Counters begin anew with a new process.
+    rejected, published = (
+        seen[name] - before.get(name, 0.0) if seen[name] >= before.get(name, 0.0) else seen[name]
+        for name in ("rejected", "published")
+    )
+    share = rejected / max(rejected + published, 1)
+    if rejected + published >= _MIN_RECORDS and share > bounds.rejected_share:
+        yield Alert("ingest rejects", f"ingest rejects {share:.1%} of what comes")
 
 
 def lag_rising(lag: float | None, before: float | None, bound: float) -> list[Alert]:
@@ -101,7 +219,9 @@ def lag_rising(lag: float | None, before: float | None, bound: float) -> list[Al
 
 def badly_scored(board: pd.DataFrame, tolerance: float, min_predictions: int) -> list[Alert]:
     """Live series whose intervals or skill have been off for a day."""
-    found = []
+    found: list[Alert] = []
+    if board.empty:
+        return found
     day = board[(board["span"] == "24h") & ~board["backfilled"].astype(bool)]
     rows: Iterator[Any] = day[day["predictions"] >= min_predictions].itertuples()
     for row in rows:
@@ -130,7 +250,8 @@ def send(text: str, url: SecretStr, bounds: Alerts) -> bool:
     import apprise
 
     logging.getLogger("apprise").disabled = True  # it writes URLs
-    receivers = apprise.Apprise()
+    # The message goes where the URL says, and nowhere that an answer names.
+    receivers = apprise.Apprise(asset=apprise.AppriseAsset(http_redirects=False))
     known = receivers.add(apprise_url(url.get_secret_value(), bounds))
     taken = bool(receivers.notify(f"Candlecast: {text}")) if known else False
     if not taken:

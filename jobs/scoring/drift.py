@@ -6,7 +6,8 @@ market is no drift; their reference is the newest part of the training range, wh
 """
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,10 +29,10 @@ from model.registry import Registry
 from model.series import Series
 from model.validate import forecast_outcomes
 from store.archived_news import with_archived_news
-from store.files import replace_rows
+from store.files import committed, replace_rows
 from store.schema import DRIFT
 from store.series import read_warehouse
-from store.views import read_sql
+from store.views import open_duckdb, read_sql
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ Floats = NDArray[np.float64]
 BINS: Final = 10
 # Shares of fewer values are noise: PSI of 10 bins then exceeds 0.1 by chance.
 MIN_VALUES: Final = 300
+EVERY_S: Final = 3_600
 # What counts as "now": so many of the newest bars of each series.
 RECENT_BARS: Final = 1_440
 # An empty bin would make the index infinite.
@@ -83,13 +85,17 @@ def population_stability(then: Floats, now: Floats) -> float:
 
 
 def update_drift(
-    warehouse_dir: Path, registry: Registry, watch: float, alarm: float
+    warehouse_dir: Path,
+    registry: Registry,
+    watch: float,
+    alarm: float,
+    now: Callable[[], float] = time.time,
 ) -> list[Drift]:
-    """Measure the drift of each champion and keep it in the table `drift`."""
+    """Measure the drift of each champion, once an hour, and keep it in the table `drift`."""
     found: list[Drift] = []
     for timeframe in TIMEFRAME_MS:
         version = registry.champion(timeframe)
-        if version is None:
+        if version is None or not _is_due(warehouse_dir, version, now()):
             continue
         try:
             bars = read_warehouse(warehouse_dir, timeframe)
@@ -97,12 +103,23 @@ def update_drift(
             continue
         series = with_archived_news(bars, warehouse_dir)
         measured = measure_drift(registry.load(version), series, warehouse_dir, watch, alarm)
-        rows = pd.DataFrame([asdict(one) for one in measured]).assign(checked_at=datetime.now(UTC))
+        rows = pd.DataFrame([asdict(one) for one in measured]).assign(
+            checked_at=datetime.fromtimestamp(now(), UTC)
+        )
         replace_rows(warehouse_dir, DRIFT, timeframe, rows)
         found += measured
         drifted = ",".join(one.name for one in measured if one.verdict == "drifted")
         event(log, "drift", model=version, drifted=drifted or "none")
     return found
+
+
+def _is_due(warehouse_dir: Path, version: str, now_s: float) -> bool:
+    query = "SELECT max(epoch_ms(checked_at)) FROM drift WHERE model_version = ?"
+    files = {DRIFT.name: committed(warehouse_dir, DRIFT.name)}
+    with open_duckdb(warehouse_dir, files) as connection:
+        ((checked_ms,),) = connection.execute(query, [version]).fetchall()
+    # A clock that was set back must not stop it.
+    return checked_ms is None or not 0 <= now_s - checked_ms / 1000 < EVERY_S
 
 
 def drifted(warehouse_dir: Path, timeframe: str) -> list[str]:

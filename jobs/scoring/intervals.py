@@ -1,35 +1,52 @@
 """Interval factors from live coverage; the stream reads them together with the champion.
 
-Only live outcomes count, each once: their intervals were known before the target time.
+Only live outcomes count, each once, whenever it becomes known: a bar of one symbol that comes an
+hour late, too. What is counted and the factors that follow are kept in one step; the registry is
+told what is kept.
 """
 
 import logging
 from pathlib import Path
 from typing import Final
 
+import duckdb
+import pandas as pd
+
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
+from jobs.scoring.kept import opened, transaction
+from jobs.scoring.scoreboard import take_in_all
+from model.artifact import Manifest
 from model.intervals import adapt_factor
 from model.registry import Registry
-from store.views import read_sql
+from store.schema import COVERED
 
 log = logging.getLogger(__name__)
 
-# A note in the registry: outcomes up to this target time (epoch ms) are in the factors already.
-SCORED_UNTIL: Final = "intervals_scored_until"
-
-_OUTCOMES: Final = """
-SELECT horizon, epoch_ms(target_time) AS target_time, covered FROM scored
-WHERE model_version = ? AND NOT backfilled AND epoch_ms(target_time) > ?
-ORDER BY target_time, symbol
+# All live outcomes at the target times of which one became known after the look `$since`; symbols
+# of one minute rise and fall together: a minute counts as one outcome.
+_OUTCOMES: Final = f"""
+WITH new AS (
+    SELECT target FROM kept.predictions WHERE look > $since AND interval = $interval
+    UNION SELECT time FROM kept.closes WHERE look > $since AND interval = $interval)
+SELECT horizon, covered, 1 / at_once AS share FROM (
+    SELECT p.horizon, {COVERED} AS covered, greatest(p.look, b.look) AS look,
+           count(*) OVER (PARTITION BY p.horizon, p.target) AS at_once
+    FROM kept.predictions p INNER JOIN kept.closes b
+      ON b.symbol = p.symbol AND b.interval = p.interval AND b.time = p.target
+    WHERE p.model_version = $version AND NOT p.backfilled AND p.interval = $interval
+      AND p.target IN (SELECT target FROM new)
+      AND p.target >= (SELECT min(target) FROM new))
+WHERE look > $since
 """
 
 
 def adapt_intervals(warehouse_dir: Path, registry: Registry, rate: float) -> dict[str, int]:
-    """Move the factors of each champion by the outcomes since the last time.
+    """Move the factors of each champion by the outcomes that became known since the last time.
 
     Returns how many outcomes each version was moved by.
     """
+    take_in_all(warehouse_dir)
     used = {}
     for timeframe in TIMEFRAME_MS:
         version = registry.champion(timeframe)
@@ -39,23 +56,46 @@ def adapt_intervals(warehouse_dir: Path, registry: Registry, rate: float) -> dic
 
 
 def _adapt(warehouse_dir: Path, registry: Registry, version: str, rate: float) -> int:
-    timeframe = version.split("-")[0]
-    tags = next(m.tags for m in registry.models(timeframe) if m.version == version)
-    rows = read_sql(warehouse_dir, _OUTCOMES, [version, int(tags.get(SCORED_UNTIL, 0))])
-    if rows.empty:
-        return 0
-    manifest = registry.load(version).manifest
-    before = registry.interval_factors(version) or (1.0,) * len(manifest.horizons)
-    factors = list(before)
-    for place, horizon in enumerate(manifest.horizons):
-        chosen = rows[rows["horizon"] == horizon]
-        covered = chosen["covered"].to_numpy(bool)
-        if len(covered):
-            # Symbols of one minute rise and fall together: a minute counts as one outcome.
-            share = chosen["target_time"].nunique() / len(covered)
-            factors[place] = adapt_factor(factors[place], covered, manifest.coverage, rate * share)
-    registry.set_interval_factors(version, tuple(factors))
-    registry.tag(version, SCORED_UNTIL, str(rows["target_time"].max()))
-    shown = ",".join(f"{factor:.4g}" for factor in factors)
-    event(log, "interval_factors", model=version, factors=shown, outcomes=len(rows))
+    manifest, told = registry.load(version).manifest, registry.interval_factors(version)
+    with opened(warehouse_dir) as connection, transaction(connection):
+        before, since = _kept_factors(connection, version, told, len(manifest.horizons))
+        values = {"version": version, "interval": manifest.interval, "since": since}
+        rows = connection.execute(_OUTCOMES, values).df()
+        factors = _moved(before, manifest, rows, rate)
+        connection.execute("DELETE FROM kept.factors WHERE model_version = ?", [version])
+        connection.execute(
+            "INSERT INTO kept.factors SELECT ?, ?, look FROM kept.state", [version, factors]
+        )
+    if tuple(factors) != told and (told is not None or len(rows)):
+        registry.set_interval_factors(version, tuple(factors))
+        shown = ",".join(f"{factor:.4g}" for factor in factors)
+        event(log, "interval_factors", model=version, factors=shown, outcomes=len(rows))
     return len(rows)
+
+
+def _kept_factors(
+    connection: duckdb.DuckDBPyConnection,
+    version: str,
+    told: tuple[float, ...] | None,
+    n_horizons: int,
+) -> tuple[list[float], int]:
+    """The factors, and the look up to which outcomes are in them."""
+    query = "SELECT factors, look FROM kept.factors WHERE model_version = ?"
+    kept = connection.execute(query, [version]).fetchone()
+    if kept is not None and len(kept[0]) == n_horizons:
+        return list(kept[0]), int(kept[1])
+    if told is None:
+        return [1.0] * n_horizons, 0
+    # What the registry holds has counted outcomes that nobody remembers: those there are, are in.
+    look = connection.execute("SELECT look FROM kept.state").fetchone()
+    return list(told), int(look[0]) if look else 0
+
+
+def _moved(before: list[float], manifest: Manifest, rows: pd.DataFrame, rate: float) -> list[float]:
+    factors = []
+    for factor, horizon in zip(before, manifest.horizons, strict=True):
+        chosen = rows[rows["horizon"] == horizon]
+        covered, share = (chosen[name].to_numpy() for name in ("covered", "share"))
+        moved = adapt_factor(factor, covered.astype(bool), manifest.coverage, rate * share)
+        factors.append(moved if len(chosen) else factor)
+    return factors

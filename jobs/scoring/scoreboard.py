@@ -1,104 +1,113 @@
-"""The scoreboard: how good the predictions of each series are, over each span of time."""
+"""The scoreboard: how good the predictions of each series are, over each span of time.
 
-import math
-from collections.abc import Iterator
+A span ends at the newest target time of its interval that has an actual price, so that recorded
+bars have spans too. Between the beginnings of spans, whole blocks are read as sums; rows are read
+only of the blocks that a beginning cuts, and of the newest.
+"""
+
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from model.baselines import ARIMA
-from model.outcomes import LSTM, PERSISTENCE, Outcomes
-from store.files import replace_rows
+from jobs.scoring.arima import add_arima
+from jobs.scoring.blocks import Blocks, all_blocks, close_blocks
+from jobs.scoring.kept import DAY_MS, KEY, NewFile, new_files, opened, take_in, transaction
+from jobs.scoring.sums import Sums
+from store.files import committed, replace_rows
 from store.schema import SCORES, SPANS
 from store.views import open_duckdb
 
-# One row a series, horizon, model version, live or backfilled, and span.
-KEY: Final = ["symbol", "interval", "horizon", "model_version", "backfilled"]
-# Sorted once and kept by DuckDB, on disk where it is much: one series at a time is read.
-_OUTCOMES: Final = f"""
-CREATE TEMP TABLE outcomes AS
-SELECT {", ".join(KEY)}, epoch_ms(as_of) AS time, epoch_ms(target_time) AS target, last_close,
-       actual_return, predicted_return, arima_return, covered, coverage, lower, upper
-FROM scored ORDER BY {", ".join(KEY)}, target_time
-"""
-_OF_ONE: Final = f"SELECT * FROM outcomes WHERE {' AND '.join(f'{name} = ?' for name in KEY)}"
+_LENGTHS_MS: Final = [int(length) for length in SPANS.values() if np.isfinite(length)]
 
 
-def update_scores(warehouse_dir: Path) -> pd.DataFrame:
-    """Score every prediction whose target time has passed; write the table `scores` anew.
+def update_scores(warehouse_dir: Path, now: Callable[[], float] = time.time) -> pd.DataFrame:
+    """Score every prediction whose target time has passed; write the table `scores` anew."""
+    take_in_all(warehouse_dir, now)
+    return write_scores(warehouse_dir)
 
-    A span ends at the newest target time of its interval that has an actual price, so that recorded
-    bars have spans too.
+
+def take_in_all(warehouse_dir: Path, now: Callable[[], float] = time.time) -> None:
+    """Keep what is new in the warehouse; costs nothing where nothing is."""
+    for files in new_files(warehouse_dir):
+        keep_outcomes(warehouse_dir, files, now, with_arima=False)
+
+
+def update_arima(warehouse_dir: Path, now: Callable[[], float] = time.time) -> int:
+    """Take in what is new, with the forecasts of ARIMA that it lacks; returns how many came."""
+    added = 0
+    for files in new_files(warehouse_dir):
+        added += keep_outcomes(warehouse_dir, files, now, with_arima=True)
+    with opened(warehouse_dir) as connection, transaction(connection):
+        return added + add_arima(connection, warehouse_dir)
+
+
+def keep_outcomes(
+    warehouse_dir: Path, files: list[NewFile], now: Callable[[], float], with_arima: bool
+) -> int:
+    """Take in some new files, all or nothing of them, and close the blocks that are a week old.
+
+    Returns how many forecasts of ARIMA were added.
     """
-    with open_duckdb(warehouse_dir) as connection:
-        connection.execute(_OUTCOMES)
-        newest = "SELECT interval, max(target) FROM outcomes GROUP BY interval"
-        until = dict(connection.execute(newest).fetchall())
-        series = f"SELECT DISTINCT {', '.join(KEY)} FROM outcomes ORDER BY ALL"
-        rows = [
-            dict(zip(KEY, key, strict=True)) | scores
-            for key in connection.execute(series).fetchall()
-            for scores in scores_by_span(connection.execute(_OF_ONE, key).df(), until[key[1]])
-        ]
-    board = pd.DataFrame(rows, columns=SCORES.stored.names)
+    with opened(warehouse_dir, files) as connection, transaction(connection):
+        take_in(connection, files, int(now() * 1000) + DAY_MS)
+        added = add_arima(connection, warehouse_dir) if with_arima else 0
+        close_blocks(connection)
+    return added
+
+
+def write_scores(warehouse_dir: Path) -> pd.DataFrame:
+    """The scoreboard of all that is kept, written as the table `scores`."""
+    with opened(warehouse_dir) as connection, transaction(connection):
+        boards = [board_of(blocks) for blocks in all_blocks(connection)]
+    nothing = pd.DataFrame(columns=SCORES.stored.names)
+    board: pd.DataFrame = pd.concat(boards) if boards else nothing
+    board = board[SCORES.stored.names].sort_values([*KEY], ignore_index=True, kind="stable")
     for name in ("first_target", "last_target"):
         board[name] = pd.to_datetime(board[name].astype("int64"), unit="ms")
     replace_rows(warehouse_dir, SCORES, "newest", board)
     return board
 
 
-def scores_by_span(scored: pd.DataFrame, until_ms: int) -> Iterator[dict[str, Any]]:
-    """The scores of one series, in order of time, over each span that it was scored in."""
-    found: dict[str, Any] = {}
-    for span, length in SPANS.items():
-        count = int((scored["target"] > until_ms - length).sum())
-        if count and count != found.get("predictions"):  # else the shorter span holds the same rows
-            found = scores(scored.tail(count))
-        if count:
-            yield {"span": span, **found}
+def read_scores(warehouse_dir: Path) -> pd.DataFrame:
+    """The scoreboard that was written last; no rows before the first."""
+    files = {SCORES.name: committed(warehouse_dir, SCORES.name)}
+    with open_duckdb(warehouse_dir, files) as connection:
+        found: pd.DataFrame = connection.execute(f"SELECT * FROM {SCORES.name}").df()
+    return found
 
 
-def scores(scored: pd.DataFrame) -> dict[str, Any]:
-    """The figures of some predictions of one series at one horizon."""
-    columns = {name: scored[name].to_numpy() for name in scored}
-    outcomes = Outcomes(
-        symbol=columns["symbol"],
-        time=columns["time"],
-        horizon=columns["horizon"],
-        last_close=columns["last_close"],
-        actual=columns["actual_return"],
-        forecasts={LSTM: columns["predicted_return"], ARIMA: columns["arima_return"]},
-        scale=np.log(columns["upper"] / columns["lower"]) / 2,
-    )
-    metrics, (direction, low, high) = outcomes.metrics(LSTM), outcomes.direction(LSTM)
-    with_arima = outcomes.chosen(np.isfinite(outcomes.forecast(ARIMA)))
-    return {
-        "predictions": metrics.n_windows,
-        "arima_predictions": len(with_arima),
-        "mae": metrics.mae,
-        "mse": metrics.mse,
-        "r2": metrics.r2,
-        "directional_accuracy": direction,
-        "direction_low": low,
-        "direction_high": high,
-        "interval_coverage": scored["covered"].mean(),
-        "promised_coverage": scored["coverage"].mean(),
-        "mean_width": ((scored["upper"] - scored["lower"]) / scored["last_close"]).mean(),
-        **lead(outcomes, PERSISTENCE),
-        **lead(with_arima, ARIMA),
-        "first_target": scored["target"].iloc[0],
-        "last_target": scored["target"].iloc[-1],
-    }
+def board_of(blocks: Blocks) -> pd.DataFrame:
+    """The rows of one interval and horizon, over each span that a series was scored in."""
+    # The beginnings of all spans but the longest, the earliest first.
+    cuts = np.array(sorted(blocks.until_ms - length for length in _LENGTHS_MS))
+    parts = [blocks.none() for _ in range(len(cuts) + 1)]
+    parts[0] = blocks.totals()
+    for _, part, sums in sorted(_pieces(blocks, cuts), key=lambda piece: piece[:2]):
+        parts[part] = parts[part].then(sums)
+    boards, span_sums = [], blocks.none()
+    for span, sums in zip(SPANS, parts[::-1], strict=True):
+        span_sums = sums.then(span_sums)
+        there = span_sums.plain["count"] > 0
+        figures = span_sums.figures(blocks.horizon)
+        chosen = {name: values[there] for name, values in figures.items()}
+        boards.append(blocks.keys[there].assign(span=span, **chosen))
+    return pd.concat(boards)
 
 
-def lead(outcomes: Outcomes, rival: str) -> dict[str, float]:
-    """Skill and Diebold and Mariano's test against a rival, of log returns; NaN of no rows."""
-    test = outcomes.against(LSTM, rival) if len(outcomes) else None
-    loss, rival_loss = outcomes.loss(LSTM).sum(), outcomes.loss(rival).sum()
-    return {
-        f"skill_{rival}": 1 - loss / rival_loss if rival_loss > 0 else math.nan,
-        f"dm_{rival}": test.statistic if test else math.nan,
-        f"dm_p_{rival}": test.p_value if test else math.nan,
-    }
+def _pieces(blocks: Blocks, cuts: NDArray[np.int64]) -> Iterator[tuple[int, int, Sums]]:
+    """What makes up the spans: number of a block, number of cuts before, sums."""
+    by_rows = {int(cut) // blocks.length_ms for cut in cuts if cut % blocks.length_ms}
+    by_rows.add(blocks.block(blocks.until_ms))
+    for block, sums in blocks.whole(by_rows).items():
+        yield block, int(np.searchsorted(cuts, block * blocks.length_ms, "right")), sums
+    rows = blocks.rows(sorted(by_rows))
+    part = np.searchsorted(cuts, rows["target"], "left")
+    for block, number in {*zip(rows["block"].tolist(), part.tolist(), strict=True)}:
+        chosen = (rows["block"] == block) & (part == number)
+        some: dict[str, Any] = {name: values[chosen] for name, values in rows.items()}
+        yield block, number, Sums.of(some, some["run"], len(blocks.keys), blocks.horizon)

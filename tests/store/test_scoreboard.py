@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.scoring.scoreboard import update_scores
-from model.outcomes import score
+from model.outcomes import rounded, score
 from model.significance import (
     Lagged,
     diebold_mariano,
@@ -67,7 +67,7 @@ def test_the_scoreboard_equals_the_evaluation_on_the_same_rows(
         ("directional_accuracy", metrics.directional_accuracy),
     ):
         assert found[name] == pytest.approx(value, rel=1e-9), name
-    moved, forecast = np.log(actual / last), np.log(predicted / last)
+    moved, forecast = np.log(actual / last), rounded(np.log(predicted / last))
     signs = np.sign(forecast) * (moved != 0)
     of_one = Lagged.of(signs, np.zeros(len(signs), int), 1, lags_of(horizon))
     count = independent_hits(of_one, horizon)[0]
@@ -92,7 +92,7 @@ def test_diebold_mariano_equals_the_one_of_the_gate(
         (board["symbol"] == "BTC-USD") & (board["horizon"] == horizon) & (board["span"] == span)
     ].iloc[0]
     actual = rows["actual_return"]
-    own = ((rows["predicted_return"] - actual) ** 2).to_numpy()
+    own = ((rounded(rows["predicted_return"]) - actual) ** 2).to_numpy()
     expected = diebold_mariano(own, (actual**2).to_numpy(), horizon)
     assert found["dm_persistence"] == pytest.approx(expected.statistic, rel=1e-6)
     assert found["dm_p_persistence"] == pytest.approx(expected.p_value, abs=1e-9)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.scoring.arima import update_arima
+from jobs.scoring.scoreboard import update_arima
 from model.baselines import Arima
 from store.views import read_sql
 from tests import tables

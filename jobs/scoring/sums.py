@@ -1,0 +1,196 @@
+"""Sums over the outcomes of many series, which add up from block to block; the figures of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.outcomes import rounded
+from model.significance import Lagged, compare_losses, independent_hits, lags_of, wilson_interval
+
+Floats = NDArray[np.float64]
+# An actual or forecast move beyond so many times the median move of its series, and beyond so much
+# in any case, counts as that: one absurd price must not decide a score alone.
+MOST_MEDIANS: Final = 25.0
+ALWAYS_POSSIBLE: Final = 0.01
+
+_ADDED: Final = (
+    "count",
+    "absolute",
+    "squared",
+    "hits",
+    "covered",
+    "promised",
+    "width",
+    "own",
+    "persistence",
+    "arima_count",
+    "own_with_arima",
+    "arima",
+)
+_PLAIN: Final = (*_ADDED, "price", "price_squares", "first", "last")
+_READ: Final = (
+    *("last_close", "bound", "actual", "predicted_close", "arima_close"),
+    *("lower", "upper", "covered", "coverage", "target"),
+)
+_RUNS: Final = ("lead", "arima_lead", "signs")
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The sums of runs of outcomes, a run a series, all at one horizon.
+
+    `plain` has (n_runs,) by name: sums, and of the actual prices the mean and the squares around
+    it; `runs` the differences in squared error, to persistence and to ARIMA, and the signs that
+    were forecast. Squared errors are of log returns, but `squared`, which is of prices.
+    """
+
+    plain: Mapping[str, Floats]
+    runs: Mapping[str, Lagged]
+
+    @classmethod
+    def of(
+        cls, rows: Mapping[str, Floats], run: NDArray[np.int64], n_runs: int, horizon: int
+    ) -> Self:
+        """Of outcomes (n_rows,) in order of run and time; `bound` is the largest move counted."""
+        last, bound = rows["last_close"], rows["bound"]
+        moves = {
+            name: np.clip(_log_ratio(rows[name], last), -bound, bound)
+            for name in ("actual", "predicted_close", "arima_close")
+        }
+        actual, forecast = moves["actual"], rounded(moves["predicted_close"])
+        rival = moves["arima_close"]
+        price = last * np.exp(actual)
+        error = last * np.exp(moves["predicted_close"]) - price
+        signs = np.sign(forecast) * (actual != 0)
+        both = np.isfinite(rival)
+        own, persistence = (actual - forecast) ** 2, actual**2
+        arima = np.where(both, (actual - rival) ** 2, 0.0)
+
+        def total(values: Floats | NDArray[np.bool_]) -> Floats:
+            return np.bincount(run, values, n_runs).astype(np.float64)
+
+        count = total(np.ones(len(run)))
+        mean = total(price) / np.maximum(count, 1)
+        plain = {
+            "count": count,
+            "absolute": total(np.abs(error)),
+            "squared": total(error**2),
+            "hits": total((signs != 0) & (np.sign(actual) == signs)),
+            "covered": total(rows["covered"]),
+            "promised": total(rows["coverage"]),
+            "width": total((rows["upper"] - rows["lower"]) / last),
+            "own": total(own),
+            "persistence": total(persistence),
+            "arima_count": total(both),
+            "own_with_arima": total(np.where(both, own, 0.0)),
+            "arima": total(arima),
+            "price": mean,
+            "price_squares": total((price - mean[run]) ** 2),
+            "first": _extreme(np.minimum, rows["target"], run, n_runs, np.inf),
+            "last": _extreme(np.maximum, rows["target"], run, n_runs, -np.inf),
+        }
+        lags = lags_of(horizon)
+        runs = {
+            "lead": Lagged.of(own - persistence, run, n_runs, lags),
+            "arima_lead": Lagged.of((own - arima)[both], run[both], n_runs, lags),
+            "signs": Lagged.of(signs, run, n_runs, lags),
+        }
+        return cls(plain, runs)
+
+    def then(self, later: Self) -> Self:
+        """Each run with the one of the same place in `later` behind it."""
+        before, after = self.plain, later.plain
+        plain = {name: before[name] + after[name] for name in _ADDED}
+        count = np.maximum(plain["count"], 1)
+        apart = after["price"] - before["price"]
+        plain["price"] = (
+            before["price"] + np.where(before["count"] > 0, after["count"] / count, 1.0) * apart
+        )
+        between = apart**2 * before["count"] * after["count"] / count
+        plain["price_squares"] = before["price_squares"] + after["price_squares"] + between
+        plain["first"] = np.minimum(before["first"], after["first"])
+        plain["last"] = np.maximum(before["last"], after["last"])
+        return type(self)(plain, {name: self.runs[name].then(later.runs[name]) for name in _RUNS})
+
+    def numbers(self) -> Floats:
+        """All as an array (n_runs, n_numbers), to be kept."""
+        parts = [self.plain[name][:, None] for name in _PLAIN]
+        for name in _RUNS:
+            one = self.runs[name]
+            parts += [one.count[:, None], one.total[:, None], one.products, one.head, one.tail]
+        return np.concatenate(parts, axis=1)
+
+    @classmethod
+    def from_numbers(cls, numbers: Floats) -> Self:
+        """The inverse of `numbers`."""
+        n_plain = len(_PLAIN)
+        lags = ((numbers.shape[1] - n_plain) // len(_RUNS) - 3) // 3
+        plain = {name: numbers[:, place] for place, name in enumerate(_PLAIN)}
+        widths = [1, 1, lags + 1, lags, lags] * len(_RUNS)
+        parts = np.split(numbers[:, n_plain:], np.cumsum(widths)[:-1], axis=1)
+        runs = {}
+        for place, name in enumerate(_RUNS):
+            count, total, products, head, tail = parts[5 * place : 5 * place + 5]
+            runs[name] = Lagged(count[:, 0], total[:, 0], products, head, tail)
+        return cls(plain, runs)
+
+    @classmethod
+    def none(cls, n_runs: int, horizon: int) -> Self:
+        """Runs without an outcome, which add nothing to others."""
+        empty = dict.fromkeys(_READ, np.empty(0))
+        return cls.of(empty, np.empty(0, np.int64), n_runs, horizon)
+
+    def figures(self, horizon: int) -> dict[str, Any]:
+        """The columns of the scoreboard, (n_runs,) each; NaN where there is no such figure."""
+        plain = self.plain
+        count, moved = plain["count"], self.runs["signs"].products[:, 0]
+        independent = independent_hits(self.runs["signs"], horizon)
+        direction = _ratio(plain["hits"], moved)
+        low, high = wilson_interval(np.where(moved > 0, direction, 0.0) * independent, independent)
+        found: dict[str, Any] = {
+            "predictions": count.astype(np.int64),
+            "arima_predictions": plain["arima_count"].astype(np.int64),
+            "mae": plain["absolute"] / count,
+            "mse": plain["squared"] / count,
+            "r2": 1 - _ratio(plain["squared"], plain["price_squares"]),
+            "directional_accuracy": direction,
+            "direction_low": low,
+            "direction_high": high,
+            "interval_coverage": plain["covered"] / count,
+            "promised_coverage": plain["promised"] / count,
+            "mean_width": plain["width"] / count,
+            "skill_persistence": 1 - _ratio(plain["own"], plain["persistence"]),
+            "skill_arima": 1 - _ratio(plain["own_with_arima"], plain["arima"]),
+        }
+        for name, run in (("persistence", "lead"), ("arima", "arima_lead")):
+            statistic, p, _ = compare_losses(self.runs[run], horizon)
+            there = self.runs[run].count > 0
+            found[f"dm_{name}"] = np.where(there, statistic, np.nan)
+            found[f"dm_p_{name}"] = np.where(there, p, np.nan)
+        found["first_target"], found["last_target"] = plain["first"], plain["last"]
+        return {
+            name: np.where(np.isfinite(x), x, np.nan) if x.dtype == float else x
+            for name, x in found.items()
+        }
+
+
+def _log_ratio(price: Floats, last: Floats) -> Floats:
+    """Log returns; what no number can hold is the largest move, and NaN stays."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return np.asarray(np.log(price) - np.log(last))
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    """NaN where `whole` is 0."""
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), np.nan)
+
+
+def _extreme(
+    choose: np.ufunc, values: Floats, run: NDArray[np.int64], n_runs: int, none: float
+) -> Floats:
+    found = np.full(n_runs, none)
+    choose.at(found, run, values)
+    return found
