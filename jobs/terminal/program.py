@@ -18,9 +18,10 @@ LAST_LINE: Final = "candlecast: "
 def run_program(main: Callable[[], object]) -> NoReturn:
     """Run a program's main function and end the process.
 
-    An error of ours is one line on standard error and its exit code, not a stack trace; Ctrl-C is
-    a good end; SIGTERM and SIGHUP end it as an exception does. A full disk is an error of ours,
-    whoever met it. The result of `main` is the exit code where it is a number.
+    An error of ours is one line on standard error and its exit code, not a stack trace, and so is
+    a full disk, whoever met it; any other error is a defect: its stack trace, and exit code 70.
+    Ctrl-C is a good end; SIGTERM and SIGHUP end it as an exception does. The result of `main` is
+    the exit code where it is a number.
     """
     end_on_signals()
     try:
