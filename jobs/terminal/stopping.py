@@ -15,15 +15,15 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 
 
 def end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end the program as an exception does: what is open gets closed, and
-    temporary folders go. The exit code is the shell's for a signal, 128 and its number."""
+    """Let SIGTERM end the program as an exception does: what is open gets closed, temporary folders
+    go, the exit code is the shell's, 143. SIGHUP is SIGTERM, whatever a server makes of that."""
 
-    def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
+    def end(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
 
-    for number in ending_signals():
-        if number != signal.SIGINT:
-            signal.signal(number, end)
+    signal.signal(signal.SIGTERM, end)
+    if signal.SIGHUP in ending_signals():
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 def stop_on_signals() -> threading.Event:

@@ -117,3 +117,15 @@ def test_horizons_that_do_not_ascend_from_one_on_are_refused_by_name(
     environ.setenv("CANDLECAST_TRAINING__HORIZONS", horizons)
     with pytest.raises(ConfigurationError, match=r"training\.horizons"):
         load_settings()
+
+
+def test_rejected_records_have_an_end_of_their_own_and_bars_have_none_unless_it_is_set(
+    environ: pytest.MonkeyPatch,
+) -> None:
+    environ.setenv("CANDLECAST_KAFKA__REJECTED_TOPIC", "mine")
+    assert load_settings().kafka.retention_s == {"mine": 30 * 86_400.0}
+    load_settings.cache_clear()
+    environ.setenv("CANDLECAST_KAFKA__RETENTION_DAYS", "90")
+    kafka = load_settings().kafka
+    assert kafka.retention_s[kafka.bars_topic] == 90 * 86_400.0
+    assert kafka.retention_s["mine"] == 30 * 86_400.0

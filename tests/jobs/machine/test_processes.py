@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -120,7 +119,8 @@ def test_a_log_is_bounded_while_the_program_runs_on(tmp_path: Path) -> None:
         assert program.last_words() == "x" * 999
 
 
-def test_a_program_that_dies_by_sigterm_leaves_no_temporary_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_program_that_is_told_to_end_leaves_no_temporary_folder(tmp_path: Path, how: int) -> None:
     script = (
         "import tempfile, time; from jobs.terminal.program import run_program\n"
         "def main():\n"
@@ -136,8 +136,6 @@ def test_a_program_that_dies_by_sigterm_leaves_no_temporary_folder(tmp_path: Pat
         assert running.stdout is not None
         folder = Path(running.stdout.readline().strip())
         assert folder.is_dir()
-        started = time.monotonic()
-        running.send_signal(signal.SIGTERM)
+        running.send_signal(how)
         assert running.wait(30) == 128 + signal.SIGTERM
-        assert time.monotonic() - started < 30
     assert list(tmp_path.iterdir()) == []
