@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 RECHECK_MS: Final = 3_600_000
 MAX_RECHECK_MS: Final = 86_400_000
 LOGGED_CHARACTERS: Final = 200
+# Of an answer's rows that can't be read, so many are kept; the others are counted.
+KEPT_ROWS: Final = 100
 # Rejections that are remembered, so that none is sent twice while it is asked for again.
 REMEMBERED: Final = 2_000
 
@@ -250,7 +252,8 @@ class BarFeed(Feed):
             elif known and replace(known, source=bar.source, fetched_at=bar.fetched_at) != bar:
                 findings.revised += 1
                 published.append(bar)
-        for row in answer.unreadable:
+        findings.rejected += [UNREADABLE_ROW] * len(answer.unreadable[KEPT_ROWS:])
+        for row in answer.unreadable[:KEPT_ROWS]:
             self._reject(row, row, UNREADABLE_ROW, findings, now_ms)
         findings.records += [bar_record(self._topics.bars_topic, bar) for bar in published]
         yield findings

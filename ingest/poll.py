@@ -10,20 +10,22 @@ import heapq
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from conf.errors import ConfigurationError, NotOffered, RateLimited, RetryLater, Stop
+from conf.errors import NotOffered, RateLimited, RetryLater
 from conf.events import event
 from conf.settings import Ingest
 from ingest.budget import RateBudget
 from ingest.clock import SETTLE_MS, Clock, StepWatch, backoff_s, until_broker_answers
-from ingest.feed import MAX_RECHECK_MS, RECHECK_MS, Feed, Findings, Steps
+from ingest.feed import Feed, Findings, Steps
 from ingest.metrics import IngestMetrics
 from ingest.publish import Publisher
+from ingest.refusals import Refusals
+from ingest.rounds import Books, Round
 
 log = logging.getLogger(__name__)
 
@@ -33,20 +35,6 @@ GATHER_S: Final = 1.0
 SLICE_S: Final = 0.1
 # The longest sleep: so late a step of the wall clock is seen.
 LOOK_S: Final = 30.0
-# A source that answered before and now refuses us is asked for so long before that ends ingest.
-REFUSED_MS: Final = 3_600_000
-COUNTED: Final = ("bars", "articles", "revised", "rejected", "calls", "errors")
-COUNTED_LAST: Final = ("cuts", "gave_up")
-
-
-@dataclass(slots=True)
-class Round:
-    """The feeds that were due together: how many, how many are not done, what they found."""
-
-    started_ms: int
-    symbols: int
-    pending: int
-    counts: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(COUNTED + COUNTED_LAST, 0))
 
 
 @dataclass(slots=True, eq=False)
@@ -63,11 +51,10 @@ class Poll:
 class Poller:
     """Drives `feeds` until the clock is stopping.
 
-    `unanswered` has each feed whose last poll left something to the next one, and why.
-
-    Of `settings` it needs `workers`, calls at the same time, and `attempts`, how often a call is
-    made in one poll before the next poll has to try. `report` receives how many bars need not be
-    asked for any more, for a progress bar.
+    `unanswered` has each feed whose last poll left something to the next one, and why. Of
+    `settings` it needs `workers`, calls at the same time, and `attempts`, how often a call is made
+    in one poll before the next poll has to try. `report` receives how many bars need not be asked
+    for any more, for a progress bar.
     """
 
     def __init__(
@@ -90,7 +77,6 @@ class Poller:
         self._report = report
         self._watch = StepWatch(clock)
         self._stepped = False
-        self._started_ms = clock.now_ms()
         self._order = count()
         self._due: list[tuple[int, int, Feed]] = []
         self._ready: list[tuple[int, int, Poll]] = []
@@ -98,9 +84,8 @@ class Poller:
         self._answers: SimpleQueue[tuple[Poll, object]] = SimpleQueue()
         self._found: list[tuple[Poll, Findings]] = []
         self._found_since_ms = 0
-        self._answered = False
-        self._refused_since_ms: int | None = None
-        self._left_out: dict[Feed, int] = {}
+        self._refusals = Refusals(self._feeds)
+        self._books = Books(self._feeds, clock, metrics)
         self.unanswered: dict[str, str] = {}
 
     def run(self, until_ms: int | None = None) -> None:
@@ -118,7 +103,7 @@ class Poller:
             if not self._stepped:
                 self._begin_polls(now_ms)
             wait_s = self._call_sources(now_ms)
-            self._set_behind()
+            self._books.behind(self._refusals.left_out)
             if self._in_flight:
                 self._receive(min(wait_s, SLICE_S))
             if self._found and self._gathered():
@@ -141,7 +126,8 @@ class Poller:
         if seen == "stepped" and not self._stepped:
             self._metrics.clock_steps.inc()
         if seen == "settled":
-            self._due = [(at if f in self._left_out else now_ms, n, f) for at, n, f in self._due]
+            left_out = self._refusals.left_out
+            self._due = [(at if f in left_out else now_ms, n, f) for at, n, f in self._due]
             heapq.heapify(self._due)
         self._stepped = seen == "stepped"
 
@@ -183,8 +169,7 @@ class Poller:
             if wait_s > 0:
                 return wait_s
             poll = heapq.heappop(self._ready)[2]
-            poll.round.counts["calls"] += 1
-            self._metrics.calls.inc()
+            self._books.called(poll.round)
             self._in_flight += 1
             # A thread of the standard library's pools is joined when the program ends: an answer
             # that drips would delay Ctrl-C.
@@ -213,8 +198,7 @@ class Poller:
                     # What is closed, and when it was fetched, nobody knows now.
                     self._plan(poll, self._clock.monotonic_ms() + SETTLE_MS)
                 else:
-                    self._answered, self._refused_since_ms = True, None
-                    self._left_out.pop(poll.feed, None)
+                    self._refusals.answered(poll.feed)
                     self._go_on(poll, answer)
                 poll, answer = self._answers.get_nowait()
         except Empty:
@@ -223,12 +207,12 @@ class Poller:
     def _failed(self, poll: Poll, error: Exception) -> None:
         """Plan the call again, leave it to the next poll, leave the feed out, or end."""
         now_ms = self._clock.monotonic_ms()
-        poll.round.counts["errors"] += 1
-        self._count_error(error)
+        self._books.failed(error, poll.round)
         if isinstance(error, NotOffered):
-            self._leave_out(poll, error, now_ms)
+            self.unanswered[poll.feed.name] = str(error)
+            self._end(poll, now_ms + self._refusals.leave_out(poll.feed, error))
             return
-        if not isinstance(error, RetryLater) and not self._may_pass(error, now_ms):
+        if not self._refusals.passes(error, now_ms):
             raise error
         last = poll.attempt >= self._settings.attempts
         asked_s = error.retry_after_s if isinstance(error, RetryLater) else None
@@ -240,37 +224,16 @@ class Poller:
         about: dict[str, Any] = {"feed": poll.feed.name, "kind": type(error).__name__}
         event(log, name, level=level, attempt=poll.attempt, wait_s=wait_s, reason=error, **about)
         if last:
-            self._metrics.gave_up.inc()
-            poll.round.counts["gave_up"] += 1
+            self._books.gave_up(poll.round)
             self.unanswered[poll.feed.name] = str(error)
             self._go_on(poll, None)  # the next poll asks again
         else:
             poll.attempt += 1
             self._plan(poll, at_ms)
 
-    def _may_pass(self, error: Exception, now_ms: int) -> bool:
-        """Whether an error that wants a person is asked about again: it worked a while ago."""
-        if not isinstance(error, Stop) or not self._answered:
-            return False
-        self._refused_since_ms = self._refused_since_ms or now_ms
-        return now_ms - self._refused_since_ms < REFUSED_MS
-
-    def _leave_out(self, poll: Poll, error: NotOffered, now_ms: int) -> None:
-        """Ask for a series that is not offered ever more rarely: soon where it had bars before."""
-        feed = poll.feed
-        first_ms = SETTLE_MS if feed.newest_close_ms() is not None else RECHECK_MS
-        wait_ms = min(MAX_RECHECK_MS, 2 * self._left_out.get(feed, first_ms // 2))
-        self._left_out[feed] = wait_ms
-        self.unanswered[feed.name] = str(error)
-        about: dict[str, Any] = {"feed": feed.name, "again_s": wait_ms / 1000, "reason": error}
-        event(log, "not_offered", level=logging.ERROR, **about)
-        if not self._answered and len(self._left_out) == len(self._feeds):
-            raise ConfigurationError(f"ingest.symbols: the source offers none of them: {error}")
-        self._end(poll, now_ms + wait_ms)
-
     def _end(self, poll: Poll, next_ms: int) -> None:
         heapq.heappush(self._due, (next_ms, next(self._order), poll.feed))
-        self._finish(poll)
+        self._books.finish(poll.round, self._budget, self._refusals.left_out)
 
     def _gathered(self) -> bool:
         now_ms = self._clock.monotonic_ms()
@@ -284,60 +247,15 @@ class Poller:
         records = [record for _, findings in found for record in findings.records]
         if records:
             send = partial(self._publisher.send, records)
-            until_broker_answers(send, self._clock, self._count_error)
+            until_broker_answers(send, self._clock, self._broker_is_away)
         for poll, findings in found:
-            self._count(poll, findings)
+            self._books.found(poll.round, poll.feed.kind, findings)
+            self._report(findings.answered)
             self._go_on(poll, None)
 
-    def _count_error(self, error: BaseException) -> None:
-        self._set_behind()
-        self._metrics.errors.labels(kind=type(error).__name__).inc()
-
-    def _count(self, poll: Poll, findings: Findings) -> None:
-        kind = poll.feed.kind
-        poll.round.counts[kind] += findings.new
-        poll.round.counts["revised"] += findings.revised
-        poll.round.counts["cuts"] += findings.cuts
-        poll.round.counts["rejected"] += len(findings.rejected)
-        self._metrics.published[kind].inc(findings.new)
-        self._metrics.revised.inc(findings.revised)
-        self._metrics.cuts.inc(findings.cuts)
-        for reason in findings.rejected:
-            self._metrics.rejected.labels(kind=kind, reason=reason).inc()
-        self._report(findings.answered)
-
-    def _finish(self, poll: Poll) -> None:
-        """Note that a poll is done; behind the last of its round, one line to the log and gauges.
-
-        `late_s`: since the close of the newest bar; `behind_s`: of the series furthest behind.
-        """
-        together = poll.round
-        together.pending -= 1
-        if together.pending:
-            return
-        now_ms = self._clock.now_ms()
-        closes = [close for f in self._feeds if (close := f.newest_close_ms()) is not None]
-        late_s = (now_ms - max(closes, default=now_ms)) / 1000
-        gaps = sum(feed.gaps() for feed in self._feeds)
-        took_s = (self._clock.monotonic_ms() - together.started_ms) / 1000
-        self._metrics.gaps.set(gaps)
-        self._metrics.left_out.set(len(self._left_out))
-        self._metrics.poll_s.set(took_s)
-        for window, left in self._budget.left.items():
-            self._metrics.budget.labels(window=window).set(max(0.0, left))
-        counts = {name: together.counts[name] for name in COUNTED}
-        last = {name: together.counts[name] for name in COUNTED_LAST}
-        lag: dict[str, Any] = {"late_s": late_s, "behind_s": self._set_behind(), "took_s": took_s}
-        event(log, "poll", symbols=together.symbols, gaps=gaps, **counts, **lag, **last)
-
-    def _set_behind(self) -> float:
-        """Seconds since the newest close of the series furthest behind, or since the start."""
-        series = [f for f in self._feeds if f.kind == "bars" and f not in self._left_out]
-        now_ms = self._clock.now_ms()
-        closes = [f.newest_close_ms() or self._started_ms for f in series]
-        behind_s = (now_ms - min(closes, default=now_ms)) / 1000
-        self._metrics.behind_s.set(behind_s)
-        return behind_s
+    def _broker_is_away(self, error: BaseException) -> None:
+        self._books.failed(error)
+        self._books.behind(self._refusals.left_out)
 
     def _next_event_ms(self, wait_s: float) -> int:
         now_ms = self._clock.monotonic_ms()

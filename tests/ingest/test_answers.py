@@ -190,7 +190,7 @@ def test_a_defect_of_a_source_ends_the_program_and_is_never_tried_again(
 def test_a_page_that_was_given_up_on_is_named_at_the_end(
     clock: SimulatedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "ingest.poll")
+    caplog.set_level(logging.INFO, "ingest.rounds")
 
     def rows(symbol: str, first_ms: int, last_ms: int) -> list[Any]:
         if first_ms == FIRST_MS:

@@ -1,13 +1,16 @@
 """The poller, on a simulated clock, against a real HTTP server and a real broker."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from conf.errors import ConfigurationError
 from ingest.plan import GRACE_MARGIN_S
+from ingest.publish import Publisher, Record
 from tests.ingest.market_server import MarketServer, SimulatedClock
 from tests.ingest.runs import DAY_MS, IMPATIENT_S, KEY, MINUTE_MS, START_MS, Run, latest, truth
 
@@ -44,7 +47,7 @@ def test_the_forming_bar_is_never_published(new_run: NewRun, clock: SimulatedClo
 def test_polls_begin_at_the_minute_plus_the_grace_and_do_not_drift(
     new_run: NewRun, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "ingest.poll")
+    caplog.set_level(logging.INFO, "ingest.rounds")
     run = new_run()
     run.until(START_MS + 60 * MINUTE_MS)
     fetched = sorted({bar.fetched_at for bar in run.published()})[1:]
@@ -105,6 +108,28 @@ def test_a_gap_in_the_middle_is_found_on_the_topic_and_filled(
     run = new_run(backfill_bars=100)
     assert run.until(START_MS)[0].gaps() == 0
     assert sorted(times(run))[48:51] == sorted(time for _, time in hole)
+
+
+def test_what_the_stream_refuses_on_the_topic_does_not_stand_for_the_true_bar(
+    new_run: NewRun, server: MarketServer, clock: SimulatedClock
+) -> None:
+    run = new_run(backfill_bars=20)
+    (good, broken, future, *_) = server.bars("BTC-USD", "1m", START_MS - 8 * MINUTE_MS, START_MS)
+    ahead = time.time_ns() // 1_000_000 // MINUTE_MS * MINUTE_MS + DAY_MS
+    messages = [
+        good.to_json(),
+        replace(broken, high=broken.low / 2).to_json(),
+        replace(future, fetched_at=ahead).to_json(),
+        future.to_json().replace(b'"1m"', b'"2m"'),
+        future.to_json() + b" " * 70_000,
+        b'{"v":1,"symbol":"BTC-USD"}',
+    ]
+    with Publisher(run.bootstrap_servers) as publisher:
+        publisher.send(Record(run.topic, b"BTC-USD", message) for message in messages)
+    assert run.until(START_MS)[0].gaps() == 0
+    found = Counter(times(new_run()))
+    assert found[good.open_time] == 1
+    assert found[broken.open_time] == found[future.open_time] == 1
 
 
 def test_absent_bars_are_asked_for_again_after_an_hour_then_ever_more_rarely(
@@ -256,7 +281,7 @@ def test_the_key_is_in_no_log_line_error_metric_or_url(
 def test_each_poll_is_one_line_and_the_metrics_agree_with_it(
     new_run: NewRun, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "ingest.poll")
+    caplog.set_level(logging.INFO, "ingest.rounds")
     run = new_run(symbols=("BTC-USD", "ETH-USD"), calls_per={"minute": 300})
     run.until(START_MS + MINUTE_MS)
     lines = [r.getMessage() for r in caplog.records if "event=poll" in r.getMessage()]

@@ -140,6 +140,17 @@ def test_a_refused_key_ends_the_program_with_78_and_what_to_do(start: Start) -> 
     assert "Traceback" not in error
 
 
+def test_once_ends_with_75_where_something_stayed_unanswered_and_names_it(
+    start: Start, market: MarketServer
+) -> None:
+    market.fault = lambda path: "http_500" if "fsym=ETH" in market.calls[-1] else None
+    program = start("--once", CANDLECAST_INGEST__ATTEMPTS="1")
+    error = program.communicate(timeout=60)[1]
+    assert program.returncode == 75
+    assert "candlecast: not everything was answered" in error
+    assert "ETH-USD 1m: /data/v2/histominute: HTTP 500" in error
+
+
 def test_prometheus_is_told(start: Start) -> None:
     port = free_port()
     program = start("--metrics-port", str(port), CANDLECAST_INGEST__BACKFILL_BARS="20")
