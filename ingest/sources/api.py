@@ -22,9 +22,10 @@ MAX_BODY_BYTES: Final = 32_000_000
 # are a key, a market or any parameter, so there the words decide.
 TYPE_RATE_LIMIT: Final = 99
 # Parameters that name the symbol, of both APIs; and words that say the same.
-SYMBOL_PARAMETERS: Final = ("fsym", "tsym", "instrument", "instruments")
+SYMBOL_PARAMETERS: Final = ("fsym", "tsym", "instrument", "instruments", "market")
 NO_SYMBOL: Final = re.compile(r"market does not exist|no data for the symbol", re.I)
 ABOUT_KEY: Final = re.compile(r"\bkey\b|auth|permission|subscri|\bplan\b", re.I)
+WORDS_CHARACTERS: Final = 300
 # The longest that a provider may make us wait: its limits are of a day or shorter, or of a month.
 LONGEST_PAUSE_S: Final = 86_400.0
 
@@ -54,7 +55,7 @@ class Api:
         self._key_variable = f"{name.upper()}_API_KEY"
         self._session = requests.Session()
         self._session.headers["Accept"] = "application/json"
-        if urlsplit(self._base_url).scheme not in ("http", "https"):
+        if not is_address(self._base_url):
             raise ConfigurationError(f"ingest.base_url = {self._base_url!r} is no http(s) address")
         if key := os.environ.get(self._key_variable, "").strip():
             if not key.isascii() or not key.isprintable():
@@ -140,6 +141,19 @@ class Api:
         return bytes(body)
 
 
+def is_address(text: str) -> bool:
+    """Whether something can be asked there over HTTP.
+
+    >>> is_address("http://127.0.0.1:8080/v1"), is_address("http://["), is_address("example.org")
+    (True, False, False)
+    """
+    try:
+        place = urlsplit(text)
+        return place.scheme in ("http", "https") and bool(place.hostname) and place.port != 0
+    except ValueError:
+        return False
+
+
 class Problem(NamedTuple):
     """What an API says of a failure: its words, the kind (min-api), and the wrong parameter."""
 
@@ -162,9 +176,9 @@ def problem_in(body: object) -> Problem | None:
         inner = problem if isinstance(problem, dict) else {}
         about = inner.get("other_info")
         parameter = about.get("param") if isinstance(about, dict) else None
-        return Problem(str(inner.get("message") or ""), None, parameter)
+        return Problem(str(inner.get("message") or "")[:WORDS_CHARACTERS], None, parameter)
     if details.get("Response") == "Error":
-        words = str(details.get("Message") or "")
+        words = str(details.get("Message") or "")[:WORDS_CHARACTERS]
         return Problem(words, details.get("Type"), details.get("ParamWithError"))
     return None
 

@@ -1,7 +1,7 @@
 """Any exchange that ccxt speaks to, without a key: `exchange:binance`, `exchange:kraken` ..."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 from typing import Any, Final
@@ -13,6 +13,7 @@ from conf.errors import ConfigurationError, NotOffered, RateLimited, SourceUnava
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import market_of
 from ingest.sources import Source, SourceOptions, Terms, not_served
+from ingest.sources.rows import listed
 
 # Asked for at once where ccxt does not say how many candles an exchange gives.
 PAGE_BARS: Final = 500
@@ -89,14 +90,14 @@ class Exchange(Source):
             raise ConfigurationError(f"ingest.symbols: {symbol} may be any of {', '.join(alike)}")
         return symbol.removesuffix(market) + str(alike[0]).replace("/", "-")
 
-    def rows(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Sequence[Any]]:
+    def rows(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Any]:
         """Ask once for the candles; none tells its quote volume."""
         count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
         with self._ours(symbol):
             self._load_markets(contract=":" in symbol)
             market = symbol.replace("-", "/")
             rows = self._exchange.fetch_ohlcv(market, timeframe, first_ms, count)
-        return [[*row[:6], None] for row in rows]
+        return [[*row[:6], None] if isinstance(row, list) else row for row in listed(rows)]
 
     def _load_markets(self, *, contract: bool) -> None:
         """Load the list of markets once, and once more where a contract is asked for."""

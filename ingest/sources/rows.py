@@ -95,6 +95,12 @@ def picked(rows: object, names: Sequence[str]) -> list[list[Any]]:
 
     Raises SourceUnavailable where there is no list of rows.
     """
+    held = [row if isinstance(row, Mapping) else {} for row in listed(rows)]
+    return [[row.get(name) for name in names] for row in held]
+
+
+def listed(rows: object) -> list[Any]:
+    """`rows`, if they are a list; raises SourceUnavailable."""
     if not isinstance(rows, list):
         raise SourceUnavailable(f"a success that holds {type(rows).__name__} and no list of rows")
-    return [[row.get(name) if isinstance(row, Mapping) else None for name in names] for row in rows]
+    return rows

@@ -62,19 +62,18 @@ class SimulatedClock(Clock):
 
     def __init__(self, start_ms: int) -> None:
         super().__init__()
-        self._now_ms = start_ms
-        self._set_by_ms = 0
+        self._now_ms = self._running_ms = start_ms
         self.before_sleep: Callable[[float], None] = lambda seconds: None
 
     def now_ms(self) -> int:
-        return self._now_ms + self._set_by_ms
+        return self._now_ms
 
     def monotonic_ms(self) -> int:
-        return self._now_ms
+        return self._running_ms
 
     def set_by(self, seconds: float) -> None:
         """Somebody sets the wall clock so far from the true time."""
-        self._set_by_ms = round(seconds * 1000)
+        self._now_ms = self._running_ms + round(seconds * 1000)
 
     def sleep(self, seconds: float) -> None:
         self.before_sleep(seconds)
@@ -82,7 +81,9 @@ class SimulatedClock(Clock):
 
     def advance(self, seconds: float) -> None:
         """Let time pass; no wait is so short that it leaves the clock where it was."""
-        self._now_ms += max(1, round(seconds * 1000)) if seconds > 0 else 0
+        passed_ms = max(1, round(seconds * 1000)) if seconds > 0 else 0
+        self._now_ms += passed_ms
+        self._running_ms += passed_ms
 
 
 class MarketServer:

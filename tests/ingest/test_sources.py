@@ -290,7 +290,10 @@ def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(
     assert key not in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["example.org", "ftp://example.org", "localhost:80"])
+@pytest.mark.parametrize(
+    "address",
+    ["example.org", "ftp://example.org", "localhost:80", "http://", "http://[", "http://a:b"],
+)
 def test_an_address_that_is_none_is_refused_at_start(address: str, clock: SimulatedClock) -> None:
     with pytest.raises(ConfigurationError, match=r"ingest\.base_url"):
         open_source("coindesk", SourceOptions(clock=clock, base_url=address))
