@@ -9,7 +9,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import ccxt
 
-from conf.errors import ConfigurationError, NotOffered, RateLimited, SourceUnavailable
+from conf.errors import (
+    CandlecastError,
+    ConfigurationError,
+    NotOffered,
+    RateLimited,
+    SourceUnavailable,
+)
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import market_of
 from ingest.sources import Source, SourceOptions, Terms, not_served
@@ -20,6 +26,8 @@ PAGE_BARS: Final = 500
 # A trade of the last millisecond takes a moment to be counted.
 CACHE_S: Final = 1.0
 
+# An exchange's error may be a whole page of HTML.
+SAID_CHARACTERS: Final = 300
 # Perpetual ones, by the names of the exchanges.
 CONTRACTS: Final = ("swap", "linear", "inverse", "contract")
 # What ccxt falls over where a row is of another form than promised.
@@ -82,9 +90,9 @@ class Exchange(Source):
         unified = market.replace("-", "/")
         with self._ours(symbol):
             self._load_markets(contract=":" in market)
-        listed = self._exchange.markets or {}
-        alike = [name for name in listed if name.casefold() == unified.casefold()]
-        if unified in listed or not alike:
+        markets = self._exchange.markets or {}
+        alike = [name for name in markets if name.casefold() == unified.casefold()]
+        if unified in markets or not alike:
             return symbol
         if len(alike) > 1:
             raise ConfigurationError(f"ingest.symbols: {symbol} may be any of {', '.join(alike)}")
@@ -94,19 +102,26 @@ class Exchange(Source):
         """Ask once for the candles; none tells its quote volume."""
         count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
         with self._ours(symbol):
-            self._load_markets(contract=":" in symbol)
             market = symbol.replace("-", "/")
+            self._load_markets(contract=":" in symbol, wanted=market)
             rows = self._exchange.fetch_ohlcv(market, timeframe, first_ms, count)
         return [[*row[:6], None] if isinstance(row, list) else row for row in listed(rows)]
 
-    def _load_markets(self, *, contract: bool) -> None:
-        """Load the list of markets once, and once more where a contract is asked for."""
+    def _load_markets(self, *, contract: bool, wanted: str | None = None) -> None:
+        """Load the list of markets once, and again where a market is wanted that it lacks.
+
+        Raises SourceUnavailable where the list is empty.
+        """
         with self._markets:
             if contract and self._contracts:
                 self._kinds[:] = dict.fromkeys([*self._kinds, *self._contracts])
                 self._exchange.load_markets(True)
                 self._contracts = []
-            self._exchange.load_markets()
+            found = self._exchange.load_markets()
+            if wanted is not None and found and wanted not in found:
+                found = self._exchange.load_markets(True)
+        if found == {}:
+            raise SourceUnavailable(f"{self.name} lists no market")
 
     @contextmanager
     def _ours(self, symbol: str) -> Iterator[None]:
@@ -154,12 +169,15 @@ def mapped(error: Exception, where: str) -> Exception:
     >>> mapped(ccxt.RateLimitExceeded("slow down"), "exchange:example BTC-USD")
     RateLimited('exchange:example BTC-USD: RateLimitExceeded: slow down')
     """
+    if isinstance(error, CandlecastError):
+        return error
+    said = f"{type(error).__name__}: {str(error)[:SAID_CHARACTERS]}"
     for theirs, ours in ERRORS:
         if isinstance(error, theirs):
-            return ours(f"{where}: {type(error).__name__}: {error}")
+            return ours(f"{where}: {said}")
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     if any(module.partition(".")[0] == "ccxt" for module in modules):
-        return SourceUnavailable(f"{where}: unreadable: {error!r}")
+        return SourceUnavailable(f"{where}: unreadable: {said}")
     return error
 
 

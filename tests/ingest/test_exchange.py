@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import ccxt
@@ -38,6 +38,7 @@ class Binance(BaseHTTPRequestHandler):
     """Candles of every minute but the fifth, when nobody traded; the newest is unfinished."""
 
     answer: tuple[int, Any] | None = None
+    symbols: ClassVar[list[dict[str, Any]]] = [SYMBOL]
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -45,7 +46,7 @@ class Binance(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         if url.path.endswith("/exchangeInfo"):
-            return self._json(200, {"timezone": "UTC", "serverTime": 0, "symbols": [SYMBOL]})
+            return self._json(200, {"timezone": "UTC", "serverTime": 0, "symbols": self.symbols})
         if self.answer is not None:
             return self._json(*self.answer)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -94,6 +95,25 @@ def test_candles_of_an_exchange_are_bars_and_a_minute_without_a_trade_is_absent(
 def test_a_symbol_that_the_exchange_does_not_trade_is_not_offered(exchange: Source) -> None:
     with pytest.raises(NotOffered, match="DOGE-USDT"):
         exchange.fetch("DOGE-USDT", "1m", 0, MINUTE_MS)
+
+
+def test_a_market_that_was_listed_since_is_found_when_it_is_asked_for_again(
+    exchange: Source, handler: type[Binance]
+) -> None:
+    with pytest.raises(NotOffered):
+        exchange.fetch("NEW-USDT", "1m", 3 * MINUTE_MS, 4 * MINUTE_MS)
+    handler.symbols = [SYMBOL, {**SYMBOL, "symbol": "NEWUSDT", "baseAsset": "NEW"}]
+    assert len(exchange.fetch("NEW-USDT", "1m", 3 * MINUTE_MS, 4 * MINUTE_MS)) == 2
+
+
+def test_an_empty_list_of_markets_is_no_reason_to_leave_symbols_out(
+    exchange: Source, handler: type[Binance]
+) -> None:
+    handler.symbols = []
+    with pytest.raises(SourceUnavailable, match="lists no market"):
+        exchange.fetch("BTC-USDT", "1m", 0, MINUTE_MS)
+    handler.symbols = [SYMBOL]
+    assert exchange.named("btc-usdt") == "BTC-USDT"
 
 
 @pytest.mark.parametrize(
