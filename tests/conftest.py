@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from pyspark.sql import SparkSession
 
@@ -25,6 +26,10 @@ from tests.synthetic import START, random_series
 
 if TYPE_CHECKING:  # with it comes TensorFlow, which few tests need
     from model.training import ModelSettings, TrainedModel
+
+# How long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ def test_a_bar_before_the_earliest_day_is_rejected(clock: SimulatedClock) -> Non
     assert polled.until(START_MS)[0] == (START_MS - 4 * MINUTE_MS) // MINUTE_MS
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     traded=st.sets(st.integers(0, 59)),
     most=st.integers(1, 70),
