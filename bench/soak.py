@@ -25,7 +25,7 @@ from bench.report import machine, write
 from bench.series import symbols
 from bench.soak_steps import SMALL_MODEL
 from bench.warehouse import folders
-from jobs.machine.broker import free_port
+from conf.ports import free_port
 from jobs.machine.processes import PROJECT_DIR, candlecast, wait_until
 from jobs.terminal.program import run_program
 

@@ -250,7 +250,9 @@ class Dashboard(Section):
     refresh_s: PositiveFloat = SHIPPED
     api_host: str = SHIPPED
     api_port: Port = SHIPPED
+    api_hosts: list[str] = SHIPPED
     requests_per_minute: PositiveInt = SHIPPED
+    listeners_per_client: PositiveInt = SHIPPED
 
 
 class Alerts(Section):

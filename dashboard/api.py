@@ -1,8 +1,10 @@
 """The HTTP API: what the page shows, for programs. Read-only, typed, described at /openapi.json."""
 
+import math
+import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
@@ -13,16 +15,21 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from conf.settings import Settings
 from conf.timeframes import TIMEFRAME_MS, Timeframe
 from dashboard.api_types import HealthAnswer, Model, Prediction, Score, SpanName
-from dashboard.events import event_stream
+from dashboard.events import EventResponse, Listeners, event_stream
 from dashboard.health import read_health
 from dashboard.sources import Sources
 
+MAX_SYMBOL: Final = 200
 MAX_ROWS: Final = 5_000
-MAX_EVENT_STREAMS: Final = 100
+# Among so many are the newest of every horizon.
+NEWEST_ROWS: Final = 300
 MINUTE_S: Final = 60.0
+# Addresses that are counted one by one; more in a minute count as one.
+MAX_CLIENTS: Final = 10_000
 MAX_TIME_MS: Final = 4_102_444_800_000  # the year 2100
 
-Symbol = Annotated[str, Path(pattern=r"^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$", examples=["BTC-USD"])]
+# Whatever is no symbol has no series: none of its grammar is said here.
+Symbol = Annotated[str, Path(max_length=MAX_SYMBOL, examples=["BTC-USD"])]
 Time = Annotated[int, Query(ge=0, le=MAX_TIME_MS, description="epoch ms, UTC")]
 NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {
     404: {"description": "no such symbol, or nothing predicted for it"}
@@ -35,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.sources = Sources.open(settings)
+        app.state.listeners = Listeners(settings.dashboard.listeners_per_client)
         yield
         app.state.sources.close()
 
@@ -47,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.middleware("http")(RateLimit(settings.dashboard.requests_per_minute))
+    app.middleware("http")(KnownHosts(settings.dashboard.api_hosts))
     _add_routes(app)
     return app
 
@@ -68,13 +77,39 @@ class RateLimit:
         if left <= 0:
             self._counts.clear()
             self._started, left = self._clock(), MINUTE_S
-        client = request.client.host if request.client else "unknown"
+        client = _client(request)
+        if len(self._counts) >= MAX_CLIENTS and client not in self._counts:
+            client = "others"
         self._counts[client] += 1
         if self._counts[client] > self._per_minute:
             text = f"more than {self._per_minute} requests a minute"
             headers = {"Retry-After": str(int(left) + 1)}
             return JSONResponse({"detail": text}, status_code=429, headers=headers)
         return await answer(request)
+
+
+class KnownHosts:
+    """Answers 421 to a request for a name that is none of ours.
+
+    A page from elsewhere that lets its own name point to this machine gets no answer so.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = frozenset(name.lower() for name in names)
+
+    async def __call__(
+        self, request: Request, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        """Answer a request for one of our names."""
+        asked = re.sub(r":\d*$", "", request.headers.get("host", "")).lower()
+        if asked not in self._names:
+            text = "not a name of this API (dashboard.api_hosts)"
+            return JSONResponse({"detail": text}, status_code=421)
+        return await answer(request)
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -118,10 +153,9 @@ def scores(
     backfilled: Annotated[bool, Query(description="made after their target time")] = False,
 ) -> list[Score]:
     """The scoreboard as `candlecast score` computed it last; empty before it has run."""
-    board = _sources(request).tables.scores()
-    if board is None:
+    rows = _sources(request).tables.scores(span, backfilled)
+    if rows is None:
         return []
-    rows = board[(board["span"] == span) & (board["backfilled"].astype(bool) == backfilled)]
     return [Score.model_validate(row) for row in records(rows)]
 
 
@@ -130,7 +164,7 @@ def latest(request: Request, symbol: Symbol, interval: Timeframe = "1m") -> list
     sources = _sources(request)
     newest = _newest_open(sources, symbol, interval)
     since = max(0, newest - MAX_ROWS * TIMEFRAME_MS[interval])
-    made = sources.predictions(symbol, interval, since, bars=1)
+    made = sources.predictions(symbol, interval, since, most=NEWEST_ROWS)
     last = made.sort_values(["as_of", "predicted_at"]).drop_duplicates("horizon", keep="last")
     if last.empty:
         raise HTTPException(404, f"nothing predicted for {symbol} {interval}")
@@ -148,31 +182,36 @@ def history(
     """Predictions made from bars that closed in `since..until`, ascending; the newest `limit`."""
     sources = _sources(request)
     _newest_open(sources, symbol, interval)
-    made = sources.predictions(symbol, interval, since, bars=1)
-    chosen = made[made["as_of"] <= pd.Timestamp(until, unit="ms")].tail(limit)
-    return [Prediction.model_validate(row) for row in records(chosen)]
+    made = sources.predictions(symbol, interval, since, until_ms=until, most=limit)
+    return [Prediction.model_validate(row) for row in records(made)]
 
 
-def events(request: Request, symbol: Annotated[str, Query(max_length=41)] = "") -> Response:
+async def events(
+    request: Request, symbol: Annotated[str, Query(max_length=MAX_SYMBOL)] = ""
+) -> Response:
     """New predictions as they come, as server-sent events; of one symbol if given."""
-    newest = _sources(request).newest
-    if newest.followers >= MAX_EVENT_STREAMS:
-        raise HTTPException(503, f"{MAX_EVENT_STREAMS} listeners already")
-    headers = {"Cache-Control": "no-store"}
-    return StreamingResponse(
-        event_stream(newest, symbol), media_type="text/event-stream", headers=headers
-    )
+    listeners: Listeners = request.app.state.listeners
+    client = _client(request)
+    if refusal := listeners.refusal(client):
+        raise HTTPException(503, refusal)
+    stream = event_stream(_sources(request).newest, symbol)
+    return EventResponse(stream, listeners.listening(client))
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON takes them: times in epoch ms, None for what is not there."""
+    """Rows as JSON takes them: times in epoch ms, None for what is not there or not finite."""
     plain = rows.copy()
     for name in plain.select_dtypes(include=["datetime"]).columns:
         plain[name] = plain[name].astype("datetime64[ms]").astype("int64")
     return [
-        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        {str(name): _finite(value) for name, value in row.items()}
         for row in plain.to_dict("records")
     ]
+
+
+def _finite(value: Any) -> Any:
+    is_number = not pd.isna(value) and (not isinstance(value, float) or math.isfinite(value))
+    return value if is_number else None
 
 
 def _sources(request: Request) -> Sources:

@@ -18,10 +18,10 @@ _PYTHON: Final[dict[pa.DataType, type]] = {TEXT: str, NUMBER: float, FLAG: bool,
 
 
 def row_of(table: Table, columns: Iterable[str]) -> Any:
-    """A model of rows of a table."""
+    """A model of rows of a table; what a row can do without may be null."""
     kinds = {name: _PYTHON[table.columns[name]] for name in columns}
     fields: dict[str, Any] = {
-        name: (kind | None if name in table.optional else kind, ...) for name, kind in kinds.items()
+        name: (kind if name in table.required else kind | None, ...) for name, kind in kinds.items()
     }
     return create_model(table.name, **fields)
 
@@ -49,7 +49,8 @@ class HealthAnswer(BaseModel):
 
     `skipped` counts bars without a prediction that were written in the last 24 hours, by reason;
     `rejected` is the whole topic, `rejections` the reasons of its newest messages; `passed_over`
-    counts records of the topics that are no predictions or rejections, by reason.
+    counts records of the topics that are no predictions or rejections, by reason;
+    `unreadable_files` are those of the warehouse, as far as they were asked for.
     """
 
     broker: str
@@ -63,4 +64,5 @@ class HealthAnswer(BaseModel):
     rejected: int
     rejections: dict[str, int]
     passed_over: dict[str, int]
+    unreadable_files: int
     skipped: dict[str, int]

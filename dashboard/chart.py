@@ -38,7 +38,7 @@ def price_chart(
         height=HEIGHT,
         margin={"l": 4, "r": 4, "t": 8, "b": 4},
         xaxis={"rangeslider": {"visible": False}, "title": zone},
-        yaxis={"side": "right", "tickformat": ",.6~g", "automargin": True},
+        yaxis={"side": "right", "tickformat": ",.6~r", "automargin": True},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         hovermode="x",
         dragmode="pan",
@@ -93,7 +93,7 @@ def _add_past(figure: go.Figure, made: pd.DataFrame, horizon: int) -> None:
         name=f"predicted {horizon} ahead",
         mode="lines",
         line={"color": PREDICTED, "width": 1.5},
-        hovertemplate="%{y:,.6~g}",
+        hovertemplate="%{y:,.6~r}",
     )
 
 
@@ -143,7 +143,7 @@ def _add_path(figure: go.Figure, path: pd.DataFrame) -> None:
         mode="lines+markers",
         line={"color": PATH, "width": 2, "dash": "dot"},
         marker={"size": 8},
-        hovertemplate="%{y:,.6~g}",
+        hovertemplate="%{y:,.6~r}",
     )
 
 

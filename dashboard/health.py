@@ -31,6 +31,7 @@ def read_health(sources: Sources) -> HealthAnswer:
         rejected=sources.newest.rejected,
         rejections=shortened(sources.newest.reasons()),
         passed_over=sources.newest.passed_over(),
+        unreadable_files=len(sources.tables.left_aside()),
         skipped=sources.tables.skipped(int(now * 1000) - DAY_MS),
     )
 

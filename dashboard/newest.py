@@ -93,11 +93,6 @@ class NewestMessages:
         with self._lock:
             return Counter(self._reasons)
 
-    @property
-    def followers(self) -> int:
-        """How many are called with each new prediction."""
-        return len(self._followers)
-
     def follow(self, follower: Callable[[Row], None]) -> Callable[[], None]:
         """Call `follower` with each new prediction, from the reader's thread; returns the end."""
         with self._lock:

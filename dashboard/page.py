@@ -4,6 +4,7 @@ Streamlit runs this file from top to bottom for every open page; what is costly 
 (`Sources`), and the parts that change are fragments, which run again by themselves.
 """
 
+import re
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import streamlit as st
 from PIL import Image
 
 from conf.settings import load_settings
+from conf.shown import shown_price
 from conf.timeframes import TIMEFRAME_MS
 from dashboard import empty
 from dashboard.api_types import HealthAnswer
@@ -116,7 +118,7 @@ def live(symbol: str, timeframe: str, horizon: int, span: str, zone: str, known:
     bars = hours * HOUR_MS // TIMEFRAME_MS[timeframe] if hours else 10**6
     candles, predictions, sentiment, articles = read_range(symbol, timeframe, since, bars)
     if candles.empty and predictions.empty:
-        text = empty.NOTHING_IN_RANGE.format(symbol=symbol, timeframe=timeframe, span=span)
+        text = empty.NOTHING_IN_RANGE.format(symbol=plain(symbol), timeframe=timeframe, span=span)
         st.info(text, icon=":material/search:")
         return
     figures(candles, predictions[predictions["horizon"] == horizon], timeframe, zone)
@@ -151,20 +153,28 @@ def figures(candles: pd.DataFrame, made: pd.DataFrame, timeframe: str, zone: str
     columns = st.container(key="figures").columns([2, 2, 4, 3])
     if not candles.empty:
         bar = candles.iloc[-1]
-        columns[0].metric("Last close", f"{bar['close']:,.6g}")
+        columns[0].metric("Last close", shown_price(bar["close"]))
         columns[0].caption(f"bar until {shown_time(bar['close_time'], zone)}")
     if made.empty:
         return
     row = made.sort_values(["as_of", "predicted_at"]).iloc[-1]
     change = row["predicted_close"] / row["last_close"] - 1
-    columns[1].metric("Predicted", f"{row['predicted_close']:,.6g}", f"{change:+.3%}", "off")
-    columns[1].caption(f"for {shown_time(row['target_time'], zone)}, by {row['model_version']}")
+    columns[1].metric("Predicted", shown_price(row["predicted_close"]), f"{change:+.3%}", "off")
+    columns[1].caption(
+        f"for {shown_time(row['target_time'], zone)}, by {plain(row['model_version'])}"
+    )
     columns[2].metric(
-        f"{row['coverage']:.0%} interval", f"{row['lower']:,.6g} to {row['upper']:,.6g}"
+        f"{row['coverage']:.0%} interval",
+        f"{shown_price(row['lower'])} to {shown_price(row['upper'])}",
     )
     columns[2].caption(f"{(row['upper'] - row['lower']) / row['last_close']:.3%} of the price wide")
     columns[3].metric("Target time", shown_time(row["target_time"], zone))
     columns[3].caption(f"{row['horizon']} x {timeframe} after {shown_time(row['as_of'], zone)}")
+
+
+def plain(text: str) -> str:
+    """A text from elsewhere as it is: without links, pictures and headings of Markdown."""
+    return re.sub(r"([^\w\s])", r"\\\1", str(text))
 
 
 def shown_time(time: Any, zone: str) -> str:

@@ -11,11 +11,11 @@ from conf.errors import ArtifactMismatch
 from conf.settings import Settings
 from dashboard.newest import NewestMessages
 from dashboard.records import Row
-from dashboard.tables import Series, Tables
+from dashboard.tables import MAX_PREDICTIONS, Series, Tables
 from model.artifact import read_manifest
 from model.decisions import decisions
 from model.registry import Registry
-from store.schema import PREDICTIONS, TIME
+from store.schema import PREDICTIONS, TIME, TIMES_MS
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,30 @@ class Sources:
                 return read_manifest(self.registry.folder(version)).horizons
         return ()
 
-    def predictions(self, symbol: str, timeframe: str, since_ms: int, bars: int) -> pd.DataFrame:
-        """Predictions of the tables and, where newer, of the topic; a row each, ascending."""
-        stored = self.tables.series_of("predictions", symbol, timeframe, since_ms, bars)
+    def predictions(
+        self,
+        symbol: str,
+        timeframe: str,
+        since_ms: int,
+        bars: int = 1,
+        until_ms: int = TIMES_MS[1],
+        most: int = MAX_PREDICTIONS,
+    ) -> pd.DataFrame:
+        """Predictions of the tables and, where newer, of the topic; a row each, ascending.
+
+        Made from bars that closed in `since_ms..until_ms` (epoch ms); the newest `most`. `bars` as
+        `Tables.series_of` takes it.
+        """
+        stored = self.tables.predictions(symbol, timeframe, since_ms, bars, until_ms, most)
         fresh = as_frame(self.newest.predictions(symbol, timeframe), list(stored.columns))
         after = pd.Timestamp(0) if stored.empty else stored["as_of"].max()
         fresh = fresh[fresh["as_of"] >= max(after, pd.Timestamp(since_ms, unit="ms"))]
+        fresh = fresh[fresh["as_of"] <= pd.Timestamp(until_ms, unit="ms")]
         if fresh.empty:
             return stored
         both = fresh if stored.empty else pd.concat([stored, fresh], ignore_index=True)
-        return both.drop_duplicates(list(PREDICTIONS.identity)).sort_values(["as_of", "horizon"])
+        once = both.drop_duplicates(list(PREDICTIONS.identity))
+        return once.sort_values(["as_of", "horizon"]).tail(most)
 
     def decisions(self) -> list[dict[str, Any]]:
         """Every decision about a champion, newest first."""

@@ -1,14 +1,11 @@
 """What the page asks of the Parquet tables, through DuckDB and the views of `sql/`.
 
-Thirty days of minutes are 43,000 folders a table until they are compacted. A bar can't be written
-before it has closed, so that a range of time needs only folders changed since its beginning: of
-these alone the names are handed to DuckDB.
+A question about a range of time is put to those files alone that can hold rows of it
+(`store/readable.py`), since a table may have thousands.
 """
 
-import os
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +13,9 @@ import duckdb
 import pandas as pd
 
 from conf.timeframes import TIMEFRAME_MS
-from store.files import BATCH
-from store.schema import PREDICTIONS, TABLES
-from store.views import open_duckdb
+from store.footer import File
+from store.schema import PREDICTIONS
+from store.views import ask, files_of
 
 Series = tuple[str, str]  # symbol, interval
 
@@ -26,6 +23,7 @@ Series = tuple[str, str]  # symbol, interval
 SERIES_STEP: Final = 200
 # More candles than these are a smear on any screen: neighbours are drawn as one.
 MAX_CANDLES: Final = 1_500
+MAX_PREDICTIONS: Final = 50_000
 
 # What the page and the API show of a prediction.
 PREDICTION_COLUMNS: Final = [n for n in PREDICTIONS.columns if n not in ("query_id", "batch_id")]
@@ -46,8 +44,9 @@ SELECT {", ".join(PREDICTION_COLUMNS)}
 FROM predictions
 WHERE symbol = $symbol AND interval = $interval
   AND as_of >= make_timestamp($since::BIGINT * 1000)
+  AND as_of <= make_timestamp($until::BIGINT * 1000)
   AND epoch_ms(as_of) % $step = 0
-ORDER BY as_of, horizon
+ORDER BY as_of DESC, horizon DESC LIMIT $most
 """
 _SENTIMENT: Final = """
 SELECT min(open_time) AS open_time, sum(count) AS articles,
@@ -64,48 +63,26 @@ WHERE available_at >= make_timestamp($since::BIGINT * 1000)
   AND (coins = '' OR list_contains(string_split(coins, ','), split_part($symbol, '-', 1)))
 ORDER BY available_at DESC LIMIT $most
 """
-_IN_STEPS: Final = {"bars": _CANDLES, "predictions": _PREDICTIONS, "sentiment": _SENTIMENT}
+_IN_STEPS: Final = {"bars": _CANDLES, "sentiment": _SENTIMENT}
+_SCORES: Final = """
+SELECT * FROM scoreboard
+WHERE ($span IS NULL OR span = $span) AND ($backfilled IS NULL OR backfilled = $backfilled)
+ORDER BY ALL
+"""
 _SKIPPED: Final = "SELECT reason, count(*) AS bars FROM skipped GROUP BY reason ORDER BY 2 DESC"
 
 
-@dataclass
-class Folders:
-    """The committed folders of one table, each looked at once: they never change, only go."""
-
-    path: Path
-    _changed_at: dict[str, float] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def refresh(self) -> dict[str, float]:
-        """Folder names with the time they were written, unix seconds."""
-        with self._lock:
-            try:
-                with os.scandir(self.path) as entries:
-                    names = {e.name: e for e in entries if e.name.startswith(BATCH)}
-            except FileNotFoundError:
-                names = {}
-            known = {n: at for n, at in self._changed_at.items() if n in names}
-            for name in names.keys() - known.keys():
-                try:
-                    known[name] = names[name].stat().st_mtime
-                except FileNotFoundError:
-                    continue
-            self._changed_at = known
-            return known
-
-    def since(self, time_ms: float) -> list[str]:
-        """Patterns of the files that can hold rows from `time_ms` (epoch ms) on."""
-        found = self.refresh().items()
-        return [f"{self.path}/{name}/*.parquet" for name, at in found if at * 1000 >= time_ms]
+def _step(timeframe: str, bars: int) -> int:
+    """Over how many ms neighbours are drawn as one, where there are so many bars."""
+    return TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
 
 
 class Tables:
     """Reads the warehouse for the page; each query sees what is there when it begins."""
 
-    def __init__(self, warehouse_dir: Path, threads: int = 2) -> None:
+    def __init__(self, warehouse_dir: Path) -> None:
         self._dir = warehouse_dir
-        self._threads = threads
-        self._folders = {table: Folders(warehouse_dir / table) for table in TABLES}
+        self._files = files_of(warehouse_dir)
         self._series: dict[Series, int] = {}
         self._seen: set[str] = set()
         self._lock = threading.Lock()
@@ -116,11 +93,11 @@ class Tables:
         A long history is looked through in steps, one a call.
         """
         with self._lock:
-            folders = self._folders["bars"].refresh()
+            folders = self._files["bars"].changed_at()
             fresh = sorted(folders.keys() - self._seen, key=lambda n: -folders[n])[:SERIES_STEP]
             if fresh:
-                files = [f"{self._dir}/bars/{name}/*.parquet" for name in fresh]
-                rows: Iterator[Any] = self._ask("bars", _SERIES, files).itertuples(index=False)
+                found = self._ask("bars", _SERIES, lambda: self._files["bars"].of(fresh))
+                rows: Iterator[Any] = found.itertuples(index=False)
                 for symbol, timeframe, newest in rows:
                     known = self._series.get((symbol, timeframe), 0)
                     self._series[symbol, timeframe] = max(known, newest)
@@ -130,50 +107,71 @@ class Tables:
     def series_of(
         self, table: str, symbol: str, timeframe: str, since_ms: int, bars: int
     ) -> pd.DataFrame:
-        """Candles (`bars`), `predictions` or `sentiment` of one series from `since_ms` on.
+        """Candles (`bars`) or `sentiment` of one series from `since_ms` on.
 
         A row stands for one bar, or for several where `bars` are very many.
         """
-        step = TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
-        values = {"symbol": symbol, "interval": timeframe, "since": since_ms, "step": step}
-        return self._ask(table, _IN_STEPS[table], self._folders[table].since(since_ms), values)
+        values = {"symbol": symbol, "interval": timeframe, "since": since_ms}
+        values |= {"step": _step(timeframe, bars)}
+        return self._since(table, _IN_STEPS[table], since_ms, values)
+
+    def predictions(
+        self, symbol: str, timeframe: str, since_ms: int, bars: int, until_ms: int, most: int
+    ) -> pd.DataFrame:
+        """The newest `most` predictions of a series in a range of time, ascending.
+
+        Where `bars` are very many, those of every so-manieth bar.
+        """
+        values = {"symbol": symbol, "interval": timeframe, "since": since_ms, "until": until_ms}
+        values |= {"step": _step(timeframe, bars), "most": most}
+        rows = self._since("predictions", _PREDICTIONS, since_ms, values)
+        return rows.iloc[::-1].reset_index(drop=True)
 
     def articles(self, symbol: str, since_ms: int, most: int) -> pd.DataFrame:
         """The newest articles about the symbol's coin, or the market, since `since_ms`."""
         values = {"symbol": symbol, "since": since_ms, "most": most}
-        files = self._folders["articles"].since(since_ms)
-        return self._ask("articles", _ARTICLES, files, values)
+        return self._since("articles", _ARTICLES, since_ms, values)
 
     def skipped(self, since_ms: int) -> dict[str, int]:
         """Bars without a prediction by reason, of what was written since `since_ms`."""
-        rows = self._ask("skipped", _SKIPPED, self._folders["skipped"].since(since_ms))
+        files = self._files["skipped"]
+        rows = self._ask("skipped", _SKIPPED, lambda: files.written_since(since_ms))
         return dict(zip(rows["reason"], rows["bars"].tolist(), strict=True))
 
-    def scores(self) -> pd.DataFrame | None:
-        """The scoreboard; None before `candlecast score` has computed one."""
-        files = self._folders["scores"].since(0)
-        return (
-            self._ask("scores", "SELECT * FROM scoreboard ORDER BY ALL", files) if files else None
-        )
+    def scores(
+        self, span: str | None = None, backfilled: bool | None = None
+    ) -> pd.DataFrame | None:
+        """The scoreboard, or some of it; None before `candlecast score` has computed one."""
+        if not self._files["scores"].all():
+            return None
+        return self._since("scores", _SCORES, 0, {"span": span, "backfilled": backfilled})
 
     def drift(self) -> pd.DataFrame:
         """The newest drift figures of each champion."""
-        files = self._folders["drift"].since(0)
-        return self._ask("drift", "SELECT * FROM drift ORDER BY ALL", files)
+        return self._since("drift", "SELECT * FROM drift ORDER BY ALL", 0)
 
     def written_at(self, table: str) -> float | None:
         """When a table last grew, unix seconds; None while it is empty."""
-        return max(self._folders[table].refresh().values(), default=None)
+        return max(self._files[table].changed_at().values(), default=None)
+
+    def left_aside(self) -> dict[str, str]:
+        """The files that can't be read, each with the reason."""
+        found = [one.left_aside() for one in self._files.values()]
+        return {path: reason for one in found for path, reason in one.items()}
+
+    def _since(
+        self, table: str, query: str, since_ms: int, values: Mapping[str, object] | None = None
+    ) -> pd.DataFrame:
+        return self._ask(table, query, lambda: self._files[table].since(since_ms), values)
 
     def _ask(
-        self, table: str, query: str, files: list[str], values: Mapping[str, object] | None = None
+        self,
+        table: str,
+        query: str,
+        files: Callable[[], Sequence[File]],
+        values: Mapping[str, object] | None = None,
     ) -> pd.DataFrame:
-        try:
-            with open_duckdb(self._dir, {table: files}, self._threads) as connection:
-                return connection.execute(query, values).df()
-        except duckdb.IOException:
-            # A folder was compacted or dropped after it was listed, or holds no file yet.
-            left = [file for file in files if any(Path(file).parent.glob("*.parquet"))]
-            if left == files:
-                raise
-            return self._ask(table, query, left, values)
+        def question(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+            return connection.execute(query, values).df()
+
+        return ask(self._dir, question, lambda: {table: [one.path for one in files()]})

@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
+import duckdb
 import typer
 
 from conf.errors import ConfigurationError
 from conf.settings import load_settings
-from store.schema import TABLES
-from store.views import NO_SCORES, open_duckdb
+from store import engine
+from store.schema import TABLES, TEXT
+from store.views import NO_SCORES, ask
 
 FORMATS: Final = {
     "csv": "CSV, HEADER",
@@ -61,13 +63,27 @@ def export_rows(
     bounds = {"symbol =": symbol, f"{time} >=": _utc(since), f"{time} <": _utc(until)}
     values = {clause: value for clause, value in bounds.items() if value is not None}
     where = " AND ".join(["true", *(f"{clause} ?" for clause in values)])
-    query = f"SELECT * FROM {table} WHERE {where} ORDER BY {time}, {', '.join(list(columns)[:2])}"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    target = str(file).replace("'", "''")
-    copy = f"COPY ({query}) TO '{target}' (FORMAT {FORMATS[form]})"
-    with open_duckdb(warehouse_dir) as connection:
+    order = ", ".join([time, *list(columns)[:2]])
+    texts = [name for name, kind in columns.items() if kind == TEXT] if form == "csv" else []
+    shown = f"* REPLACE ({', '.join(map(_no_formula, texts))})" if texts else "*"
+    query = f"SELECT {shown} FROM (SELECT * FROM {table} WHERE {where}) ORDER BY {order}"
+    target = engine.text(str(file.absolute()))
+    copy = f"COPY ({query}) TO {target} (FORMAT {FORMATS[form]}, USE_TMP_FILE true)"
+
+    def question(connection: duckdb.DuckDBPyConnection) -> int:
         ((count,),) = connection.execute(copy, [*values.values()]).fetchall()
-    return int(count)
+        return int(count)
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return ask(warehouse_dir, question)
+    except (duckdb.Error, OSError) as error:
+        raise ConfigurationError(f"{file} can't be written: {engine.reason(error)}") from error
+
+
+def _no_formula(name: str) -> str:
+    """SQL: a text that no spreadsheet takes for a formula, behind an apostrophe as OWASP has it."""
+    return rf"regexp_replace({name}, '^([=+@\t\r-])', '''\1') AS {name}"
 
 
 def _utc(time: datetime | None) -> datetime | None:

@@ -7,12 +7,15 @@ from typing import Annotated, Final
 
 import typer
 
+from conf.errors import CandlecastError
+from conf.ports import bound_socket, require_free
 from conf.settings import load_settings
-from jobs.machine.broker import require_free
 
 PAGE: Final = Path(__file__).parent.parent / "dashboard" / "page.py"
 # What the first visitor would otherwise wait for: these take seconds to import.
 WARM: Final = ("plotly.graph_objects", "mlflow", "dashboard.sources")
+# For requests under way at the end; a stream of events would never end.
+GRACE_S: Final = 2
 DASHBOARD_HELP: Final = "default: dashboard.port of the settings"
 
 
@@ -35,7 +38,7 @@ def dashboard(port: Annotated[int | None, typer.Option(help=DASHBOARD_HELP)] = N
     """Serve the page until Ctrl-C."""
     settings = load_settings().dashboard
     chosen = port or settings.port
-    require_free(chosen)
+    require_free(chosen, settings.host, "dashboard.port")
     for name in WARM:
         import_module(name)
     from streamlit.web.cli import main
@@ -55,6 +58,13 @@ def api(
 
     settings = load_settings()
     host, chosen = settings.dashboard.api_host, port or settings.dashboard.api_port
-    typer.echo(f"The API is on http://{host}:{chosen}; its description at /openapi.json")
-    sys.stdout.flush()
-    uvicorn.run(create_app(settings), host=host, port=chosen, log_level="warning")
+    with bound_socket(host, chosen, "dashboard.api_port") as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=2)
+        )
+        address = f"http://{host}:{listener.getsockname()[1]}"
+        typer.echo(f"The API is on {address}; its description at /openapi.json")
+        sys.stdout.flush()
+        server.run([listener])
+    if not server.started:
+        raise CandlecastError("the API could not start; the lines above say why")

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from conf.errors import CandlecastError, ConfigurationError
 from conf.events import event
+from conf.ports import listening
 from conf.settings import load_settings
 from jobs.scoring.look import score_once
 from jobs.scoring.metrics import ScoreMetrics
@@ -67,7 +68,9 @@ def score(
     metrics, port = ScoreMetrics(), settings.score.metrics_port
     with only_worker(settings.warehouse, "score"), suppress(KeyboardInterrupt):
         if every and port:
-            start_http_server(port, settings.score.metrics_host, metrics.registry)
+            host = settings.score.metrics_host
+            with listening(host, port, "score.metrics_port"):
+                start_http_server(port, host, metrics.registry)
         while True:
             try:
                 board = score_once(settings, drift, strict=not every)
@@ -91,7 +94,7 @@ def print_board(console: Console, board: pd.DataFrame, span: str) -> None:
         return
     table = Table(title=f"scoreboard, {span} up to {rows['last_target'].max():%Y-%m-%d %H:%M} UTC")
     for name in COLUMNS:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     made = rows["backfilled"].map({True: "backfilled", False: "live"})
     for row in rows.assign(made=made).to_dict("records"):
         cells = (form.format_map(row) for form in COLUMNS.values())

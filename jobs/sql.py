@@ -7,14 +7,18 @@ from typing import Annotated, Any, Final
 import duckdb
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from conf.errors import ConfigurationError
 from conf.settings import load_settings
-from store.views import NO_SCORES, VIEWS, ask_spark, open_duckdb
+from store import engine as duckdb_engine
+from store.views import NO_SCORES, VIEWS, ask
 
 MAX_ROWS: Final = 1_000
 _SCORES: Final = re.compile(r"\bscore(board|s)\b", re.IGNORECASE)
+
+_QUESTIONS: Final = ([duckdb.StatementType.SELECT], [duckdb.StatementType.EXPLAIN])
 
 Rows = list[tuple[Any, ...]]
 
@@ -28,13 +32,12 @@ def sql(
     warehouse_dir = load_settings().warehouse.dir
     if engine not in ("spark", "duckdb"):
         raise ConfigurationError(f"--engine {engine}: there are spark, duckdb")
-    try:
-        names, rows = (_by_duckdb if engine == "duckdb" else _by_spark)(query, warehouse_dir)
-    except duckdb.Error as error:
-        raise ConfigurationError(f"{error}") from error
-    table = Table(*names)
+    if not query.strip():
+        raise ConfigurationError('the query is empty: candlecast sql "SELECT * FROM bars LIMIT 9"')
+    names, rows = (ask_duckdb if engine == "duckdb" else _by_spark)(query, warehouse_dir)
+    table = Table(*map(escape, names))
     for row in rows[:MAX_ROWS]:
-        table.add_row(*["" if value is None else str(value) for value in row])
+        table.add_row(*["" if value is None else escape(str(value)) for value in row])
     console = Console()
     console.print(table)
     if not rows and _SCORES.search(query):
@@ -43,15 +46,30 @@ def sql(
         console.print(f"The first {MAX_ROWS:,} rows; `candlecast export` writes them all.")
 
 
-def _by_duckdb(query: str, warehouse_dir: str) -> tuple[list[str], Rows]:
-    with open_duckdb(warehouse_dir) as connection:
-        result = connection.execute(query)
+def ask_duckdb(query: str, warehouse_dir: str) -> tuple[list[str], Rows]:
+    """Names and rows of one question over the views, by a DuckDB that sees nothing else.
+
+    Raises ConfigurationError where it is none, or has no answer.
+    """
+
+    def question(connection: duckdb.DuckDBPyConnection) -> tuple[list[str], Rows]:
+        statements = connection.extract_statements(query)
+        if [one.type for one in statements] not in _QUESTIONS:
+            raise ConfigurationError("--engine duckdb answers one SELECT, and changes nothing")
+        result = connection.execute(statements[0])
         return [column[0] for column in result.description or []], result.fetchmany(MAX_ROWS + 1)
+
+    try:
+        return ask(warehouse_dir, question, closed=True)
+    except duckdb.Error as error:
+        raise ConfigurationError(duckdb_engine.reason(error)) from error
 
 
 def _by_spark(query: str, warehouse_dir: str) -> tuple[list[str], Rows]:
     os.environ.setdefault("SPARK_CONF_DIR", str(VIEWS.parent.parent / "conf"))
     from pyspark.sql import SparkSession
+
+    from store.spark_views import ask_spark
 
     # One machine answers: Spark's 200 partitions a shuffle would make a second half a minute.
     builder = SparkSession.builder.appName("candlecast-sql")

@@ -89,7 +89,7 @@ def print_result(console: Console, result: TrainResult) -> None:
         for name, m in of.items()
     ]
     for column in rows[0]:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*row.values())
     console.print(table)

@@ -1,5 +1,6 @@
 """Files on whatever file system Hadoop knows, asked through Spark."""
 
+import re
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -14,6 +15,15 @@ def hadoop_path(spark: SparkSession, path: str) -> tuple[Any, Any]:
     """A path as Hadoop's, and the file system that it lies on."""
     found = java(spark).org.apache.hadoop.fs.Path(path)
     return found, found.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+
+
+def literal(path: str) -> str:
+    """A path that Hadoop does not take for a pattern.
+
+    >>> print(literal("/data/[1]{2}/bars"))
+    /data/\\[1\\]\\{2\\}/bars
+    """
+    return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)
 
 
 def exists(spark: SparkSession, pattern: str) -> bool:

@@ -1,6 +1,7 @@
 -- The warehouse as people ask for it. DuckDB and Spark SQL run this same text. What stands in braces
 -- `store/views.py` fills in: a table is its rows, each once, by the identity and the order of versions
--- in `store/schema.py`, which also says what `covered` is; `bar_length` is the length of the row's interval.
+-- in `store/schema.py`, without those that break a rule of it; there it also says what `covered` is.
+-- `bar_length` is the length of the row's interval. `NAME_raw` has all versions.
 
 -- The newest version of each bar.
 CREATE OR REPLACE TEMP VIEW bars AS

@@ -5,13 +5,14 @@ the HTTP API follow from it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
+from conf.timeframes import TIMEFRAME_MS
 from model.news import NEWS_COLUMNS
 
 TEXT: Final = pa.string()
@@ -30,15 +31,22 @@ _SQL: Final = {
     FLAG: "BOOLEAN",
     TIME: "TIMESTAMP",
 }
+# What both engines and Python can count with: years, prices whose ratios and squares are finite,
+# and horizons, in bars.
+TIMES_MS: Final = (0, 4_102_444_800_000)  # 1970 to 2100
+PRICES: Final = (1e-30, 1e30)
+HORIZONS: Final = (1, 100_000)
+_SQL_TIMES: Final = "BETWEEN TIMESTAMP '1970-01-01 00:00:00' AND TIMESTAMP '2100-01-01 00:00:00'"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """One table of the warehouse.
 
     Of the rows with the same `identity` the first by `best_first` counts: the text of an ORDER BY
     that DuckDB and Spark SQL both take, in which `batch` is the folder that a row lies in. `time`
-    is the column that a range of time is about. `optional` columns may be null.
+    is the column that a range of time is about. `optional` columns may be null; `prices` may not,
+    and lie within `PRICES`. A row that breaks a rule is in no view.
     """
 
     name: str
@@ -47,6 +55,42 @@ class Table:
     identity: tuple[str, ...]
     best_first: str = "batch"
     optional: frozenset[str] = frozenset()
+    prices: tuple[str, ...] = ()
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """The columns without which a row means nothing."""
+        return frozenset((*self.identity, self.time, *self.prices))
+
+    def allows(self, column: str, value: Any) -> bool:
+        """Whether a value may stand in a column; times in epoch ms.
+
+        >>> BARS.allows("close", 0.0), BARS.allows("open_time", 2**62), BARS.allows("symbol", "A")
+        (False, False, True)
+        """
+        if column == "interval":
+            return value in TIMEFRAME_MS
+        bounds = self.bounds.get(column)
+        return bounds is None or bool(bounds[0] <= value <= bounds[1])
+
+    @cached_property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """The least and the largest value of each column that has such; times in epoch ms."""
+        times = {name: TIMES_MS for name, kind in self.columns.items() if kind == TIME}
+        horizons = {"horizon": HORIZONS} if "horizon" in self.columns else {}
+        return {**times, **horizons, **dict.fromkeys(self.prices, PRICES)}
+
+    @property
+    def rules(self) -> str:
+        """SQL: what holds of each row that a view shows."""
+        rules = [f"{name} IS NOT NULL" for name in self.columns if name in self.required]
+        if "interval" in self.columns:
+            rules.append(f"interval IN ({', '.join(repr(name) for name in TIMEFRAME_MS)})")
+        for name, (low, high) in self.bounds.items():
+            is_time = self.columns[name] == TIME
+            within = f"{name} {_SQL_TIMES}" if is_time else f"{name} BETWEEN {low} AND {high}"
+            rules.append(within if name in self.required else f"({name} IS NULL OR {within})")
+        return " AND ".join(rules)
 
     @cached_property
     def stored(self) -> pa.Schema:
@@ -60,22 +104,35 @@ class Table:
         return pa.schema([(name, COUNT if kind == TIME else kind) for name, kind in columns])
 
     @property
+    def ddl(self) -> str:
+        """The columns and their types as Spark is told them, the folder's name behind them."""
+        return ", ".join(
+            [*(f"{n} {_SQL[kind]}" for n, kind in self.columns.items()), "batch STRING"]
+        )
+
+    @property
     def place(self) -> str:
         """SQL: 1 for the row that counts among those of the same identity."""
         identity = ", ".join(self.identity)
         return f"row_number() OVER (PARTITION BY {identity} ORDER BY {self.best_first})"
 
-    def read(self, source: str | None) -> str:
-        """SQL: the rows of `source` with the types of this table; none where there is no source.
+    def read(self, sources: Iterable[tuple[str, Collection[str]]], batch: str = "batch") -> str:
+        """SQL: the rows of all `sources` that keep the rules, with the types of this table.
 
-        Spark writes times with or without a zone, by its settings; both mean UTC here.
+        Each source is SQL with the columns that it has: a column that it lacks is null. `batch` is
+        SQL for the name of a row's folder. Spark writes times with or without a zone, by its
+        settings; both mean UTC here.
         """
-        kinds = {**{name: _SQL[kind] for name, kind in self.columns.items()}, "batch": "STRING"}
-        if source is None:
-            columns = (f"CAST(NULL AS {kind}) AS {name}" for name, kind in kinds.items())
-            return f"SELECT {', '.join(columns)} WHERE 1 = 0"
-        columns = (f"CAST({name} AS {kind}) AS {name}" for name, kind in kinds.items())
-        return f"SELECT {', '.join(columns)} FROM {source}"
+        parts = [self._typed(source, columns, batch) for source, columns in sources]
+        rows = " UNION ALL ".join(parts or [f"{self._typed('(SELECT 1) AS none', (), 'NULL')}"])
+        return f"SELECT * FROM ({rows}) AS typed WHERE {self.rules}"
+
+    def _typed(self, source: str, columns: Collection[str], batch: str) -> str:
+        typed = [
+            f"{f'TRY_CAST({name}' if name in columns else 'CAST(NULL'} AS {_SQL[kind]}) AS {name}"
+            for name, kind in self.columns.items()
+        ]
+        return f"SELECT {', '.join(typed)}, CAST({batch} AS STRING) AS batch FROM {source}"
 
     @property
     def once(self) -> str:
@@ -100,6 +157,7 @@ BARS: Final = Table(
     time="open_time",
     identity=(*_SERIES, "open_time"),
     best_first="fetched_at DESC, batch DESC",
+    prices=("open", "high", "low", "close"),
 )
 PREDICTIONS: Final = Table(
     "predictions",
@@ -115,6 +173,7 @@ PREDICTIONS: Final = Table(
     time="as_of",
     identity=(*_FORECAST, "model_version"),
     best_first="predicted_at, batch",
+    prices=("last_close", "predicted_close", "lower", "upper"),
 )
 SKIPPED: Final = Table(
     "skipped",
@@ -146,6 +205,7 @@ ARIMA: Final = Table(
     time="as_of",
     identity=tuple(_FORECAST),
     best_first="fitted_until DESC, batch",
+    prices=("arima_close",),
 )
 _DISTRIBUTION: Final = dict.fromkeys(("interval", "model_version", "kind", "name"), TEXT)
 DRIFT: Final = Table(

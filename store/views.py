@@ -1,34 +1,41 @@
-"""The warehouse as views: plain SQL over its Parquet folders.
+"""The warehouse as views: plain SQL over its Parquet files.
 
 The views are one text that Spark SQL and DuckDB both run (`sql/views.sql`); each engine only says
-for itself how it reads the Parquet folders beneath them.
+for itself how it reads the files beneath them. Those that can't be read are left aside
+(`store/readable.py`).
 """
 
-import re
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeVar
 
 import duckdb
 import pandas as pd
 
-from conf.errors import ConfigurationError
+from conf.errors import ConfigurationError, RetryLater
+from conf.settings import local_folder
 from conf.timeframes import TIMEFRAME_MS
-from store.files import COMMITTED, committed
+from store import engine
+from store.footer import File
+from store.readable import TableFiles, by_columns, table_files
 from store.schema import COVERED, TABLES
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 VIEWS: Final = Path(__file__).parent.parent / "sql" / "views.sql"
 # What readers say where the table `scores` gave no rows.
 NO_SCORES: Final = "No scores, or none that fit: `candlecast score` computes them."
-SHARED_MEMORY: Final = "2GB"
-UNKNOWN_TIMEFRAME: Final = "unknown timeframe"
-# Spark's own name for an error and its text, wherever it stands among causes and Java's stack.
-_SPARK_ERROR: Final = re.compile(r"\[[A-Z_.]+\] .*")
+# Looks at a warehouse that changes under the reader, or has files that turn out to be damaged.
+ATTEMPTS: Final = 5
+
+T = TypeVar("T")
+# Paths by table.
+Paths = Mapping[str, Sequence[str]]
+Files = Mapping[str, Sequence[File]]
+
+
+class WarehouseChanged(RetryLater):
+    """Files went while they were read, or are damaged: without them the same question has an
+    answer."""
 
 
 def view_statements() -> list[str]:
@@ -40,94 +47,113 @@ def view_statements() -> list[str]:
 
 
 def _bar_length() -> str:
-    """SQL: the length of the column `interval`; a timeframe that we do not know is an error."""
+    """SQL: the length of the column `interval`."""
     cases = " ".join(
         f"WHEN '{name}' THEN INTERVAL '{ms // 1000}' SECOND" for name, ms in TIMEFRAME_MS.items()
     )
-    known = f": conf/timeframes.py has {', '.join(TIMEFRAME_MS)}"
-    error = f"raise_error(concat('{UNKNOWN_TIMEFRAME} ', interval, '{known}'))"
-    return f"CASE interval {cases} ELSE {error} END"
+    return f"CASE interval {cases} END"
+
+
+def files_of(warehouse_dir: str | Path) -> dict[str, TableFiles]:
+    """What this process knows of the files of a local warehouse, by table."""
+    folder = warehouse_folder(warehouse_dir)
+    return {name: table_files(folder, table) for name, table in TABLES.items()}
+
+
+def paths_of(warehouse_dir: str | Path, *tables: str) -> dict[str, list[str]]:
+    """All files of some tables alone, as `open_duckdb` takes them."""
+    known = files_of(warehouse_dir)
+    return {name: [one.path for one in known[name].all()] for name in tables}
+
+
+def warehouse_folder(warehouse_dir: str | Path) -> Path:
+    """The warehouse as a folder of this machine, absolute.
+
+    Raises ConfigurationError where it is none.
+    """
+    folder = local_folder(str(warehouse_dir))
+    if folder is None:
+        raise ConfigurationError(
+            f"DuckDB reads folders of this machine, warehouse.dir is {warehouse_dir}: use Spark"
+        )
+    return folder.absolute()
 
 
 @contextmanager
 def open_duckdb(
-    warehouse_dir: str | Path,
-    files: Mapping[str, Sequence[str]] | None = None,
-    threads: int | None = None,
+    warehouse_dir: str | Path, files: Paths | None = None, *, closed: bool = False
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection of its own with every view, times in UTC.
+    """A connection of its own with every view, times in UTC; `ask` goes on where this one can't.
 
-    `files` are the Parquet files to read of each table (patterns are allowed) instead of all of
-    all; `threads` bounds the machine's share, memory included, of a reader beside the stream.
-    Raises ConfigurationError where the warehouse is not a folder of this machine, or holds bars of
-    a timeframe that we do not know.
+    `files` are paths, by table, to read instead of all of all. All connections of a process
+    share one limit on memory and threads; a `closed` one is of a process that has no other: it
+    reads this warehouse and nothing else, and changes no setting. Raises ConfigurationError where
+    the warehouse is not a folder of this machine, WarehouseChanged where files of it went in the
+    meantime or turned out to be damaged.
     """
-    if "://" in str(warehouse_dir) and not str(warehouse_dir).startswith("file://"):
-        raise ConfigurationError(
-            f"DuckDB reads folders of this machine, warehouse.dir is {warehouse_dir}: use Spark"
-        )
-    folder = Path(str(warehouse_dir).removeprefix("file://"))
-    with duckdb.connect() as connection:
-        if threads is not None:
-            # Beside the stream: what does not fit goes to disk, not into the stream's memory.
-            connection.execute(f"SET threads = {threads}")
-            connection.execute(f"SET memory_limit = '{SHARED_MEMORY}'")
-            connection.execute(f"SET temp_directory = '{tempfile.gettempdir()}/candlecast-duckdb'")
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("CREATE TEMP MACRO raise_error(message) AS error(message)")
+    known = files_of(warehouse_dir)
+    if files is None:
+        chosen = {name: one.all() for name, one in known.items()}
+    else:
+        chosen = {name: known[name].at(paths) for name, paths in files.items()}
+    with engine.connection(warehouse_folder(warehouse_dir) if closed else None) as connection:
         for name, table in TABLES.items():
-            found = committed(folder, name) if files is None else files.get(name, ())
-            connection.execute(f"CREATE TEMP VIEW {name}_raw AS {table.read(_parquet(found))}")
+            groups = [
+                (engine.parquet(paths), columns)
+                for columns, paths in by_columns(chosen.get(name, ()))
+            ]
+            source = table.read(groups, engine.BATCH_OF_FILE)
+            connection.execute(f"CREATE TEMP VIEW {name}_raw AS {source}")
         for statement in view_statements():
             connection.execute(statement)
         try:
             yield connection
-        except duckdb.InvalidInputException as error:
-            if UNKNOWN_TIMEFRAME in str(error):
-                raise ConfigurationError(str(error).split(": ", 1)[1]) from error
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            may_be_damaged = not isinstance(error, engine.FAULTS_OF_THE_QUERY)
+            if leave_damaged_aside(known, chosen, may_be_damaged):
+                raise WarehouseChanged(
+                    f"files of {warehouse_dir} went while they were read, or are damaged: {error}"
+                ) from error
             raise
 
 
-def _parquet(files: Sequence[str]) -> str | None:
-    """DuckDB's SQL for the rows of some files; None of none."""
-    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    return f"read_parquet([{listed}], hive_partitioning = true)" if listed else None
+def leave_damaged_aside(known: Mapping[str, TableFiles], files: Files, deep: bool) -> bool:
+    """Whether some of `files` are gone or others than they were or, where no such was found and it
+    is worth a `deep` look at every value, damaged; these will not be read again."""
+    if sum(known[name].look_again(found) for name, found in files.items()):
+        return True
+    damaged = False
+    for name, found in files.items() if deep else ():
+        for one in found:
+            if why := engine.damage(one):
+                known[name].leave_aside(one.path, why)
+                damaged = True
+    return damaged
+
+
+def ask(
+    warehouse_dir: str | Path,
+    question: Callable[[duckdb.DuckDBPyConnection], T],
+    files: Callable[[], Paths | None] = lambda: None,
+    *,
+    closed: bool = False,
+) -> T:
+    """What `question` finds in the views, without files that went or are damaged meanwhile.
+
+    `files` is called before each attempt; it and `closed` are those of `open_duckdb`.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            with open_duckdb(warehouse_dir, files(), closed=closed) as connection:
+                return question(connection)
+        except WarehouseChanged:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("the last attempt has returned or raised")
 
 
 def read_sql(
     warehouse_dir: str | Path, query: str, values: Sequence[Any] | Mapping[str, Any] = ()
 ) -> pd.DataFrame:
     """The rows of a query over the views, by DuckDB; times are UTC without a zone."""
-    with open_duckdb(warehouse_dir) as connection:
-        return connection.execute(query, values).df()
-
-
-def ask_spark(
-    spark: "SparkSession", warehouse_dir: str, query: str, most: int
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Names and at most so many rows of a query over the views, by Spark, on any path it knows.
-
-    Raises ConfigurationError where Spark can't answer, or meets an unknown timeframe.
-    """
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import PySparkException
-
-    try:
-        create_spark_views(spark, warehouse_dir)
-        result = spark.sql(query)
-        return result.columns, [tuple(row) for row in result.limit(most).collect()]
-    except (PySparkException, Py4JJavaError) as error:
-        found = _SPARK_ERROR.search(str(error))
-        raise ConfigurationError(found[0] if found else str(error).splitlines()[0]) from error
-
-
-def create_spark_views(spark: "SparkSession", warehouse_dir: str) -> None:
-    """Create the views of `sql/views.sql` in a Spark session."""
-    from spark.files import exists  # who reads through DuckDB need not import Spark
-
-    for name, table in TABLES.items():
-        there = exists(spark, f"{warehouse_dir}/{name}/{COMMITTED}")
-        source = table.read(f"parquet.`{warehouse_dir}/{name}`" if there else None)
-        spark.sql(f"CREATE OR REPLACE TEMP VIEW {name}_raw AS {source}")
-    for statement in view_statements():
-        spark.sql(statement)
+    return ask(warehouse_dir, lambda connection: connection.execute(query, values).df())

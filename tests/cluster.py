@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import pyspark
 
-from jobs.machine.broker import free_port
+from conf.ports import free_port
 from jobs.machine.processes import Program, wait_until
 
 START_TIMEOUT_S: Final = 120

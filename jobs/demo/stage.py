@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from conf.errors import CandlecastError
 from conf.locks import only_one
+from conf.ports import free_port, is_free
 from conf.settings import Settings, load_settings
 from ingest.bar import Bar
 from ingest.clock import Clock
@@ -33,7 +34,7 @@ from ingest.publish import BarPublisher, ensure_topics
 from ingest.replay import paced
 from jobs.demo.report import DemoReport, parquet_predictions, parquet_rows, predictable_windows
 from jobs.demo.table import DemoTable
-from jobs.machine.broker import EmbeddedBroker, free_port, is_free
+from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import (
     Program,
     candlecast,

@@ -12,6 +12,7 @@ from typing import Any, Final
 from rich.table import Table
 
 from conf.errors import MalformedBar, MalformedRecord
+from conf.shown import shown_price
 from dashboard.records import prediction
 from ingest.bar import Bar
 
@@ -98,10 +99,10 @@ class DemoTable:
             table.add_row(
                 datetime.fromtimestamp(row["as_of"] / 1000, UTC).strftime("%m-%d %H:%M"),
                 row["symbol"],
-                f"{row['last_close']:.2f}",
-                f"{row['predicted_close']:.2f}",
-                f"{row['lower']:.1f}-{row['upper']:.1f}",
-                "not yet" if actual is None else f"{actual:.2f}",
+                shown_price(row["last_close"]),
+                shown_price(row["predicted_close"]),
+                f"{shown_price(row['lower'])} to {shown_price(row['upper'])}",
+                "not yet" if actual is None else shown_price(actual),
                 style=style,
             )
         return table

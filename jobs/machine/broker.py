@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from kafka.errors import KafkaError
 
 from conf.errors import BrokerUnavailable, MissingPrerequisite
 from conf.kafka import KafkaConnection, kafka_python_options
+from conf.ports import free_port, require_free
 from jobs.machine.jars import JARS_DIR
 from jobs.machine.java import java_command
 from jobs.machine.processes import Program, wait_until
@@ -107,7 +107,7 @@ class EmbeddedBroker:
         """Format the directory if it is new, start, and return once clients are answered."""
         if not any((JARS_DIR / "kafka").glob("kafka_*.jar")):
             raise MissingPrerequisite("Kafka's jars are missing; run `make install`")
-        require_free(self.port)
+        require_free(self.port, setting="the broker's port")
         self.directory.mkdir(parents=True, exist_ok=True)
         self._config.write_text(
             CONFIG.format(
@@ -177,29 +177,3 @@ class EmbeddedBroker:
         program, self._program = self._program, None
         if program is not None:
             how(program)
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def is_free(port: int) -> bool:
-    """Whether nothing listens on the loopback `port` at this moment."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def require_free(port: int) -> None:
-    """Raise MissingPrerequisite where something listens on `port` already."""
-    if not is_free(port):
-        raise MissingPrerequisite(
-            f"port {port} is taken by another program; stop it or choose another port"
-        )

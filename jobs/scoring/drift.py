@@ -29,10 +29,10 @@ from model.registry import Registry
 from model.series import Series
 from model.validate import forecast_outcomes
 from store.archived_news import with_archived_news
-from store.files import committed, replace_rows
+from store.files import replace_rows
 from store.schema import DRIFT
 from store.series import read_warehouse
-from store.views import open_duckdb, read_sql
+from store.views import open_duckdb, paths_of, read_sql
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def update_drift(
 
 def _is_due(warehouse_dir: Path, version: str, now_s: float) -> bool:
     query = "SELECT max(epoch_ms(checked_at)) FROM drift WHERE model_version = ?"
-    files = {DRIFT.name: committed(warehouse_dir, DRIFT.name)}
+    files = paths_of(warehouse_dir, DRIFT.name)
     with open_duckdb(warehouse_dir, files) as connection:
         ((checked_ms,),) = connection.execute(query, [version]).fetchall()
     # A clock that was set back must not stop it.

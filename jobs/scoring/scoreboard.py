@@ -18,9 +18,9 @@ from jobs.scoring.arima import add_arima
 from jobs.scoring.blocks import Blocks, all_blocks, close_blocks
 from jobs.scoring.kept import DAY_MS, KEY, NewFile, new_files, opened, take_in, transaction
 from jobs.scoring.sums import Sums
-from store.files import committed, replace_rows
+from store.files import replace_rows
 from store.schema import SCORES, SPANS
-from store.views import open_duckdb
+from store.views import open_duckdb, paths_of
 
 _LENGTHS_MS: Final = [int(length) for length in SPANS.values() if np.isfinite(length)]
 
@@ -75,7 +75,7 @@ def write_scores(warehouse_dir: Path) -> pd.DataFrame:
 
 def read_scores(warehouse_dir: Path) -> pd.DataFrame:
     """The scoreboard that was written last; no rows before the first."""
-    files = {SCORES.name: committed(warehouse_dir, SCORES.name)}
+    files = paths_of(warehouse_dir, SCORES.name)
     with open_duckdb(warehouse_dir, files) as connection:
         found: pd.DataFrame = connection.execute(f"SELECT * FROM {SCORES.name}").df()
     return found

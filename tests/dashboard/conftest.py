@@ -11,12 +11,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pyspark.sql import SparkSession
 
+from conf.ports import free_port
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings
 from ingest.bar import Bar
 from ingest.replay import in_close_order
 from ingest.sources.recorded import read_bars
-from jobs.machine.broker import EmbeddedBroker, free_port
+from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import Program, wait_until
 from jobs.scoring.scoreboard import update_scores
 from stream.metrics import StreamMetrics

@@ -1,32 +1,25 @@
 """The HTTP API over a real server: typed, read-only, limited, and as good as its description."""
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck, given, settings
 from kafka import KafkaProducer
 from schemathesis import GenerationMode
 
-from conf.settings import Dashboard, Kafka, Settings, Warehouse
-from conf.settings import Registry as RegistrySettings
-from dashboard.api import create_app
 from ingest.publish import ensure_topics
-from jobs.machine.broker import EmbeddedBroker, free_port
+from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
 from jobs.scoring.scoreboard import update_scores
 from tests import tables
 from tests.dashboard import poison
+from tests.dashboard.api_server import NO_BROKER, TOPIC, chosen_settings, get, serving
 
-TOPIC = "api-predictions"
 WITH_PARAMETERS = ["/scores", "/predictions/{symbol}", "/predictions/{symbol}/history"]
 PATHS = ["/health", "/models", *WITH_PARAMETERS]
 # Only where something is asked for can it be asked for wrongly.
@@ -34,31 +27,6 @@ CASES = [(path, GenerationMode.POSITIVE) for path in PATHS] + [
     (path, GenerationMode.NEGATIVE) for path in WITH_PARAMETERS
 ]
 CLOSE = tables.random_walk(300, seed=1)
-
-
-@contextmanager
-def serving(chosen: Settings) -> Iterator[str]:
-    port = free_port()
-    config = uvicorn.Config(
-        create_app(chosen), "127.0.0.1", port, log_level="error", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert wait_until(lambda: server.started, 30)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
-
-
-def chosen_settings(warehouse: Path, servers: str, per_minute: int = 100_000) -> Settings:
-    registry = RegistrySettings(tracking_uri=f"sqlite:///{warehouse}/none.db")
-    return Settings(
-        kafka=Kafka(bootstrap_servers=servers, predictions_topic=TOPIC),
-        warehouse=Warehouse(dir=str(warehouse)),
-        registry=registry,
-        dashboard=Dashboard(requests_per_minute=per_minute),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +41,6 @@ def url(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with serving(chosen_settings(warehouse, broker.bootstrap_servers)) as running:
         assert wait_until(lambda: get(running, "/health")["broker"] == "connected", 30)
         yield running
-
-
-def get(url: str, path: str) -> Any:
-    with urllib.request.urlopen(url + path, timeout=20) as answer:
-        return json.load(answer)
 
 
 def test_the_latest_prediction_has_every_horizon(url: str) -> None:
@@ -102,7 +65,7 @@ def test_scores_are_those_of_the_view(url: str) -> None:
 
 
 def test_there_are_no_scores_before_they_are_computed(tmp_path: Path) -> None:
-    with serving(chosen_settings(tmp_path, "127.0.0.1:9")) as fresh:
+    with serving(chosen_settings(tmp_path, NO_BROKER)) as fresh:
         assert get(fresh, "/scores") == []
 
 
@@ -124,7 +87,7 @@ def test_new_predictions_come_as_events(url: str, broker: EmbeddedBroker) -> Non
 
 
 def test_too_many_requests_are_refused_with_a_time_to_wait(tmp_path: Path) -> None:
-    with serving(chosen_settings(tmp_path, "127.0.0.1:9", per_minute=3)) as limited:
+    with serving(chosen_settings(tmp_path, NO_BROKER, requests_per_minute=3)) as limited:
         for _ in range(3):
             assert get(limited, "/models") == []
         with pytest.raises(urllib.error.HTTPError) as error:

@@ -12,6 +12,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from playwright.sync_api import Browser, Page, expect
 
+from conf.shown import shown_price
 from dashboard.scores import shown_board
 from store.views import open_duckdb
 from tests import tables
@@ -52,8 +53,8 @@ def test_the_newest_prediction_on_the_page_is_the_one_of_sql(page: Page, demo: D
             "SELECT predicted_close, lower, upper FROM predictions "
             "WHERE symbol = 'BTC-USD' AND horizon = 1 ORDER BY as_of DESC LIMIT 1"
         ).fetchall()
-    assert figure(page, "Predicted") == f"{row[0]:,.6g}"
-    assert figure(page, "90% interval") == f"{row[1]:,.6g} to {row[2]:,.6g}"
+    assert figure(page, "Predicted") == shown_price(row[0])
+    assert figure(page, "90% interval") == f"{shown_price(row[1])} to {shown_price(row[2])}"
 
 
 def test_the_scores_on_the_page_equal_those_of_sql(page: Page, demo: Demo) -> None:

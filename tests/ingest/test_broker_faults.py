@@ -11,9 +11,10 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from conf.errors import BrokerUnavailable, ConfigurationError
 from conf.kafka import KafkaConnection
+from conf.ports import free_port
 from ingest.bar import Bar
 from ingest.publish import BarPublisher, Publisher, Record, check_broker, ensure_topics
-from jobs.machine.broker import EmbeddedBroker, free_port
+from jobs.machine.broker import EmbeddedBroker
 from tests.ingest.market_server import MarketServer, SimulatedClock
 from tests.ingest.runs import MINUTE_MS, START_MS, Run, latest, truth
 

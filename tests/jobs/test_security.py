@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from conf.errors import BrokerUnavailable, ConfigurationError
 from conf.kafka import KafkaConnection
+from conf.ports import free_port
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Settings, load_settings
 from dashboard.newest import NewestMessages
@@ -22,7 +23,7 @@ from ingest.cursor import bars_since
 from ingest.publish import BarPublisher, check_broker, ensure_topics
 from jobs import predict_stream
 from jobs.demo.report import parquet_rows
-from jobs.machine.broker import EmbeddedBroker, Secured, free_port
+from jobs.machine.broker import EmbeddedBroker, Secured
 from jobs.machine.processes import Program, spark_submit, wait_until
 from spark.errors import explain
 from stream.query import checkpoint_dir, start_query

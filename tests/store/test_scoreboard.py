@@ -18,7 +18,8 @@ from model.significance import (
     wilson_interval,
 )
 from store.schema import SCORES
-from store.views import create_spark_views, read_sql
+from store.spark_views import create_spark_views
+from store.views import read_sql
 from tests import tables
 from tests.tables import bars, guesses, predictions, random_walk, read_board, write
 

@@ -8,9 +8,9 @@ from pyspark.sql import SparkSession
 
 from conf.errors import ConfigurationError
 from conf.timeframes import TIMEFRAME_MS
-from jobs.scoring.scoreboard import update_scores
 from store.schema import TABLES
-from store.views import ask_spark, create_spark_views, read_sql
+from store.spark_views import ask_spark, create_spark_views
+from store.views import read_sql
 from tests import tables
 from tests.tables import bars, predictions, write
 
@@ -25,18 +25,32 @@ def test_every_table_is_a_view_of_the_same_columns_in_both_engines(
         assert spark.table(name).columns == by_duckdb
 
 
-def test_a_timeframe_that_is_not_known_is_an_error_that_names_it(
+def test_rows_of_a_timeframe_that_is_not_known_are_in_no_view(
     tmp_path: Path, spark: SparkSession
 ) -> None:
-    write(tmp_path, "bars", bars([100.0, 101.0]).assign(interval="7m"))
-    query = "SELECT * FROM scored"
-    write(tmp_path, "predictions", predictions([100.0], [101.0]).assign(interval="7m"))
-    with pytest.raises(ConfigurationError, match="unknown timeframe 7m"):
-        read_sql(tmp_path, query)
-    with pytest.raises(ConfigurationError, match="unknown timeframe 7m"):
-        update_scores(tmp_path)
-    with pytest.raises(ConfigurationError, match="unknown timeframe 7m"):
-        ask_spark(spark, str(tmp_path), query, most=1)
+    write(tmp_path, "bars", bars([100.0, 101.0]).assign(interval="7m"), "other")
+    write(tmp_path, "bars", bars([100.0, 101.0]), "known")
+    query = "SELECT DISTINCT interval FROM bars"
+    assert list(read_sql(tmp_path, query)["interval"]) == ["1m"]
+    assert ask_spark(spark, str(tmp_path), query, most=9)[1] == [("1m",)]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELEC 1", "SELEC"),
+        ("", "empty"),
+        ("SELECT nothing FROM bars", "nothing"),
+        ("SELECT 1/0", "DIVIDE_BY_ZERO"),
+    ],
+)
+def test_spark_says_in_one_line_why_it_has_no_answer(
+    tmp_path: Path, spark: SparkSession, query: str, said: str
+) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        ask_spark(spark, str(tmp_path), query, most=9)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def write_long_bars(warehouse: Path, timeframe: str, minutes: int, close: list[float]) -> None:

@@ -8,8 +8,8 @@ import pytest
 from pyspark.sql.streaming import StreamingQuery
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 
+from conf.ports import free_port
 from ingest.bar import Bar
-from jobs.machine.broker import free_port
 from jobs.machine.processes import wait_until
 from store.prometheus import read_metrics
 from stream.metrics import StreamMetrics, WrittenMicroBatch

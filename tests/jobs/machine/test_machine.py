@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conf.errors import MissingPrerequisite
-from jobs.machine.broker import free_port, require_free
+from conf.ports import free_port, require_free
 from jobs.machine.java import java_command
 from jobs.machine.processes import PROJECT_DIR
 

@@ -1,0 +1,24 @@
+"""How a price is shown to people: by its significant digits, whatever its size."""
+
+import math
+from typing import Final
+
+DIGITS: Final = 6
+_TINY: Final = 1e-12
+
+
+def shown_price(price: float | None, digits: int = DIGITS) -> str:
+    """A price with so many significant digits and without an exponent; a dash where there is none.
+
+    >>> [shown_price(p) for p in (15123.456, 0.99987654, 0.00002345678, 1234567.8, 100)]
+    ['15,123.5', '0.999877', '0.0000234568', '1,234,568', '100.000']
+    >>> shown_price(float("nan")), shown_price(0.0), shown_price(4.294e-40)
+    ('-', '0', '4.294e-40')
+    """
+    if price is None or not math.isfinite(price):
+        return "-"
+    size = abs(price)
+    if 0 < size < _TINY:
+        return f"{price:.{digits}g}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(size))) if size else 0
+    return f"{price:,.{decimals}f}"
