@@ -225,6 +225,10 @@ def new_files(warehouse_dir: Path) -> list[list[NewFile]]:
     """The files that are not taken in yet, in groups to take in one after the other, by time."""
     with opened(warehouse_dir) as connection:
         known = set(connection.execute("SELECT * FROM kept.files").fetchall())
+        # Compacted away: a year of minutes has millions of names.
+        gone = [name for name, *_ in known if not (warehouse_dir / name).exists()]
+        if gone:
+            connection.execute("DELETE FROM kept.files WHERE name IN (SELECT unnest(?))", [gone])
     found = [file for table in _READ for file in _changed_files(warehouse_dir, table, known)]
     found.sort(key=lambda file: file.since_ms)
     groups: list[list[NewFile]] = []
