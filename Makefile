@@ -1,9 +1,12 @@
 # Each target makes what it needs first; a second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench bench-table bench-ingest soak challengers chaos fuzz exchanges clean wheel package
+.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench bench-table bench-ingest soak challengers chaos fuzz exchanges clean wheel package environments
 ARGS ?=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
 BIN := .venv/bin
+# What would decide before a program of ours can (conf/environment.py has the others).
+export LC_ALL := C.UTF-8
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## */\t/' | expand -t 16
@@ -75,6 +78,9 @@ fuzz: install    ## messages of every kind through the real job; each a row or r
 
 exchanges: install  ## every exchange of ccxt against a stand-in: a backfill comes whole
 	@EVERY_EXCHANGE=1 $(BIN)/python -m pytest -q tests/ingest/test_exchanges.py $(ARGS)
+
+environments: install ## the demo in other people's shells: locales, proxies, their Spark, odd paths
+	@$(BIN)/python -m tests.environments $(ARGS)
 
 wheel: install   ## the code for a cluster's workers: dist/candlecast.zip (docs/scale.md)
 	@$(BIN)/python -m jobs.machine.pack --code

@@ -13,7 +13,8 @@ java=java
 [ -n "$JAVA_HOME" ] && java="$JAVA_HOME/bin/java"
 command -v "$java" >/dev/null 2>&1 \
   || fail "no Java found (looked for $java); install a Java runtime, version 17 or newer"
-version=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+# Up to Java 8 the version begins with `1.`.
+version=$("$java" -version 2>&1 | sed -n 's/.*version "\(1\.\)\{0,1\}\([0-9]*\).*/\2/p' | head -n 1)
 [ "${version:-0}" -ge 17 ] \
   || fail "Java 17 or newer is needed; $java is version ${version:-unknown}; set JAVA_HOME to a newer one"
 

@@ -4,9 +4,7 @@ Each command lives in a module of its own, imported when it is run: Spark and Te
 seconds that `candlecast --help` should not.
 """
 
-import os
 import sys
-import time
 from importlib import import_module
 from typing import Any, Final
 
@@ -76,10 +74,6 @@ def _root() -> None:
 
 def app() -> None:
     """Run a command; an error of ours is one line and an exit code, not a stack trace."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # Spark hands times to Python in the machine's zone; ours are UTC everywhere.
-    os.environ["TZ"] = "UTC"
-    time.tzset()
     run_program(group)
 
 

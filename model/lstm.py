@@ -15,15 +15,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.environment import KERAS
 from conf.settings import Training
 from model.dataset import Sequences, Span, apart, inside
 from model.early import LSTM_EARLY
 from model.features import mirrored
 from model.weights import MemberWeights, NetworkWeights
 
-# Its notes on the processor are no news to anyone; oneDNN rounds by the load of the machine.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.update(KERAS)  # read when they are imported
 import keras
 import tensorflow as tf
 

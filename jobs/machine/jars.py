@@ -6,6 +6,7 @@ class path of its own (`.jars/kafka`).
 """
 
 import hashlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -85,10 +86,10 @@ def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
     File by file: a folder `pyspark/conf` with an `__init__.py` would hide the module of that name.
     """
     spark_home = spark_jars_dir().parent
-    # As installed, it asks whatever `python3` is on the path, and `.venv/bin/spark-submit` would
-    # need an activated environment.
-    find_home = Path(sys.executable).parent / "find-spark-home"
-    find_home.write_text(f'export SPARK_HOME="{spark_home}"\n')
+    # As installed, it goes by SPARK_HOME, SPARK_CONF_DIR and whatever `python3` is on the path.
+    submit = Path(sys.executable).parent / "spark-submit"
+    python = shlex.quote(sys.executable)
+    submit.write_text(f'#!/bin/sh\nexec {python} -I -m conf.environment "$@"\n')
     links = {spark_home / "jars" / jar.name: jar for jar in jars_dir.glob("*.jar")}
     links |= {spark_home / "conf" / name: conf_dir / name for name in SPARK_SETTINGS}
     for link, target in links.items():

@@ -23,11 +23,27 @@ def java_command() -> str:
         raise MissingPrerequisite(
             f"no Java found (looked for {wanted}); install version {MINIMUM_VERSION} or newer"
         )
-    answer = subprocess.run([command, "-version"], capture_output=True, text=True, check=False)
-    found = re.search(r'version "(\d+)', answer.stderr)
-    if found is None or int(found[1]) < MINIMUM_VERSION:
+    try:
+        said = subprocess.run([command, "-version"], capture_output=True, text=True, check=False)
+    except OSError as error:  # for another processor, or no program at all
         raise MissingPrerequisite(
-            f"Java {MINIMUM_VERSION} or newer is needed; {command} says "
-            f"{answer.stderr.strip().splitlines()[:1]}; set JAVA_HOME to a newer one"
+            f"Java {MINIMUM_VERSION} or newer is needed; {command} can't run: {error}"
+        ) from error
+    version = java_version(said.stderr)
+    if version is None or version < MINIMUM_VERSION:
+        found = f"is version {version}" if version else f"says {said.stderr.strip()[-100:]!r}"
+        raise MissingPrerequisite(
+            f"Java {MINIMUM_VERSION} or newer is needed; {command} {found}; "
+            "set JAVA_HOME to a newer one"
         )
     return command
+
+
+def java_version(said: str) -> int | None:
+    """The version by what `java -version` says, or None; up to Java 8 it begins with `1.`.
+
+    >>> java_version('openjdk version "1.8.0_412"'), java_version('java version "17" 2021-09-14')
+    (8, 17)
+    """
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    return int(found[1]) if found else None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, Self
 
+from conf.environment import of_spark, ours
 from conf.errors import CandlecastError
 from jobs.terminal.program import LAST_LINE
 
@@ -71,7 +72,7 @@ class Program:
         self.name = name
         self.log = log
         self._command = list(command)
-        self._env = {**os.environ, **env}
+        self._env = {**ours(os.environ), **env}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -190,8 +191,7 @@ def spark_submit(
     """`spark-submit OPTIONS JOB ARGUMENTS`, started in `folder`, with this interpreter's Spark."""
     submit = str(Path(sys.executable).parent / "spark-submit")
     command = [submit, *options, str(PROJECT_DIR / job), *arguments]
-    spark_env = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-    return Program(job, command, {**spark_env, **env}, log, folder)
+    return Program(job, command, {**of_spark(os.environ, command), **env}, log, folder)
 
 
 def candlecast(name: str, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> Program:

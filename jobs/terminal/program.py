@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 from rich.console import Console
 
+from conf.environment import pin
 from conf.errors import DISK_FULL, CandlecastError, MissingPrerequisite
 from jobs.terminal.stopping import end_on_signals
 
@@ -25,6 +26,7 @@ def run_program(main: Callable[[], object]) -> NoReturn:
     """
     end_on_signals()
     try:
+        pin()
         code = main()
     except CandlecastError as error:
         _end(error)

@@ -99,3 +99,8 @@ def test_systemd_itself_takes_the_units(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", *files], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("file", UNITS, ids=lambda file: file.stem)
+def test_a_unit_has_our_locale_where_systemd_has_none(file: Path) -> None:
+    assert "Environment=LC_ALL=C.UTF-8" in file.read_text()

@@ -53,12 +53,20 @@ def test_no_java_is_said_in_one_line(tools: Path) -> None:
     assert len(message.splitlines()) == 1
 
 
-def test_an_old_java_is_said_in_one_line(tools: Path) -> None:
-    fake_java(tools, "11.0.2")
+@pytest.mark.parametrize(("says", "version"), [("1.8.0_412", 8), ("11.0.2", 11), ("9", 9)])
+def test_an_old_java_is_said_in_one_line(
+    says: str, version: int, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_java(tools, says)
     message = check_machine(sys.executable, str(tools))
     assert message == (
-        "candlecast: Java 17 or newer is needed; java is version 11; set JAVA_HOME to a newer one"
+        f"candlecast: Java 17 or newer is needed; java is version {version}; "
+        "set JAVA_HOME to a newer one"
     )
+    monkeypatch.setenv("PATH", f"{tools}:/bin:/usr/bin")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(MissingPrerequisite, match=f"java is version {version}; set JAVA_HOME"):
+        java_command()
 
 
 def test_no_python_is_said_in_one_line(tools: Path) -> None:
