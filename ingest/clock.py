@@ -77,7 +77,12 @@ class StepWatch:
         return "settled"
 
     def _offset(self) -> int:
-        return self._clock.now_ms() - self._clock.monotonic_ms()
+        """Wall clock less monotonic clock, ms; a busy machine may stop us between the two."""
+        while True:
+            before_ms = self._clock.monotonic_ms()
+            wall_ms = self._clock.now_ms()
+            if self._clock.monotonic_ms() - before_ms < STEP_MS // 2:
+                return wall_ms - before_ms
 
 
 def backoff_s(attempt: int, longest_s: float = LONGEST_WAIT_S) -> float:

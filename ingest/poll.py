@@ -20,7 +20,7 @@ from conf.errors import NotOffered, RateLimited, RetryLater
 from conf.events import event
 from conf.settings import Ingest
 from ingest.budget import RateBudget
-from ingest.clock import SETTLE_MS, Clock, StepWatch, backoff_s, until_broker_answers
+from ingest.clock import Clock, StepWatch, backoff_s, until_broker_answers
 from ingest.feed import Feed, Findings, Steps
 from ingest.metrics import IngestMetrics
 from ingest.publish import Publisher
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 GATHER_S: Final = 1.0
 # How long a wait for answers may delay a due poll or a stop.
 SLICE_S: Final = 0.1
+# How often the clock is looked at while nothing is asked because of it.
+HELD_S: Final = 1.0
 # The longest sleep: so late a step of the wall clock is seen.
 LOOK_S: Final = 30.0
 
@@ -100,9 +102,10 @@ class Poller:
         while not self._clock.stopping.is_set():
             now_ms = self._clock.monotonic_ms()
             self._look_at_clock(now_ms)
+            wait_s = HELD_S
             if not self._stepped:
                 self._begin_polls(now_ms)
-            wait_s = self._call_sources(now_ms)
+                wait_s = self._call_sources(now_ms)
             self._books.behind(self._refusals.left_out)
             if self._in_flight:
                 self._receive(min(wait_s, SLICE_S))
@@ -196,7 +199,7 @@ class Poller:
                     self._failed(poll, answer)
                 elif self._watch.look() == "stepped":
                     # What is closed, and when it was fetched, nobody knows now.
-                    self._plan(poll, self._clock.monotonic_ms() + SETTLE_MS)
+                    self._plan(poll, self._clock.monotonic_ms())
                 else:
                     self._refusals.answered(poll.feed)
                     self._go_on(poll, answer)
@@ -261,4 +264,4 @@ class Poller:
         now_ms = self._clock.monotonic_ms()
         planned = [now_ms + int(wait_s * 1000) + 1] if self._ready else []
         due = [] if self._stepped else [at for at, _, _ in self._due[:1]]
-        return min(planned + due, default=now_ms + 1000)
+        return min(planned + due, default=now_ms + int(HELD_S * 1000))
