@@ -106,7 +106,6 @@ class Poller:
             if not self._stepped:
                 self._begin_polls(now_ms)
                 wait_s = self._call_sources(now_ms)
-            self._books.behind(self._refusals.left_out)
             if self._in_flight:
                 self._receive(min(wait_s, SLICE_S))
             if self._found and self._gathered():
@@ -114,6 +113,7 @@ class Poller:
             elif not self._in_flight:
                 if last_ms is not None and self._done(last_ms):
                     break
+                self._books.behind(self._refusals.left_out)
                 next_ms = self._next_event_ms(wait_s)
                 self._clock.sleep(min(LOOK_S, (next_ms - self._clock.monotonic_ms()) / 1000))
 
