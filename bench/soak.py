@@ -59,9 +59,7 @@ Figures = dict[str, float]
 
 def soak(folder: Path, days: int, count: int) -> Figures:
     """The figures of one warehouse, which is made in `folder` first."""
-    env = environment(folder, symbols(count)) | {
-        "CANDLECAST_INGEST__SYMBOLS": json.dumps(symbols(count))
-    }
+    env = environment(folder, symbols(count))
     found, step = Figures(), [sys.executable, "-m", "bench.soak_steps"]
     laid = measured([*step, "lay", str(days), str(count)], env)
     found |= {f"lay_{name}": laid[name] for name in ("s", "live_s", "compacted_s")}
