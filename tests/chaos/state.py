@@ -52,9 +52,11 @@ def reasons(file: Path) -> Iterator[str]:
                 (answer,) = database.execute("PRAGMA integrity_check").fetchone()
             if answer != "ok":
                 yield answer
+        elif file.suffix == ".duckdb":
+            duckdb.connect(str(file), read_only=True).close()
     except FileNotFoundError:
         return
-    except (OSError, ValueError, pa.ArrowException, sqlite3.Error) as error:
+    except (OSError, ValueError, pa.ArrowException, sqlite3.Error, duckdb.Error) as error:
         yield f"{type(error).__name__}: {error}"
 
 

@@ -23,12 +23,13 @@ def test_a_file_that_cannot_be_read_is_named_and_an_unfinished_one_is_not(tmp_pa
     (tmp_path / "state.json").write_text('{"a": ')
     (tmp_path / "lines.jsonl").write_text('{"a": 1}\n{"a"')
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 500)
+    (tmp_path / "outcomes.duckdb").write_bytes(b"no database" * 500)
     unfinished = tmp_path / "_writing-q-1"
     unfinished.mkdir()
     (unfinished / "part-0.parquet").write_bytes(b"")
     (tmp_path / ".state.json").write_text("{")
     found = {Path(line.partition(":")[0]).name for line in unreadable(tmp_path)}
-    assert found == {"cut.parquet", "state.json", "lines.jsonl", "mlflow.db"}
+    assert found == {"cut.parquet", "state.json", "lines.jsonl", "mlflow.db", "outcomes.duckdb"}
 
 
 @pytest.fixture
