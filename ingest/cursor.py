@@ -44,6 +44,7 @@ def _messages(broker: Broker, topic: str, since_ms: int) -> Iterator[Any]:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",  # as the stream reads
             bootstrap_timeout_ms=5_000,
             # In pure Python the check takes four times as long as everything else; TCP has its own.
             check_crcs=False,

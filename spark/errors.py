@@ -15,8 +15,47 @@ NEW_CHECKPOINT: Final = (
     "from the topic's beginning, and the views count each row once"
 )
 
-# A pattern in Spark's text, the error it stands for, and what happened in our words.
+# A pattern in Spark's text, the error it stands for, and what happened in our words. The first that
+# is found counts. A full disk, memory, rights and networks come first: what they break looks
+# damaged, and is not.
 KNOWN: Final[tuple[tuple[str, type[CandlecastError], str], ...]] = (
+    (
+        errors.DISK_FULL,
+        errors.MissingPrerequisite,
+        "the disk is full: free some space and start again; the interrupted micro-batch is then "
+        "written anew",
+    ),
+    (
+        r"OutOfMemoryError|Cannot allocate memory|UNRELEASED_THREAD_ERROR",
+        CandlecastError,
+        "memory ran out, or a task of before has not ended: start again",
+    ),
+    (
+        r"Permission denied|AccessControlException|Read-only file system",
+        errors.ConfigurationError,
+        "checkpoint or warehouse can't be read or written: check the rights of "
+        "warehouse.checkpoint_dir and warehouse.dir",
+    ),
+    (
+        r"common\.errors\.\w*(Authentication|Authorization|SslHandshake)\w*",
+        errors.ConfigurationError,
+        "Kafka refuses user, password, certificate or rights: check "
+        "CANDLECAST_KAFKA__SASL_USERNAME, CANDLECAST_KAFKA__SASL_PASSWORD and the settings of "
+        "[kafka], and start again",
+    ),
+    (
+        r"common\.errors\.(RecordTooLarge|InvalidTopic|UnsupportedVersion|PolicyViolation|Invalid"
+        r"ReplicationFactor|InvalidConfiguration)\w*[^\n]{0,200}",
+        errors.ConfigurationError,
+        "Kafka refuses what is asked of it, and will refuse it again: change the broker's settings "
+        "or those of [kafka]",
+    ),
+    (
+        r"java\.net\.(UnknownHost|Connect|NoRouteToHost|SocketTimeout)Exception[^\n]{0,200}"
+        r"|No resolvable bootstrap urls[^\n]{0,100}",
+        errors.RetryLater,
+        "a machine that the stream needs does not answer",
+    ),
     (
         r"Some data may have been lost|Partition \S+ offset was changed|KAFKA_DATA_LOSS",
         errors.DataLoss,
@@ -34,24 +73,14 @@ KNOWN: Final[tuple[tuple[str, type[CandlecastError], str], ...]] = (
         f"the checkpoint's log of offsets is damaged: {NEW_CHECKPOINT}",
     ),
     (
-        errors.DISK_FULL,
-        errors.MissingPrerequisite,
-        "the disk is full: free some space and start again; the interrupted micro-batch is then "
-        "written anew",
-    ),
-    (
-        r"common\.errors\.\w*(Authentication|Authorization|SslHandshake)\w*",
-        errors.ConfigurationError,
-        "Kafka refuses user, password, certificate or rights: check "
-        "CANDLECAST_KAFKA__SASL_USERNAME, CANDLECAST_KAFKA__SASL_PASSWORD and the settings of "
-        "[kafka], and start again",
-    ),
-    (
-        r"common\.errors\.(Timeout|Disconnect|Network)\w*|Timed out waiting for a node",
+        r"common\.errors\.(Timeout|Disconnect|Network|UnknownTopicOr|NotLeader|LeaderNot)\w*"
+        r"|Timed out waiting for a node",
         errors.BrokerUnavailable,
         "Kafka does not answer",
     ),
 )
+# What Spark tells of the query itself: names of topics and folders, which may hold any word.
+_QUERY: Final = re.compile(r"=== Streaming Query ===.*?(?=JVM stacktrace|\Z)", re.DOTALL)
 _OURS: Final = re.compile(r"conf\.errors\.(\w+): (.+)")
 
 
@@ -63,6 +92,7 @@ def explain(text: str, checkpoint_dir: str) -> CandlecastError:
     >>> explain("conf.errors.DataLoss: the state is another's", "cp")
     DataLoss("the state is another's")
     """
+    text = _QUERY.sub("", text)
     ours = _OURS.search(text)
     if ours and isinstance(getattr(errors, ours[1], None), type):
         error: CandlecastError = getattr(errors, ours[1])(ours[2])
@@ -70,4 +100,4 @@ def explain(text: str, checkpoint_dir: str) -> CandlecastError:
     for pattern, kind, meaning in KNOWN:
         if found := re.search(pattern, text):
             return kind(f"{meaning.format(checkpoint_dir=checkpoint_dir)} (Spark: {found[0]})")
-    return CandlecastError(f"the query ended: {text.strip().splitlines()[0]}")
+    return CandlecastError(f"the query ended: {next(iter(text.strip().splitlines()), 'no reason')}")

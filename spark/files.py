@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 
@@ -34,22 +35,34 @@ def exists(spark: SparkSession, pattern: str) -> bool:
 
 
 def read_text(spark: SparkSession, path: str) -> str | None:
-    """The text of a file; None where there is none."""
+    """The text of a file; None where there is none. Raises OSError where it can't be read, or is
+    not what was written."""
     at, files = hadoop_path(spark, path)
-    if not files.exists(at):
-        return None
-    stream = files.open(at)
     try:
-        return str(java(spark).org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
-    finally:
-        stream.close()
+        if not files.exists(at):
+            return None
+        stream = files.open(at)
+        try:
+            return str(java(spark).org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        finally:
+            stream.close()
+    except Py4JJavaError as error:
+        raise OSError(f"{path} can't be read: {error.java_exception}") from error
 
 
 def write_text(spark: SparkSession, path: str, text: str) -> None:
-    """Write a file anew."""
+    """Write a file anew, in one step: whoever reads, and a crash, meet the old or the new one."""
     at, files = hadoop_path(spark, path)
-    stream = files.create(at)
-    stream.write(bytearray(text.encode()))
+    files.mkdirs(at.getParent())
+    checkpointing = java(spark).org.apache.spark.sql.execution.streaming.checkpointing
+    managers = getattr(getattr(checkpointing, "CheckpointFileManager$"), "MODULE$")
+    manager = managers.create(at.getParent(), spark.sparkContext._jsc.hadoopConfiguration())
+    stream = manager.createAtomic(at, True)
+    try:
+        stream.write(bytearray(text.encode()))
+    except BaseException:
+        stream.cancel()
+        raise
     stream.close()
 
 

@@ -18,7 +18,7 @@ from conf.timeframes import TIMEFRAME_MS
 from model.features import Floats, Indices
 from model.forecast import Forecaster
 from model.news import NEWS_COLUMNS
-from model.served import ServedModel
+from model.served import Models, ServedModel
 from stream.packed import constant, from_bytes, repeated, to_bytes
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,7 @@ def forecaster(timeframe: str, model: ServedModel) -> Forecaster:
     return held[1]
 
 
-def forecast_udf(
-    models: Mapping[str, ServedModel], query_id: str, batch_id: int
-) -> Callable[..., Column]:
+def forecast_udf(models: Models, query_id: str, batch_id: int) -> Callable[..., Column]:
     """The UDF for one micro-batch, bound to the champion of each timeframe.
 
     Its arguments, a row for all series of a shard: timeframe, the windows (a table as bytes:

@@ -73,7 +73,13 @@ class StreamMetrics:
         self._state_bytes = Gauge("state_memory_bytes", "memory of the window state", **own)
         self._predicted_at = Gauge("last_prediction_timestamp_seconds", "unix time", **own)
         self._bar_at = Gauge("last_bar_timestamp_seconds", "when a bar last came, unix time", **own)
+        away = "since when the registry has not answered, unix time; 0: it answers"
+        self._registry_away = Gauge("registry_away_since_timestamp_seconds", away, **own)
         self._champion = Gauge("champion", "1: in service", ["interval", "version"], **own)
+
+    def follow_registry(self, away_since: Callable[[], float]) -> None:
+        """Show since when the registry has not answered."""
+        self._registry_away.set_function(away_since)
 
     def serve(self, port: int, host: str = LOOPBACK) -> int | None:
         """Answer `GET /metrics` on `port` (0: a free one) until the process ends.

@@ -5,7 +5,7 @@ A micro-batch that fails, or whose end Spark could not note, is written again, w
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -15,8 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.events import event
-from model.champions import Champions
-from model.served import ServedModel
+from model.served import Models
 from stream.contents import ARTICLES, BARS, REJECTED
 from stream.forecast_udf import FORECAST, NOT_FINITE, forecast_udf
 from stream.metrics import WrittenMicroBatch
@@ -38,7 +37,7 @@ class MicroBatch:
     forecast: DataFrame
     query_id: str
     batch_id: int
-    models: Mapping[str, ServedModel]
+    models: Models
 
     @cached_property
     def counts(self) -> WrittenMicroBatch:
@@ -82,12 +81,12 @@ class MicroBatchWriter:
     """What Spark's `foreachBatch` calls: predicts, and writes to the sinks in their order."""
 
     sinks: Sequence[Sink]
-    champions: Champions
+    models: Callable[[int], Models]
     on_written: Callable[[WrittenMicroBatch], None]
 
     def __call__(self, rows: DataFrame, batch_id: int) -> None:
-        """Predict with the champions of this moment, one version a timeframe, and write."""
-        models = self.champions.current()
+        """Predict with the models of this micro-batch, one version a timeframe, and write."""
+        models = self.models(batch_id)
         query_id = str(rows.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
         forecast = with_forecast(rows, models, query_id, batch_id)
         forecast.persist(StorageLevel.MEMORY_AND_DISK)
@@ -111,9 +110,7 @@ class MicroBatchWriter:
         self.on_written(written)
 
 
-def with_forecast(
-    rows: DataFrame, models: Mapping[str, ServedModel], query_id: str, batch_id: int
-) -> DataFrame:
+def with_forecast(rows: DataFrame, models: Models, query_id: str, batch_id: int) -> DataFrame:
     """The operator's rows, those with windows with the struct `forecast`, null for the others."""
     if not models:
         return rows.withColumn("forecast", F.lit(None).cast(FORECAST))

@@ -14,11 +14,13 @@ from model.champions import Champions
 from model.registry import Registry
 from spark.files import read_text, write_text
 from spark.partitions import balanced_keys
+from stream.checkpoint import begun_micro_batch, require_same_topics
 from stream.metrics import StreamMetrics
 from stream.micro_batch import MicroBatchWriter, Sink
 from stream.operator import with_windows
 from stream.read_bars import read_messages
 from stream.read_news import read_news
+from stream.service_record import ServiceRecord
 from stream.state.shard import STATE_VERSION
 from stream.to_kafka import predictions_topic, rejected_topic, sentiment_topic
 from stream.to_parquet import ParquetTables
@@ -46,6 +48,8 @@ def read_topic(spark: SparkSession, settings: Settings, topic: str, limit: int) 
         .option("subscribe", topic)
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
+        # What a producer took back is no bar.
+        .option("kafka.isolation.level", "read_committed")
         .option("maxOffsetsPerTrigger", limit)
         .load()
         .coalesce(settings.window.shards)
@@ -64,20 +68,37 @@ def read_all(spark: SparkSession, settings: Settings) -> DataFrame:
     return bars.union(read_news(read_topic(spark, settings, kafka.news_topic, most), keys))
 
 
+def topics_read(settings: Settings) -> list[str]:
+    """The topics that the query reads."""
+    news = [settings.kafka.news_topic] if settings.sentiment.enabled else []
+    return [settings.kafka.bars_topic, *news]
+
+
 def start_query(
     spark: SparkSession, settings: Settings, metrics: StreamMetrics | None = None
 ) -> StreamingQuery:
-    """Wire topic, window state, model and sinks together, and start."""
+    """Wire topic, window state, model and sinks together, and start.
+
+    Raises an error of ours where the checkpoint is about other settings or topics, or the registry
+    is away and nothing has served before.
+    """
     window = settings.window
+    checkpoint = checkpoint_dir(settings)
+    metrics = metrics or StreamMetrics()
     require_same_state(spark, settings)
+    require_same_topics(spark, checkpoint, settings.kafka, topics_read(settings))
     messages = read_all(spark, settings)
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
     champions = Champions(registry, tuple(TIMEFRAME_MS), window.lookback)
-    writer = MicroBatchWriter(all_sinks(settings), champions, (metrics or StreamMetrics()).written)
+    metrics.follow_registry(lambda: champions.away_since)
+    record = ServiceRecord(
+        spark, f"{checkpoint}/served.json", champions, begun_micro_batch(spark, checkpoint)
+    )
+    writer = MicroBatchWriter(all_sinks(settings), record.models, metrics.written)
     return (
         with_windows(messages, window, settings.sentiment, settings.stream.forget_after_days)
         .writeStream.queryName("predict")
-        .option("checkpointLocation", checkpoint_dir(settings))
+        .option("checkpointLocation", checkpoint)
         .trigger(processingTime=f"{settings.stream.trigger_s} seconds")
         .foreachBatch(writer)
         .start()

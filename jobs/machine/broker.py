@@ -32,7 +32,7 @@ listener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT
 inter.broker.listener.name={protocol}
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
-log.dirs={log_dir}
+log.dirs=log
 num.partitions=4
 auto.create.topics.enable=true
 offsets.topic.replication.factor=1
@@ -51,6 +51,9 @@ log.message.timestamp.type=LogAppendTime
 # the newest offsets sees all or none; with more, 2 of 48 minutes came in two micro-batches.
 num.io.threads=1
 """
+# Kafka takes a list of folders, in which a comma can't be escaped: so it runs in its directory, and
+# no path stands in the file. Java knows a path with umlauts by this locale alone.
+ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8"}
 LISTENERS: Final = re.compile(r"^listeners=.*:(\d+),CONTROLLER://.*:(\d+)$", re.MULTILINE)
 
 
@@ -58,7 +61,8 @@ LISTENERS: Final = re.compile(r"^listeners=.*:(\d+),CONTROLLER://.*:(\d+)$", re.
 class Secured:
     """What makes a broker ask who its clients are.
 
-    client: how they answer, the address left out. server: more lines of server.properties.
+    client: how they answer, the address left out. server: more lines of server.properties, their
+    values as Java reads them.
     scram: users as `kafka-storage format --add-scram` takes them.
     """
 
@@ -114,7 +118,6 @@ class EmbeddedBroker:
                 protocol=self._secured.client.security_protocol,
                 port=self.port,
                 controller_port=self._controller_port,
-                log_dir=self.directory / "log",
             )
             + "".join(f"{name}={value}\n" for name, value in self._secured.server.items())
         )
@@ -122,9 +125,10 @@ class EmbeddedBroker:
             storage = ["kafka.tools.StorageTool", "format", "--standalone"]
             for user in self._secured.scram:
                 storage += ["--add-scram", user]
-            self._run_tool(*storage, "-t", str(uuid.uuid4()), "-c", str(self._config))
-        command = [*self._java(), "kafka.Kafka", str(self._config)]
-        self._program = Program("kafka", command, {}, self.directory / "broker.log").start()
+            self._run_tool(*storage, "-t", str(uuid.uuid4()), "-c", self._config.name)
+        command = [*self._java(), "kafka.Kafka", self._config.name]
+        log = self.directory / "broker.log"
+        self._program = Program("kafka", command, ENVIRONMENT, log, self.directory).start()
         self._wait_until_ready(self._program)
         return self
 
@@ -148,7 +152,12 @@ class EmbeddedBroker:
 
     def _run_tool(self, *command: str) -> None:
         done = subprocess.run(
-            [*self._java(), *command], capture_output=True, text=True, check=False
+            [*self._java(), *command],
+            env={**os.environ, **ENVIRONMENT},
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise BrokerUnavailable(f"{command[0]} failed: {(done.stdout + done.stderr).strip()}")

@@ -1,5 +1,7 @@
 """A new champion serves from the next micro-batch on; a broken one never does."""
 
+import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
 from conf.settings import Registry as RegistrySettings
@@ -18,6 +21,8 @@ from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
 from model.registry import Registry
+from stream import query
+from stream.micro_batch import MicroBatch
 from tests.artifacts import save_random_artifact
 from tests.predictions import IDENTITY
 from tests.streams import RunningStream, stream_settings
@@ -150,3 +155,59 @@ def test_a_new_champion_takes_over_while_bars_flow_and_no_bar_notices(
     assert rows.groupby("batch_id")["model_version"].nunique().max() == 1
     versions = rows["model_version"]
     assert int((versions != versions.shift()).sum()) - 1 == 1
+
+
+class Dies:
+    """A sink behind which nothing is written."""
+
+    def write(self, batch: MicroBatch) -> None:
+        raise RuntimeError("died between the sinks")
+
+
+def test_a_repeated_micro_batch_is_predicted_by_the_champion_that_it_was_begun_with(
+    own_stream: RunningStream,
+    registry: Registry,
+    tmp_path: Path,
+    btc: list[Bar],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry.promote(register(registry, tmp_path, seed=1))
+    registry.set_interval_factors("1m-1", (1.5, 1.0, 1.0))
+    own_stream.publish(btc[:80])
+    own_stream.stop()
+    own_stream.queries.clear()
+
+    sinks = query.all_sinks
+    monkeypatch.setattr(query, "all_sinks", lambda s: [sinks(s)[0], Dies(), *sinks(s)[1:]])
+    registry.set_interval_factors("1m-1", (3.0, 1.0, 1.0))
+    with pytest.raises(StreamingQueryException, match="died between"):
+        own_stream.publish(btc[80:100])
+    monkeypatch.undo()
+    own_stream.queries.clear()
+    registry.promote(register(registry, tmp_path, seed=2))
+    own_stream.publish(btc[100:110])
+
+    columns = ["as_of", "horizon", "model_version", "lower", "upper"]
+    topic = own_stream.topic(own_stream.settings.kafka.predictions_topic)
+    sent = pd.DataFrame([json.loads(message) for message in topic])[columns].drop_duplicates()
+    stored = own_stream.table("predictions")[columns]
+    stored["as_of"] = stored["as_of"].astype("datetime64[ms, UTC]").astype("int64")
+    as_rows = [set(rows.itertuples(index=False, name=None)) for rows in (sent, stored)]
+    assert as_rows[0] == as_rows[1]
+    served = stored[stored["horizon"] == 1].sort_values("as_of")["model_version"].tolist()
+    assert served == ["1m-1"] * 40 + ["1m-2"] * 10
+
+
+def test_what_served_before_a_restart_serves_after_it_without_a_registry(
+    own_stream: RunningStream, registry: Registry, tmp_path: Path, btc: list[Bar]
+) -> None:
+    registry.promote(register(registry, tmp_path, seed=1))
+    own_stream.publish(btc[:80])
+    (tmp_path / "mlflow.db").write_bytes(b"no database")
+    shutil.rmtree(tmp_path / "models")
+    own_stream.publish(btc[80:90])
+    own_stream.stop()
+    own_stream.queries.clear()
+    own_stream.publish(btc[90:100])
+    rows = own_stream.table("predictions")
+    assert rows[rows["horizon"] == 1]["model_version"].tolist() == ["1m-1"] * 40

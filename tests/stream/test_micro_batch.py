@@ -1,7 +1,7 @@
 """A micro-batch is in Parquet once, however often it was written."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings, Warehouse
-from model.champions import Champions
+from model.served import ServedModel
 from stream.contents import BARS
 from stream.metrics import WrittenMicroBatch
 from stream.micro_batch import MicroBatchWriter
@@ -21,11 +21,9 @@ from stream.state.shard import VALUES
 MINUTE_MS = 60_000
 
 
-class NoChampion:
+def no_champion(_batch_id: int) -> dict[str, ServedModel]:
     """Nothing is predicted, so that nothing goes to a topic."""
-
-    def current(self) -> dict[str, object]:
-        return {}
+    return {}
 
 
 def bars(*symbols: str) -> Row:
@@ -52,8 +50,7 @@ class Sinks:
 
     def start(self) -> MicroBatchWriter:
         settings = Settings(warehouse=Warehouse(dir=str(self.folder)))
-        champions = cast(Champions, NoChampion())
-        return MicroBatchWriter(all_sinks(settings), champions, self.written.append)
+        return MicroBatchWriter(all_sinks(settings), no_champion, self.written.append)
 
     def micro_batch(self, *rows: Row) -> DataFrame:
         """Two shards: the rows in two partitions."""

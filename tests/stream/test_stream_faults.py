@@ -12,7 +12,7 @@ from pyspark.errors import StreamingQueryException
 from conf.errors import CandlecastError, ConfigurationError, DataLoss
 from conf.settings import Warehouse, Window
 from ingest.bar import Bar
-from ingest.publish import ensure_topics
+from ingest.publish import BarPublisher, ensure_topics
 from spark.errors import explain
 from stream.query import checkpoint_dir
 from tests.streams import RunningStream
@@ -67,17 +67,40 @@ def test_a_damaged_checkpoint_stops_and_a_new_one_heals(
     assert len(predicted) == (len(btc) - 60) * 3
 
 
-def test_bars_that_the_topic_no_longer_holds_stop_the_stream(
-    stream: RunningStream, btc: list[Bar]
+@pytest.mark.parametrize(("noted", "said"), [(True, "was made anew"), (False, "no longer holds")])
+def test_a_topic_that_was_made_anew_is_not_taken_for_the_one_before(
+    stream: RunningStream, btc: list[Bar], noted: bool, said: str
 ) -> None:
-    interrupted(stream, btc)
+    checkpoint = interrupted(stream, btc)
+    if not noted:
+        (checkpoint / "topics.json").unlink()
     kafka = stream.settings.kafka
     with KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers) as admin:
         admin.delete_topics([kafka.bars_topic])
     ensure_topics(kafka.bootstrap_servers, {kafka.bars_topic: 2})
-    error = error_after(stream, btc[120:125])
-    assert isinstance(error, DataLoss)
-    assert "no longer holds the bars" in str(error)
+    with BarPublisher(kafka, kafka.bars_topic) as publisher:
+        publisher.publish(btc[: 200 if noted else 5])
+    with pytest.raises(DataLoss, match=said) as lost:
+        stream.process()
+    assert "move it away and start again" in str(lost.value)
+
+    checkpoint.rename(checkpoint.with_name("moved-away"))
+    stream.process()
+    assert len(stream.table("bars")) == 120 + (200 if noted else 5)
+
+
+def test_a_checkpoint_is_about_its_topics(stream: RunningStream, btc: list[Bar]) -> None:
+    checkpoint = interrupted(stream, btc)
+    (checkpoint / "topics.json").unlink()
+    stream.publish(btc[120:125])
+    assert stream.settings.kafka.bars_topic in (checkpoint / "topics.json").read_text()
+    stream.stop()
+    stream.queries.clear()
+    kafka = stream.settings.kafka
+    other = kafka.model_copy(update={"bars_topic": kafka.rejected_topic})
+    stream.settings = stream.settings.model_copy(update={"kafka": other})
+    with pytest.raises(ConfigurationError, match=r"restore kafka\.bars_topic"):
+        stream.process()
 
 
 def test_another_number_of_shards_is_refused_at_start(
