@@ -109,13 +109,13 @@ def _settled(names: Iterable[str]) -> list[str]:
     """Micro-batches that the stream does not write again, in their order: of each query all but the
     newest.
 
-    >>> _settled(["a-9", "a-10", "b-1", "c"])
-    ['a-9']
+    >>> _settled(["a-09", "a-10", "b-1", "c"])
+    ['a-09']
     """
-    parts = (name.rpartition("-") for name in names)
-    numbered = sorted((query, int(number)) for query, _, number in parts if number.isdigit())
-    newest = dict(numbered)
-    return [f"{query}-{number}" for query, number in numbered if number < newest[query]]
+    parts = ((name, *name.rpartition("-")) for name in names)
+    numbered = sorted((q, int(number), name) for name, q, _, number in parts if number.isdecimal())
+    newest = {query: number for query, number, _ in numbered}
+    return [name for query, number, name in numbered if number < newest[query]]
 
 
 def _any_closed(periods: Iterable[Period], closed_before: date) -> bool:

@@ -63,14 +63,9 @@ class TableFolder:
         self.unreadable: set[str] = set()
 
     def sizes(self) -> dict[str, int]:
-        """The bytes in each folder; those without a file, a removal's left-overs, are removed."""
-        found = {}
-        for name in self._named(BATCH):
-            if infos := self._files.get_file_info(self._selector(BATCH + name)):
-                found[name] = sum(info.size or 0 for info in infos)
-            else:
-                self.remove([name])
-        return found
+        """The bytes in each folder that has a Parquet file."""
+        found = {name: self._parquet(name) for name in self._named(BATCH)}
+        return {name: sum(f.size or 0 for f in files) for name, files in found.items() if files}
 
     def readable(self, names: Iterable[str]) -> list[str]:
         """Those of the folders whose every row can be read and told from others."""
@@ -100,7 +95,7 @@ class TableFolder:
         they do not say."""
         newest = [-float("inf")]
         try:
-            for info in self._files.get_file_info(self._selector(BATCH + name)):
+            for info in self._parquet(name):
                 with self._files.open_input_file(info.path) as source:
                     newest += _newest_ms(pq.ParquetFile(source), self.table.time)
         except (pa.ArrowException, OSError, KeyError, ValueError):
@@ -109,11 +104,9 @@ class TableFolder:
 
     def rows(self, names: Iterable[str]) -> ds.Dataset:
         """The rows of some folders, with `batch`; a column that a file lacks is null."""
-        folders = [self._selector(BATCH + name) for name in names]
-        infos = [info for folder in folders for info in self._files.get_file_info(folder)]
         batch = pa.schema([("batch", pa.string())])
         return ds.dataset(
-            [info.path for info in infos],
+            [info.path for name in names for info in self._parquet(name)],
             schema=self.table.stored.append(batch.field("batch")),
             format="parquet",
             filesystem=self._files,
@@ -148,17 +141,24 @@ class TableFolder:
             self._files.delete_dir(f"{self.path}/{BATCH}{name}")
 
     def sweep(self) -> None:
-        """Remove what runs that died have staged."""
+        """Remove what runs that died have staged, and the empty folders that removals left over."""
         for name in self._named(STAGED):
             self._files.delete_dir(f"{self.path}/{STAGED}{name}")
+        self.remove(n for n in self._named(BATCH) if not self._files.get_file_info(self._in(n)))
 
-    def _selector(self, folder: str) -> pafs.FileSelector:
-        return pafs.FileSelector(f"{self.path}/{folder}", allow_not_found=True)
+    def _in(self, name: str) -> pafs.FileSelector:
+        return pafs.FileSelector(f"{self.path}/{BATCH}{name}", allow_not_found=True)
+
+    def _parquet(self, name: str) -> list[pafs.FileInfo]:
+        """The files of a folder that readers look at: Spark leaves others beside them."""
+        infos = self._files.get_file_info(self._in(name))
+        return [i for i in infos if i.extension == "parquet" and i.base_name[0] not in "._"]
 
     def _named(self, prefix: str) -> list[str]:
         """What stands behind `prefix` in the names of the table's folders, in order."""
         table = pafs.FileSelector(self.path, allow_not_found=True)
-        names = (info.base_name for info in self._files.get_file_info(table))
+        infos = self._files.get_file_info(table)
+        names = [info.base_name for info in infos if info.type == pafs.FileType.Directory]
         return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 

@@ -1,5 +1,6 @@
 """Compaction changes how rows lie, and never which rows there are."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +16,8 @@ import pytest
 from conf.errors import CandlecastError
 from store import compaction
 from store.compaction import LEAST_FOLDERS, compact_table
-from store.schema import BARS
+from store.retention import drop_old
+from store.schema import ARIMA, BARS
 from store.table_folder import TableFolder
 from store.views import read_sql
 
@@ -252,6 +254,26 @@ def test_a_folder_that_cannot_be_read_is_named_once_and_left_alone(
     assert victim in left
     assert "query-0" not in left
     assert caplog.text.count(f'batch={victim}"') == 1
+
+
+def test_what_spark_leaves_beside_a_file_and_odd_names_are_passed_over(bars: Bars) -> None:
+    bars.minutes(NOON, 3)
+    table = bars.warehouse_dir / "bars"
+    for name in ("_SUCCESS", ".part-0.parquet.crc", "_part.parquet"):
+        (table / "batch=query-0" / name).write_text("not Parquet")
+    (table / "batch=file").write_text("no folder")
+    for odd in ("batch=", "batch=q-²", "batch=hour-2026-13-01T00-0", "batch=day-1-x", "other"):
+        shutil.copytree(table / "batch=query-1", table / odd)
+    compact_table(bars.folder, NEVER)
+    assert {"query-1", "query-0"}.isdisjoint(bars.names())
+    assert {"hour-2026-11-01T12-0", "query-2", "file", "q-²", "other"} < set(bars.names())
+
+
+def test_a_table_of_another_writer_keeps_a_folder_that_it_has_just_made(tmp_path: Path) -> None:
+    made = tmp_path / "arima" / "batch=2026-11-01"
+    made.mkdir(parents=True)
+    drop_old(TableFolder(str(tmp_path), ARIMA), keep_days=1, now=NOON)
+    assert made.is_dir()
 
 
 def test_files_of_other_columns_are_merged(bars: Bars) -> None:
