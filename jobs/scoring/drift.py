@@ -3,6 +3,10 @@
 Population stability index over tenths of the training range: the sum of (now - then) ln(now / then)
 of their shares. Residuals are errors over half-widths of prediction intervals, so that a wide
 market is no drift; their reference is the newest part of the training range, which they fit.
+
+A day is not a sample of independent bars: in a market that does not change its index is what the
+days of the training range differ from one another. Beyond what that leads to expect of one more
+day, and beyond `score.psi_alarm`, a distribution has drifted.
 """
 
 import logging
@@ -11,15 +15,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from conf.errors import NotEnoughBars
 from conf.events import event
+from conf.state_files import read_state, write_state
 from conf.timeframes import TIMEFRAME_MS
+from jobs.scoring.kept import FOLDER, opened
 from model.artifact import Artifact
 from model.dataset import Span
 from model.features import bar_features
@@ -37,19 +44,28 @@ from store.views import open_duckdb, paths_of, read_sql
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 BINS: Final = 10
 # Shares of fewer values are noise: PSI of 10 bins then exceeds 0.1 by chance.
 MIN_VALUES: Final = 300
 EVERY_S: Final = 3_600
 # What counts as "now": so many of the newest bars of each series.
 RECENT_BARS: Final = 1_440
+# Of the training range the newest bars, over all series, are the reference.
+REFERENCE_BARS: Final = 500_000
+# The range is cut into so many parts at least, however short it is.
+MIN_PARTS: Final = 8
+# Of days that do not differ, the share that each distribution may exceed its bound in.
+CHANCE: Final = 0.002
 # An empty bin would make the index infinite.
 _SMALLEST_SHARE: Final = 1e-4
 
 _NEWEST_RESIDUALS: Final = """
-SELECT horizon, ln(actual_close / predicted_close) / (ln(upper / lower) / 2) AS residual
-FROM scored WHERE model_version = ? AND upper > lower
-QUALIFY row_number() OVER (PARTITION BY symbol, horizon ORDER BY target_time DESC) <= ?
+SELECT p.horizon, ln(b.close / p.predicted_close) / (ln(p.upper / p.lower) / 2) AS residual
+FROM kept.predictions p INNER JOIN kept.closes b
+  ON b.symbol = p.symbol AND b.interval = p.interval AND b.time = p.target
+WHERE p.model_version = ? AND p.upper > p.lower AND p.lower > 0
+QUALIFY row_number() OVER (PARTITION BY p.symbol, p.horizon ORDER BY p.target DESC) <= ?
 """
 
 
@@ -65,6 +81,59 @@ class Drift:
     verdict: str
 
 
+@dataclass(frozen=True)
+class Reference:
+    """One distribution of the training range: the `edges` between its tenths, their `shares`, and
+    the index that `count` values of a market that has not changed stay below."""
+
+    edges: list[float]
+    shares: list[float]
+    bound: float
+    count: float
+
+    @classmethod
+    def of(cls, values: Floats, part: Ints, share_of_now: float = 1.0) -> Self:
+        """Of values (n,), each in the part of the range with that number; a part is as long as
+        `share_of_now` of what will be compared.
+
+        The index of a part against all falls with its length, and is log-normal enough: the bound
+        is the prediction limit of one more.
+        """
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+        shares = _shares(edges, values)
+        parts = [values[part == one] for one in np.unique(part)]
+        typical = float(np.median([len(one) for one in parts]))
+        found = [_index(shares, _shares(edges, one)) for one in parts if len(one) > typical / 2]
+        n = len(found)
+        if n < MIN_PARTS // 2:
+            return cls(edges.tolist(), shares.tolist(), float("inf"), typical)
+        logs = np.log(np.maximum(found, 1e-9))
+        far = stats.t.ppf(1 - CHANCE, n - 1) * logs.std(ddof=1) * np.sqrt(1 + 1 / n)
+        bound = float(np.exp(logs.mean() + far) * min(share_of_now, 1.0))
+        return cls(edges.tolist(), shares.tolist(), bound, typical / min(share_of_now, 1.0))
+
+    def index(self, values: Floats) -> float:
+        """The population stability index of `values` (n,)."""
+        return _index(np.array(self.shares), _shares(np.array(self.edges), values))
+
+    def verdict(self, values: Floats, watch: float, alarm: float) -> tuple[float, str]:
+        """The index and what to think of it."""
+        if len(values) < MIN_VALUES:
+            return float("nan"), "too few values"
+        psi = self.index(values)
+        drifted = psi > max(alarm, self.bound * max(1.0, self.count / len(values)))
+        return psi, "drifted" if drifted else "watch" if psi > watch else "stable"
+
+
+def _shares(edges: Floats, values: Floats) -> Floats:
+    found = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) / len(values)
+    return np.maximum(found, _SMALLEST_SHARE)
+
+
+def _index(then: Floats, now: Floats) -> float:
+    return float(np.sum((now - then) * np.log(now / then)))
+
+
 def population_stability(then: Floats, now: Floats) -> float:
     """The index of two samples, over tenths of the first; 0 where they are alike.
 
@@ -73,15 +142,7 @@ def population_stability(then: Floats, now: Floats) -> float:
     >>> population_stability(np.arange(1000.0), np.arange(1000.0) + 500) > 0.25
     True
     """
-    edges = np.unique(np.quantile(then, np.linspace(0, 1, BINS + 1)[1:-1]))
-    shares = [
-        np.maximum(
-            np.bincount(np.searchsorted(edges, x), minlength=len(edges) + 1) / len(x),
-            _SMALLEST_SHARE,
-        )
-        for x in (then, now)
-    ]
-    return float(np.sum((shares[1] - shares[0]) * np.log(shares[1] / shares[0])))
+    return Reference.of(then, np.zeros(len(then), np.int64)).index(now)
 
 
 def update_drift(
@@ -98,11 +159,9 @@ def update_drift(
         if version is None or not _is_due(warehouse_dir, version, now()):
             continue
         try:
-            bars = read_warehouse(warehouse_dir, timeframe)
+            measured = measure_drift(registry.load(version), warehouse_dir, watch, alarm)
         except NotEnoughBars:
             continue
-        series = with_archived_news(bars, warehouse_dir)
-        measured = measure_drift(registry.load(version), series, warehouse_dir, watch, alarm)
         rows = pd.DataFrame([asdict(one) for one in measured]).assign(
             checked_at=datetime.fromtimestamp(now(), UTC)
         )
@@ -130,65 +189,120 @@ def drifted(warehouse_dir: Path, timeframe: str) -> list[str]:
 
 
 def measure_drift(
-    artifact: Artifact, series: list[Series], warehouse_dir: Path, watch: float, alarm: float
+    artifact: Artifact, warehouse_dir: Path, watch: float, alarm: float
 ) -> list[Drift]:
     """The drift of every feature and of the residuals at every horizon."""
+    manifest, version = artifact.manifest, artifact.version
+    newest = read_recent(warehouse_dir, artifact)
+    features, _ = feature_values(artifact, newest, manifest.trained_until, None)
+    now = {("feature", name): values for name, values in features.items()}
+    now |= {
+        ("residual", f"horizon {horizon}"): values
+        for horizon, values in _scored_residuals(warehouse_dir, version).items()
+    }
+    found = []
+    for (kind, name), then in kept_references(artifact, warehouse_dir).items():
+        values = now.get((kind, name), np.empty(0))
+        psi, verdict = (
+            (float("nan"), "too few values") if then is None else then.verdict(values, watch, alarm)
+        )
+        found.append(Drift(manifest.interval, version, kind, name, psi, verdict))
+    return found
+
+
+Named = dict[tuple[str, str], Reference | None]
+
+
+def kept_references(artifact: Artifact, warehouse_dir: Path) -> Named:
+    """The distributions of the champion's training range; made once, and kept in a file."""
+    file = warehouse_dir / FOLDER / f"drift-{artifact.manifest.interval}.json"
+    state = read_state(file)
+    if state.get("version") == artifact.version:
+        rows = state.get("references", [])
+        return {(kind, name): then and Reference(**then) for kind, name, then in rows}
+    found = references(artifact, warehouse_dir)
+    rows = [(kind, name, then and asdict(then)) for (kind, name), then in found.items()]
+    write_state(file, {"version": artifact.version, "references": rows})
+    return found
+
+
+def references(artifact: Artifact, warehouse_dir: Path) -> Named:
+    """The distributions of every feature and of the residuals; None where there are too few."""
     manifest = artifact.manifest
-    samples = [("feature", *sample) for sample in _feature_samples(artifact, series)]
-    then = _validation_residuals(artifact, series)
-    now = _scored_residuals(warehouse_dir, artifact.version)
-    empty = np.empty(0)
-    for horizon in manifest.horizons:
-        before, after = (found.get(horizon, empty) for found in (then, now))
-        samples.append(("residual", f"horizon {horizon}", before, after))
-    return [
-        Drift(manifest.interval, artifact.version, kind, name, *_verdict(a, b, watch, alarm))
-        for kind, name, a, b in samples
-    ]
+    try:
+        bars = read_warehouse(
+            warehouse_dir, manifest.interval, None, manifest.trained_until, REFERENCE_BARS
+        )
+    except NotEnoughBars:  # it was trained on bars of a file
+        bars = []
+    series = [s for s in with_archived_news(bars, warehouse_dir) if s.symbol in manifest.symbols]
+    features, times = feature_values(
+        artifact, series, manifest.trained_from, manifest.trained_until
+    )
+    found: Named = {
+        ("feature", name): _reference(values, times, manifest.interval)
+        for name, values in features.items()
+    }
+    for horizon, (errors, at) in _validation_residuals(artifact, series).items():
+        found["residual", f"horizon {horizon}"] = _reference(errors, at, manifest.interval)
+    return found
 
 
-def _verdict(then: Floats, now: Floats, watch: float, alarm: float) -> tuple[float, str]:
-    if min(len(then), len(now)) < MIN_VALUES:
-        return float("nan"), "too few values"
-    psi = population_stability(then, now)
-    return psi, "drifted" if psi > alarm else "watch" if psi > watch else "stable"
+def _reference(values: Floats, times: Ints, interval: str) -> Reference | None:
+    values, times = values[np.isfinite(values)], times[np.isfinite(values)]
+    if len(values) < MIN_VALUES:
+        return None
+    bars = (times - times.min()) // TIMEFRAME_MS[interval]
+    length = max(1, min(RECENT_BARS, int(bars.max() + 1) // MIN_PARTS))
+    return Reference.of(values, bars // length, length / RECENT_BARS)
 
 
-def _feature_samples(
-    artifact: Artifact, series: list[Series]
-) -> Iterator[tuple[str, Floats, Floats]]:
-    """Each feature's name, its values over the training range, and over the newest bars since."""
+def read_recent(warehouse_dir: Path, artifact: Artifact) -> list[Series]:
+    """The newest bars of each series, with the news, from which "now" is computed."""
+    manifest = artifact.manifest
+    bars = RECENT_BARS + 2 * manifest.lookback
+    query = "SELECT count(DISTINCT symbol) AS n FROM kept.closes WHERE interval = ?"
+    with opened(warehouse_dir) as connection:
+        ((count,),) = connection.execute(query, [manifest.interval]).fetchall()
+    most = max(int(count), 1) * bars
+    newest = read_warehouse(warehouse_dir, manifest.interval, max_bars=most)
+    return with_archived_news(newest, warehouse_dir)
+
+
+def feature_values(
+    artifact: Artifact, series: list[Series], since_ms: int, until_ms: int | None
+) -> tuple[dict[str, Floats], Ints]:
+    """Each feature's values over a range of time, and their times; the newest alone without end."""
     manifest, names = artifact.manifest, artifact.manifest.feature_names
-    then: list[Floats] = []
-    now: list[Floats] = []
+    parts: list[tuple[Floats, Ints]] = [(np.empty((0, len(names))), np.empty(0, np.int64))]
     for own in series:
         features = bar_features(own.bars, manifest.lookback, names)[0].astype(float)
         times = own.open_times(np.arange(len(features)))
-        known = ~np.isnan(features).any(axis=1)
-        trained = (times >= manifest.trained_from) & (times < manifest.trained_until)
-        if own.symbol in manifest.symbols:
-            then.append(features[known & trained])
-        now.append(features[known & (times >= manifest.trained_until)][-RECENT_BARS:])
-    before, after = np.concatenate(then or [features[:0]]), np.concatenate(now)
-    return zip(names, before.T, after.T, strict=True)
+        chosen = ~np.isnan(features).any(axis=1) & (times >= since_ms)
+        rows = np.flatnonzero(chosen if until_ms is None else chosen & (times < until_ms))
+        rows = rows[-RECENT_BARS:] if until_ms is None else rows
+        parts.append((features[rows], times[rows]))
+    values = np.concatenate([part for part, _ in parts])
+    return dict(zip(names, values.T, strict=True)), np.concatenate([at for _, at in parts])
 
 
-def _validation_residuals(artifact: Artifact, series: list[Series]) -> dict[int, Floats]:
-    """Errors over half-widths by horizon, where the intervals were calibrated."""
+def _validation_residuals(
+    artifact: Artifact, series: list[Series]
+) -> dict[int, tuple[Floats, Ints]]:
+    """Errors over half-widths by horizon, and their times, where intervals were calibrated."""
     manifest, forecaster = artifact.manifest, Forecaster(artifact)
     part = Span(manifest.validated_from, manifest.trained_until)
-    known = [
-        forecast_outcomes(one, part, {LSTM: forecaster})
-        for one in series
-        if one.symbol in manifest.symbols
-    ]
+    known = [forecast_outcomes(one, part, {LSTM: forecaster}) for one in series]
+    empty = np.empty(0), np.empty(0, np.int64)
     if not known:
-        return {}
+        return dict.fromkeys(manifest.horizons, empty)
     outcomes = joined(known)
-    return {horizon: outcomes.at(horizon).residuals(LSTM) for horizon in manifest.horizons}
+    by_horizon = {horizon: outcomes.at(horizon) for horizon in manifest.horizons}
+    return {horizon: (own.residuals(LSTM), own.time) for horizon, own in by_horizon.items()}
 
 
 def _scored_residuals(warehouse_dir: Path, version: str) -> dict[int, Floats]:
-    rows = read_sql(warehouse_dir, _NEWEST_RESIDUALS, [version, RECENT_BARS])
+    with opened(warehouse_dir) as connection:
+        rows = connection.execute(_NEWEST_RESIDUALS, [version, RECENT_BARS]).df()
     found = rows.groupby("horizon")["residual"]
     return {int(str(horizon)): values.to_numpy(float) for horizon, values in found}

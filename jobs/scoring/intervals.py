@@ -66,7 +66,7 @@ def _adapt(warehouse_dir: Path, registry: Registry, version: str, rate: float) -
         connection.execute(
             "INSERT INTO kept.factors SELECT ?, ?, look FROM kept.state", [version, factors]
         )
-    if tuple(factors) != told and (told is not None or len(rows)):
+    if tuple(factors) != (told or (1.0,) * len(factors)):
         registry.set_interval_factors(version, tuple(factors))
         shown = ",".join(f"{factor:.4g}" for factor in factors)
         event(log, "interval_factors", model=version, factors=shown, outcomes=len(rows))

@@ -146,12 +146,12 @@ class Sums:
     def figures(self, horizon: int) -> dict[str, Any]:
         """The columns of the scoreboard, (n_runs,) each; NaN where there is no such figure."""
         plain = self.plain
-        count, moved = plain["count"], self.runs["signs"].products[:, 0]
+        count, moved = np.maximum(plain["count"], 1), self.runs["signs"].products[:, 0]
         independent = independent_hits(self.runs["signs"], horizon)
         direction = _ratio(plain["hits"], moved)
         low, high = wilson_interval(np.where(moved > 0, direction, 0.0) * independent, independent)
         found: dict[str, Any] = {
-            "predictions": count.astype(np.int64),
+            "predictions": plain["count"].astype(np.int64),
             "arima_predictions": plain["arima_count"].astype(np.int64),
             "mae": plain["absolute"] / count,
             "mse": plain["squared"] / count,

@@ -14,18 +14,21 @@ import pandas as pd
 import pytest
 from apprise import Apprise
 from pydantic import SecretStr
+from scipy.signal import lfilter
 
 from conf.settings import Alerts
 from jobs.export import export_rows
+from jobs.scoring import drift
 from jobs.scoring.alerts import (
     Alert,
+    Metrics,
     apprise_url,
     badly_scored,
     changes,
     raise_alerts,
     send,
 )
-from jobs.scoring.drift import drifted, update_drift
+from jobs.scoring.drift import Reference, drifted, update_drift
 from jobs.scoring.intervals import adapt_intervals
 from jobs.scoring.scoreboard import update_scores
 from model.registry import Registry
@@ -236,3 +239,186 @@ def test_an_export_holds_the_chosen_rows(tmp_path: Path, form: str, read: Any) -
     assert set(found["symbol"]) == {"BTC-USD"}
     assert pd.to_datetime(found["open_time"]).min() == pd.Timestamp(since)
     assert list(found["close"]) == pytest.approx(random_walk(60, seed=1)[10:20])
+
+
+def test_one_silent_symbol_is_reported_by_name(
+    tmp_path: Path,
+) -> None:
+    write_live(tmp_path, 10, half_width=0.1)
+    write(tmp_path, "predictions", predictions([100.0] * 3, [100.0] * 3, symbol="ETH-USD"), "q-1")
+    now = (tables.START + timedelta(minutes=10, seconds=30)).timestamp()
+    found = raise_alerts(update_scores(tmp_path), tmp_path, Alerts(), None, lambda: now)
+    assert [(alert.name, alert.text) for alert in found] == [
+        ("silent ETH-USD 1m", "no 1m prediction of ETH-USD for 448 s")
+    ]
+
+
+def test_series_with_bars_that_were_never_predicted_are_reported(tmp_path: Path) -> None:
+    write(tmp_path, "bars", bars(random_walk(90, seed=1)))
+    now = (tables.START + timedelta(minutes=91)).timestamp()
+    board = update_scores(tmp_path)
+    (alert,) = raise_alerts(board, tmp_path, Alerts(), None, lambda: now)
+    assert alert.text == "1 1m series have bars and were never predicted: is there a champion?"
+    assert raise_alerts(board, tmp_path, Alerts(), None, lambda: now, lookback=90) == []
+
+
+def ingest_metrics(behind_s: float, gaps: float, rejected: float, published: float) -> Metrics:
+    samples = {
+        ("candlecast_ingest_seconds_behind", ()): behind_s,
+        ("candlecast_ingest_gaps_open", ()): gaps,
+        ("candlecast_ingest_rejected_total", (("kind", "bar"), ("reason", "high"))): rejected,
+        ("candlecast_ingest_bars_published_total", ()): published,
+    }
+    return Metrics(None, samples, asks_ingest=True)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "names"),
+    [
+        (ingest_metrics(30, 0, 0, 100), []),
+        (ingest_metrics(600, 0, 0, 100), ["ingest behind"]),
+        (ingest_metrics(30, 500, 0, 100), ["ingest gaps"]),
+        (ingest_metrics(30, 0, 50, 100), ["ingest rejects"]),
+        (ingest_metrics(30, 0, 5, 5), []),
+        (Metrics(asks_ingest=True), ["ingest does not answer"]),
+        (Metrics(), []),
+    ],
+)
+def test_ingest_has_alerts_of_its_own(tmp_path: Path, metrics: Metrics, names: list[str]) -> None:
+    found = raise_alerts(update_scores(tmp_path), tmp_path, Alerts(), metrics)
+    assert [alert.name for alert in found] == names
+
+
+def test_what_begins_together_goes_in_one_message(tmp_path: Path, webhook: SecretStr) -> None:
+    for number in range(100):
+        rows = predictions([100.0], [100.0], symbol=f"C{number:03d}-USD")
+        write(tmp_path, "predictions", rows, f"q-{number}")
+    write(tmp_path, "predictions", predictions([100.0] * 20, [100.0] * 20), "q-100")
+    now = (tables.START + timedelta(minutes=20, seconds=30)).timestamp()
+    for _ in range(2):
+        raise_alerts(update_scores(tmp_path), tmp_path, Alerts(), None, lambda: now, webhook)
+    (sent,) = Receiver.messages
+    assert sent["text"].startswith("Candlecast: 100 alerts: no 1m prediction of C000-USD")
+    assert sent["text"].endswith("; and 85 more")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"said": {"sil', b"[1]", b'{"said": 7, "metrics": []}'])
+def test_a_state_of_alerts_that_says_nothing_counts_as_none(tmp_path: Path, content: bytes) -> None:
+    write_live(tmp_path, 10, half_width=0.1)
+    (tmp_path / "_scores").mkdir()
+    (tmp_path / "_scores" / "alerts.json").write_bytes(content)
+    last = (tables.START + timedelta(minutes=10, seconds=2)).timestamp()
+    found = raise_alerts(update_scores(tmp_path), tmp_path, Alerts(), None, lambda: last + 600)
+    assert [alert.name for alert in found] == ["silent 1m"]
+    assert json.loads((tmp_path / "_scores" / "alerts.json").read_text())["said"]
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Sends whoever posts to another address."""
+
+    target = ""
+
+    def do_POST(self) -> None:
+        self.send_response(307)
+        self.send_header("Location", self.target)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_message_does_not_follow_a_redirect(webhook: SecretStr) -> None:
+    Elsewhere.target = webhook.get_secret_value()
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = SecretStr(f"http://127.0.0.1:{server.server_port}/hook")
+        assert not send("silent", url, Alerts())
+        server.shutdown()
+        thread.join()
+    assert Receiver.messages == []
+
+
+def test_an_outcome_that_becomes_known_late_still_moves_the_intervals_once(
+    tmp_path: Path, registry: Registry
+) -> None:
+    close = random_walk(100, seed=1)
+    rows = bars(close)
+    write(tmp_path, "predictions", predictions(close, close, half_width=0.0001))
+    write(tmp_path, "bars", rows.drop(index=range(20, 30)), "q-0")
+    adapt_intervals(tmp_path, registry, rate=0.02)
+    before = registry.interval_factors("1m-1")
+    write(tmp_path, "bars", rows[20:30], "q-1")
+    assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 10}
+    after = registry.interval_factors("1m-1")
+    assert before is not None
+    assert after is not None
+    assert after[0] > before[0]
+    write(tmp_path, "bars", bars(close[:50], fetched_s=30.0).assign(volume=2.0), "q-2")
+    assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 0}
+
+
+def test_symbols_of_one_minute_move_the_intervals_as_one(
+    tmp_path: Path, registry: Registry
+) -> None:
+    for number in range(4):
+        close = random_walk(50, seed=1)
+        write(tmp_path, "bars", bars(close, f"C{number}-USD"), f"b-{number}")
+        rows = predictions(close, close, symbol=f"C{number}-USD", half_width=0.1)
+        write(tmp_path, "predictions", rows, f"p-{number}")
+    assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 4 * 49}
+    factors = registry.interval_factors("1m-1")
+    assert factors is not None
+    assert factors[0] == pytest.approx(np.exp(-0.02 * 0.1 * 49))
+
+
+def test_factors_that_the_registry_did_not_take_are_told_again(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_live(tmp_path, 50, half_width=0.0001)
+    monkeypatch.setattr(registry, "set_interval_factors", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        adapt_intervals(tmp_path, registry, rate=0.02)
+    monkeypatch.undo()
+    assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 0}
+    factors = registry.interval_factors("1m-1")
+    assert factors is not None
+    assert factors[0] > 1
+
+
+def drift_days(
+    seed: int, days: int, half_life_min: int = 360
+) -> tuple[Reference, list[np.ndarray]]:
+    """Volatility that comes and goes over hours in a market that stays the same, day by day."""
+    noise = np.random.default_rng(seed).normal(size=(30 + days) * 1440)
+    memory = 0.5 ** (1 / half_life_min)
+    values = lfilter([np.sqrt(1 - memory**2)], [1, -memory], noise)
+    then, now = values[: 30 * 1440], values[30 * 1440 :]
+    return Reference.of(then, np.arange(len(then)) // 1440), np.split(now, days)
+
+
+def test_a_market_that_does_not_change_drifts_on_one_day_of_twenty_at_most() -> None:
+    verdicts, indices = [], []
+    for seed in range(10):
+        then, days = drift_days(20261128 + seed, 100)
+        found = [then.verdict(day, watch=0.1, alarm=0.25) for day in days]
+        verdicts += [verdict == "drifted" for _, verdict in found]
+        indices += [psi for psi, _ in found]
+    assert np.mean(verdicts) <= 0.05
+    assert np.mean(np.array(indices) > 0.25) > 0.1  # the alarm alone would cry wolf
+
+
+def test_a_market_that_moves_far_has_drifted() -> None:
+    then, days = drift_days(20261128, 100, half_life_min=30)
+    assert np.mean([then.verdict(day + 1.5, 0.1, 0.25)[1] == "drifted" for day in days]) > 0.9
+
+
+def test_drift_is_measured_once_an_hour_and_its_reference_once_a_champion(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_live(tmp_path, 400, half_width=0.001)
+    assert update_drift(tmp_path, registry, 0.1, 0.25, now=lambda: 1000.0)
+    assert update_drift(tmp_path, registry, 0.1, 0.25, now=lambda: 4000.0) == []
+    monkeypatch.setattr(drift, "references", lambda *_: 1 / 0)
+    assert update_drift(tmp_path, registry, 0.1, 0.25, now=lambda: 5000.0)
+    assert update_drift(tmp_path, registry, 0.1, 0.25, now=lambda: 100.0)  # set back
