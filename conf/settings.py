@@ -82,6 +82,7 @@ class Ingest(Section):
     timeout_s: Annotated[float, Field(gt=0, le=9)] = SHIPPED
     news_every_s: Annotated[int, Field(ge=0)] = SHIPPED
     earliest: date = SHIPPED
+    metrics_host: str = SHIPPED
     metrics_port: Port = SHIPPED
     base_url: str | None = None
 

@@ -18,6 +18,7 @@ from conf.errors import (
     SourceUnavailable,
 )
 from conf.events import event
+from conf.ports import listening
 from conf.settings import Ingest, Kafka, Settings, load_settings, wrong_settings
 from conf.timeframes import TIMEFRAME_MS
 from ingest.budget import RateBudget
@@ -117,7 +118,7 @@ def live(
         if not isinstance(source, NewsSource):
             raise ConfigurationError(f"ingest.news_every_s: {source.name} lists no news")
         news = [NewsFeed(source, kafka, period_ms=period_ms, delay_ms=delay_ms)]
-    serve_metrics(asked.metrics_port, metrics)
+    serve_metrics(asked.metrics_host, asked.metrics_port, metrics)
     missing = resume(bars, news, kafka, clock, asked.earliest_ms)
     budget = RateBudget(asked.calls_per if source.metered else {}, clock.monotonic_ms())
     with (
@@ -146,14 +147,11 @@ def opened(asked: Ingest, clock: Clock) -> Source:
     return open_source(asked.source, options)
 
 
-def serve_metrics(port: int, metrics: IngestMetrics) -> None:
-    """Let Prometheus ask on `port`, unless it is 0; raises ConfigurationError where it is taken."""
-    if not port:
-        return
-    try:
-        start_http_server(port, registry=metrics.registry)
-    except OSError as error:
-        raise ConfigurationError(f"ingest.metrics_port = {port} can't be used: {error}") from error
+def serve_metrics(host: str, port: int, metrics: IngestMetrics) -> None:
+    """Let Prometheus ask, unless `port` is 0; raises MissingPrerequisite where it is taken."""
+    if port:
+        with listening(host, port, "ingest.metrics_port"):
+            start_http_server(port, host, metrics.registry)
 
 
 def report_check(asked: Ingest, kafka: Kafka) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.environment import KERAS
+from conf.errors import ArtifactMismatch
 from conf.settings import Training
 from model.dataset import Sequences, Span, apart, inside
 from model.early import LSTM_EARLY
@@ -136,11 +137,22 @@ def save_keras(weights: NetworkWeights, steps: int) -> bytes:
 
 
 def load_keras(content: bytes) -> NetworkWeights:
-    """Read what `save_keras` wrote, to train on from there."""
+    """Read what `save_keras` wrote, to train on from there.
+
+    Raises ArtifactMismatch where this Keras can't read it, or it is another network.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         file.write_bytes(content)
-        network = keras.models.load_model(file, compile=False, safe_mode=True)
+        try:
+            network = keras.models.load_model(file, compile=False, safe_mode=True)
+        except Exception as error:  # of zip, HDF5, JSON or Keras itself, which names none
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            text = f"model.keras can't be read by Keras {keras.__version__}: {reason}"
+            raise ArtifactMismatch(text) from error
+    layers = {layer.name for layer in network.layers}
+    if lacking := sorted(_REST.keys() - layers):
+        raise ArtifactMismatch(f"model.keras lacks the layers {', '.join(lacking)}")
     rest = {name: network.get_layer(layer).get_weights()[0] for layer, name in _REST.items()}
     return NetworkWeights(_get_members(network), **rest)
 

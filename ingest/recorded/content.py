@@ -1,6 +1,7 @@
 """A file's bytes, unpacked: what it is says its beginning, not its name."""
 
 import codecs
+import csv
 import gzip
 import zipfile
 import zlib
@@ -24,7 +25,10 @@ _ENCODINGS: Final = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 # What a damaged archive raises, each library in its own words.
-_DAMAGED: Final = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+_DAMAGED: Final = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, csv.Error),
+    *(RuntimeError, NotImplementedError),  # of zip: a password, an unknown compression
+)
 
 
 @contextmanager

@@ -1,19 +1,26 @@
-"""Articles from a file: CSV.gz with `time,title,source,subject`, `time` in unix seconds UTC.
+"""Articles from a file: CSV (plain, gz, zip) with `time,title,source,subject`.
 
-Nobody has measured when such an article became available, so each counts from a delay after its
-publication on.
+`time` is in unix seconds UTC. Nobody has measured when such an article became available, so each
+counts from a delay after its publication on.
 """
 
 import csv
-import gzip
+import io
+import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from conf.errors import ConfigurationError
+from conf.events import event
 from ingest.article import Article
+from ingest.recorded.content import readable, unpacked
+
+log = logging.getLogger(__name__)
 
 COLUMNS: Final = ("time", "title", "source", "subject")
+_SECONDS: Final = re.compile(r"\d{1,11}", re.ASCII)
 # The subjects that name a coin; the others are about the market.
 _COINS: Final = {"bitcoin": ("BTC",), "ethereum": ("ETH",)}
 
@@ -21,15 +28,24 @@ _COINS: Final = {"bitcoin": ("BTC",), "ethereum": ("ETH",)}
 def read_headlines(file: Path, delay_ms: int) -> Iterator[Article]:
     """Yield the file's articles in the file's order, each without a body.
 
-    Raises ConfigurationError where the file is missing or lacks a column.
+    A row without a time or with cells lacking is logged and left out. Raises ConfigurationError
+    where the file is missing, damaged or lacks a column.
     """
     if not file.is_file():
         raise ConfigurationError(f"no file {file}: name one with the columns {','.join(COLUMNS)}")
-    with gzip.open(file, "rt", newline="") as lines:
-        rows = csv.DictReader(lines)
+    with readable(file), unpacked(file) as packed:
+        rows = csv.DictReader(io.TextIOWrapper(packed, "utf-8-sig", newline=""))
         if missing := set(COLUMNS) - set(rows.fieldnames or ()):
-            raise ConfigurationError(f"{file} lacks {', '.join(sorted(missing))}")
+            raise ConfigurationError(
+                f"{file} lacks {', '.join(sorted(missing))}: expected the columns "
+                f"{','.join(COLUMNS)}, found {','.join(rows.fieldnames or ())[:120]}"
+            )
         for number, row in enumerate(rows):
+            if None in row.values() or not _SECONDS.fullmatch(row["time"]):
+                reason = f"expected {','.join(COLUMNS)}, time in unix seconds"
+                where = {"file": file.name, "line": rows.line_num}
+                event(log, "headline_rejected", level=logging.WARNING, **where, reason=reason)
+                continue
             published_at = int(row["time"]) * 1000
             yield Article(
                 provider=f"recorded:{file.name}",

@@ -55,7 +55,7 @@ def look_for_alerts(settings: Settings) -> None:
     port = ingest.metrics_port
     metrics = Metrics(
         read_metrics(f"http://{stream.metrics_host}:{stream.metrics_port}/metrics"),
-        read_metrics(f"http://127.0.0.1:{port}/metrics") if port else None,
+        read_metrics(f"http://{ingest.metrics_host}:{port}/metrics") if port else None,
         asks_ingest=bool(port),
         longest_bar_s=max(TIMEFRAME_MS[name] for name in timeframes) / 1000,
     )

@@ -10,6 +10,7 @@ import pytest
 from conf.errors import ConfigurationError
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
+from ingest.sources.recorded_news import read_headlines
 
 CSV = """time,open,high,low,close,volumefrom,volumeto
 1514219880,10,12,9,11,1.5,16
@@ -200,3 +201,16 @@ def test_every_shipped_bar_keeps_the_rules(
     read: list[Bar] = list(read_bars(path, symbol, "1m"))
     assert len(read) == bars
     assert rejected(path) == []
+
+
+def test_one_bad_headline_costs_itself_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "news.csv"
+    rows = ["1634068800,a,b,bitcoin", "soon,a,b,c", "1634068801,a", "1634068802,a,b,ethereum"]
+    file.write_text("\n".join(["time,title,source,subject", *rows]))
+    assert [a.published_at for a in read_headlines(file, 0)] == [1634068800000, 1634068802000]
+    assert caplog.text.count("event=headline_rejected file=news.csv line=") == 2
+    file.write_bytes(gzip.compress(b"time,title\n1,a\n"))
+    with pytest.raises(ConfigurationError, match="lacks source, subject"):
+        list(read_headlines(file, 0))

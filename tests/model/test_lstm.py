@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from conf.errors import ArtifactMismatch
 from conf.settings import Training
 from model.dataset import Span, windows_of
 from model.features import FEATURE_NAMES
@@ -85,3 +87,12 @@ def test_the_saved_network_has_the_weights_that_were_fitted(trained: TrainedMode
     ):
         np.testing.assert_array_equal(found, fitted)
     np.testing.assert_array_equal(weights.linear_gain, trained.weights.linear_gain)
+
+
+def test_what_keras_cannot_read_is_an_error_of_ours(trained: TrainedModel, tmp_path: Path) -> None:
+    other = tmp_path / "other.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(other)
+    contents = (b"", b"none", trained.keras()[:1_000], other.read_bytes())
+    for content in contents:
+        with pytest.raises(ArtifactMismatch, match=r"model\.keras (can't be read by|lacks)"):
+            load_keras(content)
