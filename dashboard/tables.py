@@ -5,7 +5,8 @@ A question about a range of time is put to those files alone that can hold rows 
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +20,11 @@ from store.views import ask, files_of
 
 Series = tuple[str, str]  # symbol, interval
 
-# Folders looked into at a time for series not seen yet.
+# Files, and rows in them, looked into at a time for series not seen yet.
 SERIES_STEP: Final = 200
+SERIES_ROWS: Final = 200_000
+# By how much a range is widened where it has fewer predictions than were asked for.
+WIDER: Final = 8
 # More candles than these are a smear on any screen: neighbours are drawn as one.
 MAX_CANDLES: Final = 1_500
 MAX_PREDICTIONS: Final = 50_000
@@ -77,6 +81,13 @@ def _step(timeframe: str, bars: int) -> int:
     return TIMEFRAME_MS[timeframe] * max(1, -(-bars // MAX_CANDLES))
 
 
+def _first(files: Iterable[File]) -> list[str]:
+    """The paths of those with the newest bars, as many as are looked into at a time."""
+    by_time = sorted(files, key=lambda one: (-(one.newest_ms or 0), one.path))[:SERIES_STEP]
+    before = accumulate((one.rows for one in by_time), initial=0)
+    return [one.path for one, rows in zip(by_time, before, strict=False) if rows < SERIES_ROWS]
+
+
 class Tables:
     """Reads the warehouse for the page; each query sees what is there when it begins."""
 
@@ -88,15 +99,16 @@ class Tables:
         self._lock = threading.Lock()
 
     def series(self) -> dict[Series, int]:
-        """Every series with the open time (epoch ms) of its newest bar; recent folders first.
+        """Every series with the open time (epoch ms) of its newest bar; the newest bars first.
 
         A long history is looked through in steps, one a call.
         """
         with self._lock:
-            folders = self._files["bars"].changed_at()
-            fresh = sorted(folders.keys() - self._seen, key=lambda n: -folders[n])[:SERIES_STEP]
+            files = {one.path: one for one in self._files["bars"].all()}
+            self._seen &= files.keys()
+            fresh = _first(files[path] for path in files.keys() - self._seen)
             if fresh:
-                found = self._ask("bars", _SERIES, lambda: self._files["bars"].of(fresh))
+                found = self._ask("bars", _SERIES, lambda: self._files["bars"].at(fresh))
                 rows: Iterator[Any] = found.itertuples(index=False)
                 for symbol, timeframe, newest in rows:
                     known = self._series.get((symbol, timeframe), 0)
@@ -120,12 +132,22 @@ class Tables:
     ) -> pd.DataFrame:
         """The newest `most` predictions of a series in a range of time, ascending.
 
-        Where `bars` are very many, those of every so-manieth bar.
+        Where `bars` are very many, those of every so-manieth bar. Read are no older files than it
+        takes to find so many.
         """
-        values = {"symbol": symbol, "interval": timeframe, "since": since_ms, "until": until_ms}
-        values |= {"step": _step(timeframe, bars), "most": most}
-        rows = self._since("predictions", _PREDICTIONS, since_ms, values)
-        return rows.iloc[::-1].reset_index(drop=True)
+        step = _step(timeframe, bars)
+        values = {"symbol": symbol, "interval": timeframe, "until": until_ms, "step": step}
+        newest = [one.newest_ms for one in self._files["predictions"].since(since_ms)]
+        end = min(until_ms, max((time for time in newest if time is not None), default=until_ms))
+        reach = most * step
+        while True:
+            start = max(since_ms, end - reach)
+            rows = self._since(
+                "predictions", _PREDICTIONS, start, {**values, "since": start, "most": most}
+            )
+            if len(rows) >= most or start == since_ms:
+                return rows.iloc[::-1].reset_index(drop=True)
+            reach *= WIDER
 
     def articles(self, symbol: str, since_ms: int, most: int) -> pd.DataFrame:
         """The newest articles about the symbol's coin, or the market, since `since_ms`."""

@@ -24,13 +24,14 @@ class File:
     """A Parquet file that holds rows of a table.
 
     columns: those of the table that it has, with their types. newest_ms: no row is of a later time
-    (epoch ms UTC); None where the file does not tell.
+    (epoch ms UTC); None where the file does not tell. rows: how many it holds.
     """
 
     path: str
     stamp: Stamp
     columns: tuple[tuple[str, str], ...]
     newest_ms: int | None
+    rows: int
 
 
 class Unreadable(Exception):
@@ -57,7 +58,7 @@ def read_footer(path: str, stamp: Stamp, table: Table) -> File:
         newest_ms = _look_at_values(path, table, found)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise Unreadable((str(error).splitlines() or [type(error).__name__])[0]) from error
-    return File(path, stamp, columns, newest_ms)
+    return File(path, stamp, columns, newest_ms, found.num_rows)
 
 
 def _columns(
