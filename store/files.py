@@ -4,6 +4,7 @@ A folder is one micro-batch, one compacted day, or what one run of `candlecast s
 date. What is still being written has a name that begins with an underscore or a dot.
 """
 
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from conf.events import event
 from conf.state_files import sync_file, sync_folder
 from store.schema import TIME, Table
+
+log = logging.getLogger(__name__)
 
 BATCH: Final = "batch="
 COMMITTED: Final = f"{BATCH}*/*.parquet"
@@ -30,11 +34,19 @@ def replace_rows(warehouse_dir: Path, table: Table, batch: str, rows: pd.DataFra
 
 
 def append_rows(warehouse_dir: Path, table: Table, batch: str, rows: pd.DataFrame) -> None:
-    """Add rows to those in a folder of a table, in one step for whoever reads it."""
+    """Add rows to those in a folder of a table, in one step for whoever reads it.
+
+    A file that can't be read is replaced, which the log says: no reader had anything of it.
+    """
     file, stored = _file(warehouse_dir, table, batch), _stored(table, rows)
     if file.exists():
-        before = pq.ParquetFile(file).read(stored.column_names).cast(stored.schema)
-        stored = pa.concat_tables([before, stored])
+        try:
+            with pq.ParquetFile(file) as before:
+                held = before.read(stored.column_names)
+            both = pa.concat_tables([stored, held], promote_options="default")
+            stored = both.cast(stored.schema)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            event(log, "file_replaced", level=logging.WARNING, file=file, reason=error)
     _write(file, stored)
 
 

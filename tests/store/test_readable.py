@@ -6,16 +6,18 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs.scoring.scoreboard import update_scores
+from store.files import append_rows
 from store.readable import table_files
-from store.schema import BARS
+from store.schema import ARIMA, BARS
 from store.spark_views import ask_spark
 from store.views import ask, files_of, read_sql
 from tests.store import hostile
-from tests.tables import bars, predictions, read_board, write
+from tests.tables import START, bars, predictions, read_board, write
 
 COUNTS = "SELECT symbol, CAST(count(close) AS INT) AS n FROM bars GROUP BY symbol ORDER BY symbol"
 
@@ -119,18 +121,18 @@ def test_a_path_may_have_any_characters(tmp_path: Path, name: str, spark: SparkS
 
 
 def test_a_folder_that_goes_while_it_is_read_is_looked_for_again(warehouse: Path) -> None:
-    looks = []
+    attempts: list[int] = []
 
-    def question(connection: duckdb.DuckDBPyConnection) -> int:
-        if not looks:  # compaction publishes the new folder, then removes the old ones
+    def question(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int]]:
+        attempts.append(1)
+        if len(attempts) == 1:  # compaction publishes the new folder, then removes the old ones
             write(warehouse, "bars", bars(hostile.CLOSE), "day-2026-01-01-0")
             for place in range(4):
                 shutil.rmtree(warehouse / "bars" / f"batch=good-{place}")
-        looks.append(connection.execute(COUNTS).fetchall())
-        return len(looks)
+        return connection.execute(COUNTS).fetchall()
 
-    assert ask(warehouse, question) == 1
-    assert looks == [[("BTC-USD", 4)]]
+    assert ask(warehouse, question) == [("BTC-USD", 4)]
+    assert len(attempts) == 2
 
 
 def test_a_file_that_was_mended_is_read_again(warehouse: Path) -> None:
@@ -153,3 +155,18 @@ def test_predictions_of_a_bad_file_do_not_hide_those_of_others(warehouse: Path) 
     write(warehouse, "predictions", rows.assign(horizon=0), "odd")
     update_scores(warehouse)
     assert set(read_board(warehouse)["symbol"]) == {"BTC-USD"}
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"PAR1", None])
+def test_rows_are_added_to_a_file_that_can_not_be_read(
+    tmp_path: Path, spoilt: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = {"symbol": "A-B", "interval": "1m", "as_of": START, "horizon": 1, "arima_close": 1.0}
+    rows = pd.DataFrame([{**row, "fitted_until": START}])
+    append_rows(tmp_path, ARIMA, "2026-01-01", rows)
+    if spoilt is not None:
+        (tmp_path / "arima" / "batch=2026-01-01" / "part-0.parquet").write_bytes(spoilt)
+    append_rows(tmp_path, ARIMA, "2026-01-01", rows.assign(horizon=5))
+    found = sorted(read_sql(tmp_path, "SELECT horizon FROM arima")["horizon"])
+    assert found == ([1, 5] if spoilt is None else [5])
+    assert ("file_replaced" in caplog.text) == (spoilt is not None)
