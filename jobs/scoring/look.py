@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+import duckdb
 import pandas as pd
 
 from conf.events import event
@@ -11,6 +12,7 @@ from conf.timeframes import TIMEFRAME_MS
 from jobs.scoring.alerts import Metrics, raise_alerts
 from jobs.scoring.drift import update_drift
 from jobs.scoring.intervals import adapt_intervals
+from jobs.scoring.kept import discard
 from jobs.scoring.scoreboard import read_scores, update_arima, update_scores
 from model.decisions import Arena
 from store.prometheus import read_metrics
@@ -22,7 +24,7 @@ def score_once(settings: Settings, with_drift: bool = True, strict: bool = True)
     """Bring all that scoring keeps up to date and return the scoreboard.
 
     A step that fails is said in the log and leaves the others running; if `strict` the first such
-    error is raised at the end.
+    error is raised at the end. What is kept is forgotten where it is damaged.
     """
     warehouse_dir, bounds = settings.warehouse.folder, settings.score
     registry, rate = Arena.of(settings).registry, settings.intervals.adapt_rate
@@ -43,6 +45,8 @@ def score_once(settings: Settings, with_drift: bool = True, strict: bool = True)
         except Exception as error:
             event(log, "score_failed", level=logging.WARNING, step=name, reason=repr(error))
             errors.append(error)
+            if isinstance(error, duckdb.Error) and "Corrupt" in str(error):
+                discard(warehouse_dir)
     if errors and strict:
         raise errors[0]
     return read_scores(warehouse_dir)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
+from ingest.metrics import IngestMetrics
 from jobs.scoring.metrics import ScoreMetrics
 from jobs.scoring.scoreboard import update_scores
 from stream.metrics import StreamMetrics
@@ -42,8 +43,8 @@ def test_every_metric_that_is_looked_at_exists(file: str) -> None:
     assert parsed
     known = {
         f"{family.name}{suffix}"
-        for registry in (StreamMetrics().registry, ScoreMetrics().registry)
-        for family in registry.collect()
+        for metrics in (StreamMetrics(), ScoreMetrics(), IngestMetrics())
+        for family in metrics.registry.collect()
         for suffix in ("", "_total")
     }
     assert set(METRIC.findall(text)) <= known

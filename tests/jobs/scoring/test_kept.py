@@ -1,5 +1,6 @@
 """What is kept equals what is computed from all at once, whatever the order and the crashes."""
 
+import functools
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +17,10 @@ from tests.tables import MINUTE, bars, guesses, predictions, random_walk, write
 COUNT = 9 * 1440
 
 
-def of_a_market(horizon: int = 5, seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
-    close = random_walk(COUNT, seed=seed)
-    return bars(close), predictions(close, guesses(close, seed=2), horizon)
+@functools.cache
+def of_a_market() -> tuple[pd.DataFrame, pd.DataFrame]:
+    close = random_walk(COUNT, seed=1)
+    return bars(close), predictions(close, guesses(close, seed=2), horizon=5)
 
 
 def in_steps(warehouse: Path, steps: list[int]) -> pd.DataFrame:
