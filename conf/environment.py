@@ -106,7 +106,9 @@ def _spark_home() -> Path:
     found = importlib.util.find_spec("pyspark")
     if found is None or found.origin is None:
         raise ConfigurationError(f"{sys.executable} has no pyspark; run `make install`")
-    return Path(found.origin).parent
+    home = Path(found.origin).parent
+    # `spark-submit` puts the archive of the same Spark before it: python/lib/pyspark.zip/pyspark.
+    return home.parents[3] if home.parent.suffix == ".zip" else home
 
 
 def of_spark(environ: Mapping[str, str], arguments: list[str]) -> dict[str, str]:

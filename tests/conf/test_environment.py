@@ -1,5 +1,6 @@
 """The user's environment decides nothing that is ours."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from conf.environment import of_spark, ours, pin
 from conf.errors import ConfigurationError
+from jobs.machine.processes import PROJECT_DIR
 
 # A shell of someone who has a Spark, a Keras, an MLflow and a project of their own, and speaks
 # Turkish, in which the small letter of I is not i.
@@ -96,3 +98,17 @@ def test_a_locale_of_another_encoding_is_refused_by_name(monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "iso8859-9")
     with pytest.raises(ConfigurationError, match="LC_ALL or LANG"):
         pin()
+
+
+def test_the_archive_that_spark_submit_searches_is_of_the_same_spark() -> None:
+    found = importlib.util.find_spec("pyspark")
+    assert found is not None
+    home = Path(str(found.origin)).parent
+    submitted = {"PYTHONPATH": f"{home}/python/lib/pyspark.zip", "PYSPARK_GATEWAY_PORT": "1"}
+    code = "from conf.environment import pin; pin()"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **submitted, "SPARK_HOME": str(home)},
+        cwd=PROJECT_DIR,
+        check=True,
+    )
