@@ -5,11 +5,12 @@ set to ours or taken out, for a program itself (`pin`), for what it starts (`our
 (`python -m conf.environment ARGUMENTS` becomes `spark-submit ARGUMENTS`).
 """
 
-import importlib.util
 import os
+import site
 import sys
 import time
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
@@ -103,7 +104,9 @@ def _require_our_spark() -> None:
 
 
 def _spark_home() -> Path:
-    found = importlib.util.find_spec("pyspark")
+    # Under `spark-submit` an archive of the Spark that was started comes first: here counts what
+    # this Python has.
+    found = PathFinder.find_spec("pyspark", [*site.getsitepackages(), site.getusersitepackages()])
     if found is None or found.origin is None:
         raise ConfigurationError(f"{sys.executable} has no pyspark; run `make install`")
     home = Path(found.origin).parent

@@ -78,6 +78,16 @@ def test_another_spark_that_has_started_us_is_refused_by_name(
         pin()
 
 
+def test_our_own_spark_is_ours_where_its_archive_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = Path(of_spark({}, [])["SPARK_HOME"])
+    monkeypatch.syspath_prepend(str(home / "python/lib/pyspark.zip"))
+    monkeypatch.delitem(sys.modules, "pyspark", raising=False)
+    monkeypatch.setattr(os, "environ", {"PYSPARK_GATEWAY_PORT": "1", "SPARK_HOME": str(home)})
+    pin()
+
+
 def run_python(code: str, env: dict[str, str]) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
