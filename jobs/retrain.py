@@ -27,6 +27,7 @@ from model.learning import LiveFigures, TrainResult, reason_to_retrain, report, 
 from model.outcomes import skill
 from model.training import ModelSettings, memory_needed
 from store.archived_news import with_archived_news
+from store.fits import update_fits
 from store.locks import only_worker
 from store.series import read_polled
 from store.views import read_sql
@@ -50,6 +51,7 @@ def look(
     """Retrain one timeframe if there is a reason to; yields each challenger that competed."""
     warehouse = settings.warehouse.folder
     arena = Arena.of(settings)
+    update_fits(warehouse, arena.registry)
     reason = "asked for" if force else reason_now(settings, arena, timeframe, now)
     if reason is None:
         return
@@ -60,6 +62,7 @@ def look(
     model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
     reports_dir = Path(settings.warehouse.reports_dir)
     for result in retrain(series, model, arena, settings.sentiment.enabled):
+        update_fits(warehouse, arena.registry)
         report(result, series, arena.registry, reports_dir, settings.intervals.adapt_rate)
         yield result
 

@@ -25,6 +25,7 @@ from model.outcomes import shown_name
 from model.series import Series
 from model.training import ModelSettings, memory_needed
 from store.archived_news import with_archived_news
+from store.fits import update_fits
 from store.recorded import read_file
 from store.series import read_polled
 
@@ -57,6 +58,7 @@ def main(
     for read_news in (False, True) if with_news else (False,):
         with training_bar(console, settings.training.max_epochs) as on_epoch:
             result = train(series, model, arena, read_news, on_epoch)
+        update_fits(settings.warehouse.folder, arena.registry)
         print_result(console, result)
         page = report(result, series, arena.registry, reports_dir, settings.intervals.adapt_rate)
         console.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -7,9 +7,16 @@
 CREATE OR REPLACE TEMP VIEW bars AS
 SELECT *, open_time + {bar_length} AS close_time FROM {bars};
 
--- One row a prediction, also where two checkpoints have made it.
+-- Until when each registered model was trained.
+CREATE OR REPLACE TEMP VIEW fits AS SELECT * FROM {fits};
+
+-- One row a prediction, also where two checkpoints have made it. in_sample: of a time that its model
+-- was trained on, as a checkpoint that was lost leaves them.
 CREATE OR REPLACE TEMP VIEW predictions AS
-SELECT *, predicted_at > target_time AS backfilled FROM {predictions};
+SELECT p.*, p.predicted_at > p.target_time AS backfilled,
+       coalesce(p.as_of < f.trained_until, FALSE) AS in_sample
+FROM {predictions} p
+LEFT JOIN {fits} f ON f.model_version = replace(p.model_version, '-unproven', '');
 
 -- Bars whose window was not complete, and why nothing was predicted from them.
 CREATE OR REPLACE TEMP VIEW skipped AS SELECT * FROM {skipped};
@@ -18,7 +25,8 @@ CREATE OR REPLACE TEMP VIEW skipped AS SELECT * FROM {skipped};
 CREATE OR REPLACE TEMP VIEW arima AS SELECT * FROM {arima};
 
 -- Predictions whose target time has passed, each with the actual price: the close of the bar that
--- ends at the target time. Returns are logarithms of price over last_close.
+-- ends at the target time. Returns are logarithms of price over last_close. What a model has seen in
+-- training is left out.
 CREATE OR REPLACE TEMP VIEW scored AS
 SELECT p.*, b.close AS actual_close,
        ln(b.close / p.last_close) AS actual_return,
@@ -29,7 +37,8 @@ FROM predictions p
 INNER JOIN bars b
   ON b.symbol = p.symbol AND b.interval = p.interval AND b.close_time = p.target_time
 LEFT JOIN arima a
-  ON a.symbol = p.symbol AND a.interval = p.interval AND a.as_of = p.as_of AND a.horizon = p.horizon;
+  ON a.symbol = p.symbol AND a.interval = p.interval AND a.as_of = p.as_of AND a.horizon = p.horizon
+WHERE NOT p.in_sample;
 
 -- How good the predictions of a series are, at a horizon, of a model, over a span: `candlecast score`
 -- computes it. MAE, MSE and R2 are of prices; skills compare squared errors of returns, skill_arima

@@ -216,6 +216,17 @@ DRIFT: Final = Table(
     best_first="checked_at DESC, batch",
     optional=frozenset({"psi"}),
 )
+# Until when each registered model has seen bars, under the name that it was registered with.
+FITS: Final = Table(
+    "fits",
+    {
+        "model_version": TEXT,
+        "interval": TEXT,
+        **dict.fromkeys(("trained_from", "trained_until"), TIME),
+    },
+    time="trained_until",
+    identity=("model_version",),
+)
 # The lengths in ms that scores are computed over, each up to the newest target time.
 SPANS: Final = {"1h": 3_600_000, "24h": 86_400_000, "7d": 604_800_000, "all": math.inf}
 _SCORED: Final = {
@@ -253,4 +264,4 @@ COVERED: Final = "(b.close >= p.lower * (1 - 1e-7) AND b.close <= p.upper * (1 +
 
 # What the stream writes, a folder a micro-batch; compaction merges them. `score` writes the others.
 STREAM_TABLES: Final = {t.name: t for t in (BARS, PREDICTIONS, SKIPPED, ARTICLES, SENTIMENT)}
-TABLES: Final = {**STREAM_TABLES, **{t.name: t for t in (ARIMA, DRIFT, SCORES)}}
+TABLES: Final = {**STREAM_TABLES, **{t.name: t for t in (ARIMA, DRIFT, FITS, SCORES)}}

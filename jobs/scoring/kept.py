@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
-from store.files import BATCH
-from store.schema import ARIMA, BARS, PREDICTIONS, Table
+from store.files import BATCH, committed
+from store.schema import ARIMA, BARS, FITS, PREDICTIONS, Table
 from store.views import open_duckdb
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ CREATE OR REPLACE TEMP TABLE new_predictions AS
 SELECT symbol, interval, horizon, model_version, backfilled, epoch_ms(as_of) AS as_of,
        epoch_ms(target_time) AS target, last_close, predicted_close, lower, upper, coverage,
        epoch_ms(predicted_at) AS predicted_at
-FROM predictions WHERE epoch_ms(target_time) <= $latest
+FROM predictions WHERE NOT in_sample AND epoch_ms(target_time) <= $latest
   AND last_close BETWEEN 1e-30 AND 1e30 AND predicted_close BETWEEN 1e-30 AND 1e30
   AND lower BETWEEN 0 AND upper AND upper < 1e30
 """
@@ -171,7 +171,7 @@ def opened(
     """A connection with what is kept as the schema `kept`, and views over `files` alone."""
     place = warehouse_dir / FOLDER / FILE
     place.parent.mkdir(parents=True, exist_ok=True)
-    by_table: dict[str, list[str]] = {}
+    by_table: dict[str, list[str]] = {FITS.name: committed(warehouse_dir, FITS.name)}
     for file in files:
         by_table.setdefault(file.table.name, []).append(str(warehouse_dir / file.name))
     with open_duckdb(warehouse_dir, by_table) as connection:

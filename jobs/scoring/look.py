@@ -15,6 +15,7 @@ from jobs.scoring.intervals import adapt_intervals
 from jobs.scoring.kept import discard
 from jobs.scoring.scoreboard import read_scores, update_arima, update_scores
 from model.decisions import Arena
+from store.fits import update_fits
 from store.prometheus import read_metrics
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def score_once(settings: Settings, with_drift: bool = True, strict: bool = True)
     registry, rate = Arena.of(settings).registry, settings.intervals.adapt_rate
     steps: dict[str, Callable[[], object]] = {
         "alerts": lambda: look_for_alerts(settings),
+        "fits": lambda: update_fits(warehouse_dir, registry),
         "arima": lambda: update_arima(warehouse_dir),
         "intervals": lambda: adapt_intervals(warehouse_dir, registry, rate),
         "scores": lambda: update_scores(warehouse_dir),
