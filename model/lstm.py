@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.environment import KERAS
-from conf.errors import ArtifactMismatch
+from conf.errors import ArtifactMismatch, NotEnoughMemory
 from conf.settings import Training
 from model.dataset import Sequences, Span, apart, inside
 from model.early import LSTM_EARLY
@@ -89,7 +89,7 @@ def fit_members(
     one large step costs less than several small ones. What is validated and kept is an average over
     the weights of the last hundred steps or so: single steps jump about the minimum. Heads have
     len(LSTM_EARLY) columns behind those of the horizons. `start` continues from other weights. The
-    same data, settings and number of threads give the same weights.
+    same data, settings and number of threads give the same weights. Raises NotEnoughMemory.
     """
     shape = _Shape(
         steps=data.weights.shape[1],
@@ -112,14 +112,20 @@ def fit_members(
     _forget_steps(network.optimizer)
     network.optimizer.learning_rate = training.learning_rate
     best = BestAverage(training.patience, on_epoch)
-    network.fit(
-        batches(learned, len(data), data.feature_names, training),
-        validation_data=tf.data.Dataset.range(len(data)).batch(256).map(validated),
-        epochs=training.max_epochs,
-        shuffle=False,  # the data set does
-        callbacks=[best],
-        verbose=0,
-    )
+    try:
+        network.fit(
+            batches(learned, len(data), data.feature_names, training),
+            validation_data=tf.data.Dataset.range(len(data)).batch(256).map(validated),
+            epochs=training.max_epochs,
+            shuffle=False,  # the data set does
+            callbacks=[best],
+            verbose=0,
+        )
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise NotEnoughMemory(
+            f"TensorFlow found no memory to train on {len(data)} sequences: set training.max_bars "
+            "lower, or free some"
+        ) from error
     network.set_weights(best.weights)
     return _get_members(network), History(tuple(best.train), tuple(best.validation))
 
