@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
-from store.files import BATCH, committed
+from store.files import BATCH, COMMITTED
 from store.schema import ARIMA, BARS, FITS, PREDICTIONS, Table
 from store.views import open_duckdb
 
@@ -171,7 +171,9 @@ def opened(
     """A connection with what is kept as the schema `kept`, and views over `files` alone."""
     place = warehouse_dir / FOLDER / FILE
     place.parent.mkdir(parents=True, exist_ok=True)
-    by_table: dict[str, list[str]] = {FITS.name: committed(warehouse_dir, FITS.name)}
+    by_table: dict[str, list[str]] = {
+        FITS.name: [str(file) for file in warehouse_dir.glob(f"{FITS.name}/{COMMITTED}")]
+    }
     for file in files:
         by_table.setdefault(file.table.name, []).append(str(warehouse_dir / file.name))
     with open_duckdb(warehouse_dir, by_table) as connection:
