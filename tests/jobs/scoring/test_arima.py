@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.scoring.scoreboard import update_arima
+from jobs.scoring.scoreboard import update_arima, update_scores
 from model.baselines import Arima
 from store.views import read_sql
 from tests import tables
@@ -68,3 +68,32 @@ def test_a_day_without_bars_before_it_has_no_rival(tmp_path: Path) -> None:
     write(tmp_path, "predictions", predictions(close, guesses(close, seed=1)))
     assert update_arima(tmp_path) == 0
     assert forecasts(tmp_path).empty
+
+
+def test_hours_of_a_day_that_is_over_become_one_folder(tmp_path: Path) -> None:
+    close = random_walk(2 * DAY + 120, seed=3)
+    made, rows = predictions(close, guesses(close, seed=1)), bars(close)
+    for number, (since, until) in enumerate([(DAY + 100, 2 * DAY - 1), (2 * DAY - 1, None)]):
+        write(tmp_path, "bars", rows[:until], f"q-{number}")
+        write(tmp_path, "predictions", made[since:until], f"q-{number}")
+        update_arima(tmp_path)
+        names = sorted(folder.name for folder in (tmp_path / "arima").iterdir())
+        assert names[0].startswith("batch=2026-01-02T01" if number == 0 else "batch=2026-01-02")
+    assert names == [
+        "batch=2026-01-02",
+        "batch=2026-01-03T00",
+        "batch=2026-01-03T01",
+        "batch=2026-01-03T02",
+    ]
+    assert len(forecasts(tmp_path)) == DAY + 20
+    assert update_arima(tmp_path) == 0
+    board = update_scores(tmp_path).query("span == 'all'")
+    assert board["arima_predictions"].tolist() == [DAY + 19]
+
+
+def test_a_day_that_can_not_be_fitted_is_remembered(tmp_path: Path) -> None:
+    close = random_walk(400, seed=3)
+    write(tmp_path, "bars", bars(close))
+    write(tmp_path, "predictions", predictions(close, guesses(close, seed=1)))
+    update_arima(tmp_path)
+    assert set(json.loads((tmp_path / "_scores" / "arima.json").read_text()).values()) == {None}
