@@ -6,11 +6,10 @@ set to ours or taken out, for a program itself (`pin`), for what it starts (`our
 """
 
 import os
-import site
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
@@ -104,14 +103,11 @@ def _require_our_spark() -> None:
 
 
 def _spark_home() -> Path:
-    # Under `spark-submit` an archive of the Spark that was started comes first: here counts what
-    # this Python has.
-    found = PathFinder.find_spec("pyspark", [*site.getsitepackages(), site.getusersitepackages()])
-    if found is None or found.origin is None:
-        raise ConfigurationError(f"{sys.executable} has no pyspark; run `make install`")
-    home = Path(found.origin).parent
-    # `spark-submit` puts the archive of the same Spark before it: python/lib/pyspark.zip/pyspark.
-    return home.parents[3] if home.parent.suffix == ".zip" else home
+    # Not where `import pyspark` finds it: Spark puts an archive of the same on the driver's path.
+    home = Path(sysconfig.get_path("purelib")) / "pyspark"
+    if not home.is_dir():
+        raise ConfigurationError(f"{sys.executable} has no pyspark in {home}; run `make install`")
+    return home
 
 
 def of_spark(environ: Mapping[str, str], arguments: list[str]) -> dict[str, str]:
