@@ -110,6 +110,7 @@ def environment(folder: Path, registry: RegistrySettings) -> dict[str, str]:
     """Everything in `folder`, a stream that is not there."""
     return SMALL | {
         "CANDLECAST_STREAM__METRICS_PORT": "9",
+        "CANDLECAST_DASHBOARD__REQUESTS_PER_MINUTE": "100000",
         "CANDLECAST_WAREHOUSE__DIR": str(folder / "warehouse"),
         "CANDLECAST_WAREHOUSE__CHECKPOINT_DIR": str(folder / "checkpoints"),
         "CANDLECAST_WAREHOUSE__REPORTS_DIR": str(folder / "reports"),
