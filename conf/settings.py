@@ -363,6 +363,7 @@ class Secrets(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     alert_webhook_url: SecretStr | None = None
+    candlecast_spark_secret: SecretStr | None = None
 
 
 @cache

@@ -1,10 +1,13 @@
 """The Spark session of the stream."""
 
+import os
 from typing import Final
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
-from conf.settings import Settings
+from conf.errors import ConfigurationError
+from conf.settings import Secrets, Settings
 
 SPARK_SECRETS: Final = "(?i)secret|password|token|access[.]?key"
 KAFKA_SECRETS: Final = r"jaas|keystore\.key"
@@ -30,5 +33,29 @@ def build_session(settings: Settings) -> SparkSession:
         # Spark's own patterns, and what Kafka calls its secrets: not in UI, event log or plans.
         .config("spark.redaction.regex", f"{SPARK_SECRETS}|{KAFKA_SECRETS}")
         .config("spark.sql.redaction.options.regex", f"(?i)url|{KAFKA_SECRETS}")
+        .config(map=_authentication())
         .getOrCreate()
     )
+
+
+def _authentication() -> dict[str, bool | float | int | str | None]:
+    """By what driver, master and executors of a Spark cluster know each other.
+
+    Nothing on one machine, and nothing where `spark.authenticate` was given: then it counts.
+    """
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not of `spark-submit`: of this machine
+        return {}
+    SparkContext._ensure_initialized()
+    given = SparkConf()
+    if not (given.get("spark.master") or "").startswith("spark:") or given.contains(
+        "spark.authenticate"
+    ):
+        return {}
+    secret = Secrets().candlecast_spark_secret
+    if secret is None or not secret.get_secret_value():
+        raise ConfigurationError(
+            "CANDLECAST_SPARK_SECRET is not set: by it driver, master and workers of a Spark "
+            "cluster know each other (docs/scale.md); where everyone in the network may run what "
+            "they like on it, --conf spark.authenticate=false does without"
+        )
+    return {"spark.authenticate": "true", "spark.authenticate.secret": secret.get_secret_value()}

@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,13 +36,16 @@ class Cluster:
     """Master and workers on loopback ports; executors come and go with the jobs that want them.
 
     A `with` block: the cluster is up inside it, and gone with its executors after it.
-    `env` is what the workers' programs are started with.
+    `env` is what the workers' programs are started with; `login` what a driver needs in its own
+    environment.
     """
 
     def __init__(
         self, folder: Path, env: Mapping[str, str], workers: int = 1, cores: int = 2
     ) -> None:
         port, page_port = free_port(), free_port()
+        self._conf = folder / "cluster.conf"
+        self._secret = uuid.uuid4().hex
         self.url = f"spark://127.0.0.1:{port}"
         self.work_dirs = [folder / f"worker-{number}" for number in range(workers)]
         self._page = f"http://127.0.0.1:{page_port}"
@@ -69,7 +73,14 @@ class Cluster:
         ]
         self._running = ExitStack()
 
+    @property
+    def login(self) -> dict[str, str]:
+        return {"CANDLECAST_SPARK_SECRET": self._secret}
+
     def __enter__(self) -> Self:
+        self._conf.write_text(
+            f"spark.authenticate true\nspark.authenticate.secret {self._secret}\n"
+        )
         with self._running as running:
             for program in (self._master, *self._workers):
                 running.enter_context(program)
@@ -96,4 +107,5 @@ class Cluster:
         """One of Spark's own programs, in the foreground."""
         spark_class = str(Path(pyspark.__file__).parent / "bin" / "spark-class")
         command = [spark_class, f"org.apache.spark.deploy.{name}", "--host", "127.0.0.1"]
-        return Program(name, [*command, *arguments], self._env, log)
+        given = [*arguments, "--properties-file", str(self._conf)]
+        return Program(name, [*command, *given], self._env, log)

@@ -83,7 +83,8 @@ class World:
         self._cluster = None if master else Cluster(self.folder, {**self.env, **python})
         options = cheap_options(self._cluster.url if self._cluster else str(master))
         log = self.folder / "stream.log"
-        self.stream = Kept(spark_submit("jobs/predict_stream.py", self.env, log, options))
+        env = self.env | (self._cluster.login if self._cluster else {})
+        self.stream = Kept(spark_submit("jobs/predict_stream.py", env, log, options))
         self.ingest = Kept(self._ingest(NEVER, SPEED))
         self._pool = ThreadPoolExecutor(1)
         self._broker_start: Future[EmbeddedBroker] | None = None

@@ -74,6 +74,52 @@ def test_compose_runs_the_versions_that_this_project_is_tested_with() -> None:
     assert services()["kafka"]["image"].endswith(f":{kafka}")
 
 
+def test_compose_publishes_pages_to_this_machine_alone() -> None:
+    ports = {name: one["ports"] for name, one in services().items() if "ports" in one}
+    assert set(ports) == {"dashboard", "mlflow", "prometheus", "grafana"}
+    assert all(port.startswith("127.0.0.1:") for listed in ports.values() for port in listed)
+
+
+def test_in_compose_who_need_not_speak_with_each_other_cannot() -> None:
+    members: dict[str, set[str]] = {}
+    for name, service in services().items():
+        for network in service["networks"]:  # without one it would be in everyone's
+            members.setdefault(network, set()).add(name)
+    assert members["kafka"] == {"kafka", "spark-worker", "ingest", "stream", "dashboard"}
+    assert members["spark"] == {"spark-master", "spark-worker", "stream"}
+    networks = yaml.safe_load(COMPOSE_FILE.read_text())["networks"]
+    inside = {name for name, network in networks.items() if network and network["internal"]}
+    assert inside == {"kafka", "spark", "metrics"}
+    assert members["outside"] | members["pages"] <= set(services()) - {"kafka", "spark-master"}
+
+
+def test_in_compose_nothing_is_open_by_default() -> None:
+    environments = {name: one.get("environment", {}) for name, one in services().items()}
+    for name in ("spark-master", "spark-worker", "stream"):
+        assert environments[name]["CANDLECAST_SPARK_SECRET"] is None, "from the environment alone"
+    assert environments["grafana"]["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    hosts = re.findall(r'--allowed-hosts "(.*?)"', services()["mlflow"]["command"])
+    assert hosts == ["localhost:*,127.0.0.1:*"]
+
+
+@pytest.mark.parametrize("service", ["spark-master", "spark-worker"])
+def test_no_part_of_the_cluster_starts_without_the_secret(service: str, tmp_path: Path) -> None:
+    entry = [part.replace("$$", "$") for part in services()[service]["entrypoint"]]
+    entry[2] = entry[2].replace("/tmp/", f"{tmp_path}/")
+    command = [*entry, "echo", "started"]
+    refused = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "CANDLECAST_SPARK_SECRET: set it in .env" in refused.stderr
+
+    given = {"CANDLECAST_SPARK_SECRET": "a b%s"}
+    done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    assert done.stdout == f"started --properties-file {tmp_path}/spark.conf\n"
+    assert "a b%s" not in done.stdout
+    conf = tmp_path / "spark.conf"
+    assert "spark.authenticate.secret a b%s\n" in conf.read_text()
+    assert conf.stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize("file", UNITS, ids=lambda file: file.stem)
 def test_a_unit_restarts_unless_a_person_has_to_act(file: Path) -> None:
     service = unit(file)["Service"]

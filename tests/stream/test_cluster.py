@@ -73,7 +73,7 @@ def test_a_cluster_predicts_what_a_batch_predicts(
 
     submitted = spark_submit(
         "jobs/predict_stream.py",
-        environment(settings) | {"PYSPARK_PYTHON": "./environment/bin/python"},
+        environment(settings) | {"PYSPARK_PYTHON": "./environment/bin/python"} | cluster.login,
         tmp_path / "stream.log",
         [
             *cheap_options(cluster.url),
