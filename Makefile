@@ -1,6 +1,6 @@
 # Each target makes what it needs first; a second run starts at once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard screenshots test lint fmt evaluate ablation bench bench-table bench-ingest soak challengers chaos fuzz exchanges clean wheel package environments
+.PHONY: $(shell grep -oE '^[a-z-]+:' Makefile | tr -d :)
 ARGS ?=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
 BIN := .venv/bin
@@ -34,6 +34,9 @@ dashboard: install ## the page on http://127.0.0.1:8501
 
 screenshots: install ## pictures of the running page, for the README
 	@$(BIN)/python -m tests.dashboard.screenshots
+
+recording: install ## docs/replay.html: the page with the last demo's predictions, in one file
+	@$(BIN)/python -m jobs.demo.recording
 
 test: install lint ## lint, types and every test
 	@$(BIN)/python -m pytest $(ARGS)

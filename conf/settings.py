@@ -248,7 +248,6 @@ class Dashboard(Section):
 
     host: str = SHIPPED
     port: Port = SHIPPED
-    refresh_s: PositiveFloat = SHIPPED
     api_host: str = SHIPPED
     api_port: Port = SHIPPED
     api_hosts: list[str] = SHIPPED

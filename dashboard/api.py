@@ -17,6 +17,8 @@ from conf.timeframes import TIMEFRAME_MS, Timeframe
 from dashboard.api_types import HealthAnswer, Model, Prediction, Score, SpanName
 from dashboard.events import EventResponse, Listeners, event_stream
 from dashboard.health import read_health
+from dashboard.overview import Overview
+from dashboard.site import add_page
 from dashboard.sources import Sources
 
 MAX_SYMBOL: Final = 200
@@ -43,7 +45,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.sources = Sources.open(settings)
         app.state.listeners = Listeners(settings.dashboard.listeners_per_client)
+        app.state.servers = settings.kafka.bootstrap_servers
+        app.state.overview = Overview(app.state.sources).start()
         yield
+        app.state.overview.stop()
         app.state.sources.close()
 
     app = FastAPI(
@@ -57,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.middleware("http")(RateLimit(settings.dashboard.requests_per_minute))
     app.middleware("http")(KnownHosts(settings.dashboard.api_hosts))
     _add_routes(app)
+    add_page(app)
     return app
 
 

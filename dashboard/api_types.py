@@ -66,3 +66,117 @@ class HealthAnswer(BaseModel):
     passed_over: dict[str, int]
     unreadable_files: int
     skipped: dict[str, int]
+
+
+class Record(BaseModel):
+    """How good the predictions of a series at one horizon were, over a span up to the newest.
+
+    `verdict` is "better" or "worse" than the last price where chance does not explain it (p below
+    0.05), else "early": too early to tell.
+    """
+
+    span: str
+    backfilled: bool
+    model_version: str
+    predictions: int
+    skill: float | None
+    p_value: float | None
+    verdict: str
+    covered: float | None
+    promised: float | None
+
+
+class Ahead(BaseModel):
+    """The newest prediction of a series at one horizon; `livelier` is the share of the last week's
+    intervals that were narrower, null where nothing is known of the week."""
+
+    horizon: int
+    as_of: int
+    target_time: int
+    last_close: float
+    predicted_close: float
+    lower: float
+    upper: float
+    coverage: float
+    model_version: str
+    predicted_at: int
+    livelier: float | None
+    record: Record | None
+
+
+class Card(BaseModel):
+    """One series: its newest closes with the open times of their bars, and what comes next."""
+
+    symbol: str
+    interval: str
+    times: list[int]
+    closes: list[float]
+    ahead: list[Ahead]
+
+
+class Chart(BaseModel):
+    """One series as columns, ascending in time; a candle stands for `step_ms` of time.
+
+    `candles` has time (the open), open, high, low, close and volume; `predicted` target_time,
+    predicted_close, lower and upper of one horizon; `news` time, score and articles.
+    """
+
+    step_ms: int
+    bar_ms: int
+    horizons: list[int]
+    candles: dict[str, list[float | None]]
+    predicted: dict[str, list[float | None]]
+    news: dict[str, list[float | None]]
+
+
+class Bucket(BaseModel):
+    """Outcomes of one stretch of time; `skill_low..skill_high` is its 95 % interval."""
+
+    since: int
+    until: int
+    predictions: int
+    skill: float | None
+    skill_low: float | None
+    skill_high: float | None
+    below: float
+    inside: float
+    above: float
+
+
+class History(BaseModel):
+    """Was it right, over time; `whole` is all of it, null where nothing has been revealed."""
+
+    promised: float | None
+    whole: Bucket | None
+    verdict: str
+    buckets: list[Bucket]
+
+
+class Trouble(BaseModel):
+    """What does not run, and what to do about it."""
+
+    part: str
+    text: str
+    remedy: str
+
+
+class Decision(BaseModel):
+    """One decision about a champion."""
+
+    decided_at: int
+    action: str
+    interval: str
+    challenger: str
+    champion: str | None
+    promoted: bool
+    reason: str
+
+
+class Article(BaseModel):
+    """A news article; it counts from `available_at` on, `score` is from -1 to 1."""
+
+    available_at: int
+    published_at: int
+    source: str
+    title: str
+    score: float

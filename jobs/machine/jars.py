@@ -1,4 +1,4 @@
-"""Fetch the Kafka broker's jars and Spark's Kafka connector once, and check their hashes.
+"""Fetch the broker's jars, Spark's Kafka connector and the page's charts; check their hashes.
 
 The connector's jars are linked into the folder of Spark's own, as in Spark's container images, so
 that a plain `spark-submit` finds them without resolving packages at every start. The broker has a
@@ -10,6 +10,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +24,8 @@ from jobs.terminal.program import run_program
 JARS_DIR: Final = Path(".jars")
 LOCK_FILE: Final = Path("conf/jars.lock")
 SPARK_SETTINGS: Final = ("spark-defaults.conf", "spark-env.sh", "log4j2.properties")
+CHART_WHEEL: Final = "lightweight-charts==2.1"
+CHART_FILE: Final = "lightweight-charts.js"
 MODULES: Final = {
     "kafka": (
         ("org.apache.kafka", "kafka_2.13", "4.2.0"),
@@ -75,9 +79,36 @@ def verify(folder: Path, hashes: dict[str, str]) -> None:
             jar.unlink()
     for name, sha256 in wanted.items():
         jar = folder / name
-        found = hashlib.sha256(jar.read_bytes()).hexdigest() if jar.exists() else "no such file"
-        if found != sha256:
-            raise MissingPrerequisite(f"{jar}: expected sha256 {sha256}, found {found}")
+        _require_hash(jar, sha256)
+
+
+def _require_hash(file: Path, sha256: str) -> None:
+    found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no such file"
+    if found != sha256:
+        raise MissingPrerequisite(f"{file}: expected sha256 {sha256}, found {found}")
+
+
+def fetch_chart(folder: Path, sha256: str) -> None:
+    """Take TradingView's lightweight-charts, one file of JavaScript, out of a Python wheel.
+
+    The wheel's own code and what that depends on stay away. Raises MissingPrerequisite where the
+    wheel can't be had, or holds another file.
+    """
+    file = folder / CHART_FILE
+    if not file.exists():
+        print("Fetching the charts (once) ...", flush=True)
+        with tempfile.TemporaryDirectory() as there:
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            command += ["--disable-pip-version-check", "--dest", there, CHART_WHEEL]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                reason = done.stderr.strip().splitlines()[-1:]
+                raise MissingPrerequisite(f"{CHART_WHEEL} could not be fetched by pip: {reason}")
+            (wheel,) = Path(there).glob("*.whl")
+            folder.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(wheel) as packed:
+                file.write_bytes(packed.read(f"lightweight_charts/js/{CHART_FILE}"))
+    _require_hash(file, sha256)
 
 
 def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
@@ -111,6 +142,7 @@ def main() -> None:
             for module in modules:
                 resolve(module, folder)
             verify(folder, hashes)
+    fetch_chart(JARS_DIR / "web", hashes[f"web/{CHART_FILE}"])
     link_into_spark(JARS_DIR / "spark", Path("conf"))
     shutil.rmtree(JARS_DIR / "ivy", ignore_errors=True)
 

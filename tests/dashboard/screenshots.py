@@ -23,24 +23,26 @@ log = logging.getLogger(__name__)
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "img"
 TIMEOUT_MS: Final = 60_000
-# The scoreboard is computed in the background; a picture without it says little.
-COMPLETE: Final = (".st-key-chart .js-plotly-plot", ".st-key-scoreboard", ".st-key-health")
+# The record comes behind the chart; a picture without it says little.
+COMPLETE: Final = (".chart[data-ahead]:not([data-ahead=''])", ".pictures figure")
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture: its file, the window and the colours."""
+    """A picture: its file, the view, the window and the colours."""
 
     file: str
+    view: str
     width: int
     height: int
     scheme: str
 
 
+SERIES: Final = "#s=BTC-USD&h=5"
 SHOTS: Final = (
-    Shot("page-light.png", 1280, 1360, "light"),
-    Shot("page-dark.png", 1280, 1360, "dark"),
-    Shot("page-phone.png", 390, 1300, "light"),
+    Shot("page-light.png", SERIES, 1280, 1180, "light"),
+    Shot("page-dark.png", SERIES, 1280, 1180, "dark"),
+    Shot("page-phone.png", SERIES, 390, 1300, "light"),
 )
 
 
@@ -51,10 +53,9 @@ def take(browser: Browser, url: str, shot: Shot, folder: Path) -> Path:
         color_scheme="dark" if shot.scheme == "dark" else "light",
     )
     page = context.new_page()
-    page.goto(url, timeout=TIMEOUT_MS)
+    page.goto(f"{url}/{shot.view}", timeout=TIMEOUT_MS)
     for part in COMPLETE:
         page.wait_for_selector(part, timeout=TIMEOUT_MS)
-    page.get_by_test_id("stStatusWidget").wait_for(state="hidden", timeout=TIMEOUT_MS)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / shot.file
     page.screenshot(path=file)
