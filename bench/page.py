@@ -22,9 +22,10 @@ from rich.table import Table
 
 from bench.report import machine, write
 from bench.soak import answers, environment
+from conf.ports import free_port
 from conf.settings import Kafka
 from ingest.publish import ensure_topics
-from jobs.machine.broker import EmbeddedBroker, free_port
+from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import PROJECT_DIR, candlecast, wait_until
 from jobs.terminal.program import run_program
 from tests.dashboard.browser import open_browser

@@ -5,10 +5,13 @@ const UNITS = [["d", 864e5], ["h", 36e5], ["min", 6e4], ["s", 1e3]];
 
 export const barMs = (interval) => parseInt(interval, 10) * (BARS_MS[interval.slice(-1)] ?? 6e4);
 
-/** Six significant digits, whatever the size: 14,035.6 and 0.0000123457. */
+/** Six significant digits without an exponent, whatever the size: 14,035.6 and 0.0000123457. */
 export function price(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  return value.toLocaleString("en-US", { maximumSignificantDigits: 6, maximumFractionDigits: 20 });
+  const size = Math.abs(value);
+  if (size > 0 && size < 1e-12) return value.toPrecision(6);
+  const digits = size ? Math.min(100, Math.max(0, 5 - Math.floor(Math.log10(size)))) : 0;
+  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 export function percent(share, digits = 2, signed = false) {

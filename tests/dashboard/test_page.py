@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from kafka import KafkaAdminClient, KafkaProducer
 from playwright.sync_api import Browser, Page, expect
 
+from conf.shown import shown_price
 from store.views import open_duckdb
 from tests import tables
 from tests.dashboard.conftest import Demo, serving, watched
@@ -40,11 +41,6 @@ def newest(demo: Demo, horizon: int = 1) -> dict[str, Any]:
     return {str(name): value for name, value in rows.iloc[0].to_dict().items()}
 
 
-def shown(price: float) -> str:
-    """Six significant digits, as the page has them."""
-    return f"{float(f'{price:.6g}'):,}".removesuffix(".0")
-
-
 def publish(demo: Demo, **changed: Any) -> None:
     """A prediction on the topic that the stream never made: BTC's newest, changed."""
     row = {**newest(demo, 15), "batch_id": 0}
@@ -69,7 +65,7 @@ def test_a_card_says_what_comes_next_in_one_sentence(page: Page, demo: Demo) -> 
     card = page.locator(".card", has_text=BTC)
     expect(card.locator(".next")).to_contain_text(f"±{float(f'{half:.2g}')}")
     expect(card.locator(".next")).to_contain_text("in 15")
-    expect(card.locator(".price")).to_have_text(shown(row["last_close"]))
+    expect(card.locator(".price")).to_have_text(shown_price(row["last_close"]))
 
 
 def test_a_series_shows_the_newest_predictions_of_sql_and_a_cone_beyond_the_last_bar(
@@ -78,7 +74,7 @@ def test_a_series_shows_the_newest_predictions_of_sql_and_a_cone_beyond_the_last
     open_series(page)
     for horizon in (1, 5, 15):
         row = newest(demo, horizon)
-        text = f"{row['target_time']:%H:%M}: {shown(row['lower'])} to {shown(row['upper'])}"
+        text = f"{row['target_time']:%H:%M}: {shown_price(row['lower'])} to {shown_price(row['upper'])}"
         expect(page.locator(".ahead")).to_contain_text(text)
     last, ahead = (page.locator(".chart").get_attribute(f"data-{n}") for n in ("last", "ahead"))
     assert int(ahead or 0) - int(last or 0) == 15 * 60
@@ -137,7 +133,9 @@ def test_the_record_of_the_page_is_that_of_sql(page: Page, demo: Demo) -> None:
 def test_a_new_prediction_changes_the_page_by_itself(page: Page, demo: Demo) -> None:
     later = int(newest(demo)["as_of"].timestamp() * 1000) + 60_000
     publish(demo, as_of=later, last_close=12_346.5, predicted_at=now_ms())
-    expect(page.locator(".card", has_text=BTC).locator(".price")).to_have_text("12,346.5")
+    expect(page.locator(".card", has_text=BTC).locator(".price")).to_have_text(
+        shown_price(12_346.5)
+    )
 
 
 def test_a_prediction_older_than_a_bar_is_never_shown_as_current(page: Page, demo: Demo) -> None:
