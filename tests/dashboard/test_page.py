@@ -74,7 +74,8 @@ def test_a_series_shows_the_newest_predictions_of_sql_and_a_cone_beyond_the_last
     open_series(page)
     for horizon in (1, 5, 15):
         row = newest(demo, horizon)
-        text = f"{row['target_time']:%H:%M}: {shown_price(row['lower'])} to {shown_price(row['upper'])}"
+        low, high = shown_price(row["lower"]), shown_price(row["upper"])
+        text = f"{row['target_time']:%H:%M}: {low} to {high}"
         expect(page.locator(".ahead")).to_contain_text(text)
     last, ahead = (page.locator(".chart").get_attribute(f"data-{n}") for n in ("last", "ahead"))
     assert int(ahead or 0) - int(last or 0) == 15 * 60
