@@ -49,6 +49,7 @@ KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg
 Hours = Annotated[int, Query(ge=0, le=MAX_HOURS, description="up to the newest bar; 0: all")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Horizon = Annotated[int, Query(ge=1, le=10_000, description="bars ahead")]
+NO_SERIES: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "no such series"}}
 router = APIRouter()
 
 
@@ -104,7 +105,7 @@ def overview(request: Request) -> list[Card]:
     return cards.cards()
 
 
-@router.get("/chart")
+@router.get("/chart", responses=NO_SERIES)
 def chart(
     request: Request,
     symbol: Annotated[str, Query(max_length=200)],
@@ -141,7 +142,7 @@ def _read_chart(
     )
 
 
-@router.get("/record")
+@router.get("/record", responses=NO_SERIES)
 def record(
     request: Request,
     symbol: Annotated[str, Query(max_length=200)],
