@@ -5,8 +5,9 @@ challenger's first horizon, against the champion at the first horizon that both 
 may the challenger be worse than persistence by more than chance. Errors of several symbols at one
 time count as one: they are not independent.
 
-Errors are in units of the volatility before the window, and a move of more than TARGET_LIMIT of it
-counts as that much: a symbol that jumps tenfold neither decides nor drowns what all others say.
+Errors are in units of the volatility before the window or of its symbol's usual one, whichever is
+more, and a move of more than TARGET_LIMIT of it counts as that much: a symbol that jumps tenfold
+neither decides nor drowns what all others say.
 """
 
 import math
@@ -23,7 +24,7 @@ from model.artifact import Artifact
 from model.dataset import TARGET_LIMIT, Span
 from model.features import MIN_VOLATILITY
 from model.forecast import Forecaster
-from model.outcomes import PERSISTENCE, Outcomes, joined
+from model.outcomes import PERSISTENCE, Floats, Outcomes, joined
 from model.series import Series
 from model.validate import forecast_outcomes
 
@@ -95,19 +96,28 @@ def judge(
 
 
 def in_volatilities(outcomes: Outcomes, model: Artifact) -> Outcomes:
-    """The outcomes with actual and forecast returns in units of the size expected of them, the
-    actual ones clipped; `outcomes.scale` is of the intervals of `model`."""
+    """The outcomes with actual and forecast returns in units of the size expected of them, at least
+    of the size that is usual for their symbol: a quiet minute counts no more than it moves. The
+    actual ones are clipped; `outcomes.scale` is of the intervals of `model`."""
     widths = dict(zip(model.manifest.horizons, model.manifest.half_widths, strict=True))
     half_width = np.array([widths[horizon] for horizon in outcomes.horizon.tolist()])
     unit = np.divide(
         outcomes.scale, half_width, out=np.zeros_like(outcomes.scale), where=half_width > 0
     )
-    unit = np.maximum(unit, MIN_VOLATILITY)
+    unit = np.maximum(unit, np.maximum(_usual(unit, outcomes), MIN_VOLATILITY))
     return replace(
         outcomes,
         actual=np.clip(outcomes.actual / unit, -TARGET_LIMIT, TARGET_LIMIT),
         forecasts={name: outcomes.forecast(name) / unit for name in outcomes.forecasts},
     )
+
+
+def _usual(unit: Floats, outcomes: Outcomes) -> Floats:
+    """For each row the median unit of its symbol and horizon."""
+    keys = np.stack([np.unique(outcomes.symbol, return_inverse=True)[1], outcomes.horizon])
+    _, place = np.unique(keys, axis=1, return_inverse=True)
+    medians = [np.median(unit[place == group]) for group in range(place.max(initial=-1) + 1)]
+    return np.array(medians)[place]
 
 
 def compared(

@@ -15,7 +15,8 @@ from model.dataset import Span
 from model.decisions import Arena, decide_and_record, deciding, decisions, level_left
 from model.features import FEATURE_NAMES, sequence_steps
 from model.onnx_export import export_onnx
-from model.promotion import judge
+from model.outcomes import Outcomes
+from model.promotion import in_volatilities, judge
 from model.registry import Registry
 from model.series import Series
 from model.training import TrainedModel
@@ -193,6 +194,21 @@ def test_absurd_moves_do_not_promote_a_model_without_skill(
 ) -> None:
     odd = [with_jumps(random_series(1500, seed=31), jumps), random_series(1500, 32, symbol="C-D")]
     assert not judge(_with_gain(trained, sign), None, odd, LATER, GATE).promoted
+
+
+def test_quiet_minutes_count_no_more_than_they_move(good: Artifact) -> None:
+    widths = np.array([1.0, 1.0, 1.0, 0.01, 50.0]) * good.manifest.half_widths[0] * 0.001
+    first, count = good.manifest.horizons[0], len(widths)
+    outcomes = Outcomes(
+        symbol=np.full(count, "BTC-USD"),
+        time=np.arange(count),
+        horizon=np.full(count, first),
+        last_close=np.ones(count),
+        actual=np.full(count, 0.001),
+        forecasts={},
+        scale=widths,
+    )
+    assert in_volatilities(outcomes, good).actual == pytest.approx([1, 1, 1, 1, 0.02])
 
 
 def test_windows_of_many_symbols_at_one_time_count_as_one(
