@@ -104,10 +104,7 @@ def test_times_with_and_without_a_zone_are_read_together(
     assert ask_spark(spark, str(warehouse), query, most=1)[1] == [(True,)]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["[a]", "{a,b}", "a*b?", "back`quote", "it's", '"q"', "a b", "50%20", "Bär", "x=1", "a\\b"],
-)
+@pytest.mark.parametrize("name", ["[a]{b,c} 50%20", "a*b?`c'd", 'x=1 "Bär" a\\b'])
 def test_a_path_may_have_any_characters(tmp_path: Path, name: str, spark: SparkSession) -> None:
     warehouse = tmp_path / name / "w"
     hostile.good(warehouse)
