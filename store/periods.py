@@ -25,7 +25,7 @@ class Period:
         >>> Period.of(datetime(2026, 11, 1, 5, 30, tzinfo=UTC), "day").folder(0)
         'day-2026-11-01-0'
         """
-        start = datetime.strptime(time.strftime(_FORMS[kind]), _FORMS[kind])
+        start = datetime.strptime(_text(time, kind), _FORMS[kind])
         return cls(start.replace(tzinfo=UTC), kind)
 
     @classmethod
@@ -54,7 +54,7 @@ class Period:
 
     def folder(self, generation: int) -> str:
         """The name of the folder that holds it."""
-        return f"{self.kind}-{self.start.strftime(_FORMS[self.kind])}-{generation}"
+        return f"{self.kind}-{_text(self.start, self.kind)}-{generation}"
 
     @property
     def last_day(self) -> date:
@@ -66,3 +66,12 @@ class Period:
     def within(self, kind: Kind) -> "Period":
         """The period of that kind which it begins in."""
         return Period.of(self.start, kind)
+
+
+def _text(time: datetime, kind: Kind) -> str:
+    """A time in the form of a kind; `strftime` would give the year 828 three digits.
+
+    >>> _text(datetime(828, 4, 1, 5), "day")
+    '0828-04-01'
+    """
+    return time.isoformat()[: {"hour": 13, "day": 10, "month": 7}[kind]]
