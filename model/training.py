@@ -24,6 +24,7 @@ from model.artifact import Artifact, Manifest
 from model.dataset import (
     Span,
     Windows,
+    apart,
     covered,
     embargo_bars,
     inside,
@@ -146,6 +147,12 @@ def _fit_paths(
     """
     held_out = stretches(windows.end_times, settings.training.members)
     embargo_ms = embargo_bars(settings.lookback, settings.horizons) * bar_ms
+    for stretch in held_out:
+        if not apart(windows.end_times, stretch, embargo_ms).any():
+            raise NotEnoughBars(
+                f"{len(windows)} windows are too few: none lies {embargo_ms // bar_ms} bars or "
+                "more from those that a member is validated on; collect more bars"
+            )
     members, history = fit_members(
         sequences_of(windows),
         held_out,

@@ -137,3 +137,10 @@ def test_a_market_that_hardly_moves_is_evaluated_with_figures_or_none(
     assert all(0 <= p <= 1 for p in row.dm_p.values())
     for skill in row.skill.values():
         assert math.isnan(skill) or -0.5 < skill < 1
+
+
+def test_too_few_bars_to_validate_a_member_on_are_said(small: ModelSettings) -> None:
+    bars, settings = 110, replace(small, lookback=60)
+    many = [random_series(bars, seed=seed, symbol=f"S{seed}-USD") for seed in range(6)]
+    with pytest.raises(NotEnoughBars, match="windows are too few"):
+        fit_model(many, Span(0, START + bars * 60_000), settings)
