@@ -15,8 +15,8 @@ from model.served import Models, ServedModel
 
 log = logging.getLogger(__name__)
 
-# How long the first question may take, and how long a micro-batch waits for a later one, which
-# takes some milliseconds.
+# How long the first question may take, or one while nothing serves; and how long a micro-batch
+# waits for another, which takes some milliseconds.
 START_S: Final = 30.0
 ANSWER_S: Final = 2.0
 
@@ -45,7 +45,7 @@ class Champions:
         self._intervals = tuple(intervals)
         self._lookback = lookback
         self._asking = Asking(self._look, clock)
-        self._within_s = START_S
+        self._begun = False
         self._serving: dict[str, ServedModel] = {}
         self._logged_none = False
         # Only the question works on these.
@@ -92,7 +92,9 @@ class Champions:
         return found
 
     def _ask(self) -> None:
-        within_s, self._within_s = self._within_s, ANSWER_S
+        # With nothing to serve, what is not waited for is never predicted.
+        within_s = ANSWER_S if self._serving and self._begun else START_S
+        self._begun = True
         found = self._asking.answer(within_s)
         if found is None:
             return

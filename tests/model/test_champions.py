@@ -231,6 +231,19 @@ def test_a_question_that_hangs_keeps_no_micro_batch_waiting(
     hangs.set()
 
 
+def test_while_nothing_serves_a_micro_batch_waits_for_the_first_champion(
+    tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.champions.ANSWER_S", 0.0)
+    shutil.copy(mlflow_database, tmp_path / "mlflow.db")
+    registry = Troubled(tmp_path)
+    champions = registry.served({})
+    assert champions.current() == {}
+    save_random_artifact(tmp_path / "artifact", seed=1)
+    registry.promote(registry.register(tmp_path / "artifact", "1m"))
+    assert serving(champions) == {"1m": "1m-1"}
+
+
 def graph(kind: str, steps: int, features: int) -> bytes:
     """Graphs that load, and do not fit; `fits` does."""
     names = {"other input": "bars"}
