@@ -244,7 +244,7 @@ class Score(Section):
 
 
 class Dashboard(Section):
-    """Where the page and the HTTP API listen, and how often the page looks for something new."""
+    """Where the page and the HTTP API listen, and how much one visitor may ask."""
 
     host: str = SHIPPED
     port: Port = SHIPPED

@@ -13,11 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
-import duckdb
-import pyarrow as pa
 import typer
 
-from conf.errors import CandlecastError
 from conf.events import event
 from conf.settings import Compaction, Settings, load_settings, local_folder
 from jobs.terminal.logs import configure_logging
@@ -67,10 +64,11 @@ def guarded(goes_on: bool) -> Iterator[None]:
     """A step after which others follow: where it `goes_on`, an error is logged, not raised."""
     try:
         yield
-    except (CandlecastError, OSError, pa.ArrowException, duckdb.Error) as error:
+    except Exception as error:
         if not goes_on:
             raise
-        event(log, "housekeeping_failed", level=logging.ERROR, reason=error)
+        reason = f"{type(error).__name__}: {error}"
+        event(log, "housekeeping_failed", level=logging.ERROR, reason=reason)
 
 
 def compact(folder: TableFolder, bounds: Compaction, now: datetime, least: int) -> None:

@@ -1,6 +1,5 @@
 """`candlecast sql`: a query over the warehouse, printed as a table."""
 
-import os
 import re
 from typing import Annotated, Any, Final
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from conf.errors import ConfigurationError
 from conf.settings import load_settings
 from store import engine as duckdb_engine
-from store.views import NO_SCORES, VIEWS, ask
+from store.views import NO_SCORES, ask
 
 MAX_ROWS: Final = 1_000
 _SCORES: Final = re.compile(r"\bscore(board|s)\b", re.IGNORECASE)
@@ -66,7 +65,6 @@ def ask_duckdb(query: str, warehouse_dir: str) -> tuple[list[str], Rows]:
 
 
 def _by_spark(query: str, warehouse_dir: str) -> tuple[list[str], Rows]:
-    os.environ.setdefault("SPARK_CONF_DIR", str(VIEWS.parent.parent / "conf"))
     from pyspark.sql import SparkSession
 
     from store.spark_views import ask_spark

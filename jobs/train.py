@@ -74,7 +74,7 @@ def _read(
 ) -> list[Series]:
     until_ms = None if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1000)
     if data is None:
-        names = None if symbols is None else symbols.split(",")
+        names = None if symbols is None else [name.strip() for name in symbols.split(",")]
         return read_polled(settings, timeframe, names, until_ms)
     if symbol is None:
         raise ConfigurationError("--data needs --symbol, such as BTC-USD")

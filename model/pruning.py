@@ -18,12 +18,11 @@ def prune_models(
     that went. Raises AlreadyRunning while a champion is being chosen.
     """
     registry = arena.registry
+    old = [one.version for one in registry.models() if one.registered_at < before_ms]
+    # Asked for before the choice is held: a training that ends meanwhile must not wait for it.
+    named = set(predicted_by()) if set(old) - _in_use(registry) else set()
     with deciding(arena.promotions_dir):
-        old = [one.version for one in registry.models() if one.registered_at < before_ms]
-        kept = _in_use(registry) if old else set()
-        gone = [version for version in old if version not in kept]
-        kept |= set(predicted_by()) if gone else set()
-        gone = [version for version in gone if version not in kept]
+        gone = [version for version in old if version not in _in_use(registry) | named]
         for version in gone:
             # The registry forgets it last: what a kill leaves over is removed by the next time.
             shutil.rmtree(reports_dir / version, ignore_errors=True)

@@ -172,8 +172,8 @@ class Registry:
         """Forget a version, with the files that no other one shares and its MLflow run."""
         timeframe, number = _parse(version)
         tags = self.tags(version)
-        shared = [m.tags["artifact"] for m in self.models() if m.version != version]
-        if tags["artifact"] not in shared:
+        shared = [m.tags.get("artifact") for m in self.models() if m.version != version]
+        if tags.get("artifact") not in [None, *shared]:
             shutil.rmtree(self.folder(version), ignore_errors=True)
         if run_id := tags.get("run_id"):
             shutil.rmtree(self._artifact_dir / "runs" / run_id, ignore_errors=True)

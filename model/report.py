@@ -81,7 +81,7 @@ def write_report(
             ("coverage", inside, _coverage(first, adapting, coverage)),
             ("residuals", "Residuals over time", _residuals(first)),
         ):
-            figures[f"{name}-{symbol.lower()}"] = (f"{title}, {symbol}", figure)
+            figures[f"{name}-{symbol}"] = (f"{title}, {symbol}", figure)
     for name, (title, figure) in figures.items():
         png = _png(figure)
         (folder / f"{name}.png").write_bytes(png)

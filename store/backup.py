@@ -19,17 +19,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from conf.errors import ConfigurationError, RetryLater
+from conf.errors import ConfigurationError, MissingPrerequisite, RetryLater
 from conf.settings import Settings, local_folder
 from conf.state_files import read_state, replace_file, write_state
+from model.mlflow_client import sqlite_file
 from store.locks import LOCKS, only_worker
 
 NOTE: Final = "backup.json"
 DATABASE: Final = "mlflow.db"
-_SQLITE: Final = "sqlite:///"
 # Beside the tables, and not part of them: locks, the demo, what a restore or a write has begun.
 _RESTORING: Final = ".restoring"
 _PASSED_OVER: Final = (LOCKS, "demo", ".demo.lock", _RESTORING)
+_LOCK: Final = ".lock"
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,18 @@ class Places:
                 "restore take folders of this machine; copy it by the means of its file system"
             )
         uri = settings.registry.tracking_uri
-        if not uri.startswith(_SQLITE):
+        database = sqlite_file(uri)
+        if database is None:
             raise ConfigurationError(
                 f"registry.tracking_uri = {uri}: backup and restore take a SQLite file "
-                f"({_SQLITE}FILE); a server has backups of its own"
+                "(sqlite:///FILE); a server has backups of its own"
             )
         folders = {
             "models": Path(settings.registry.artifact_dir).absolute(),
             "warehouse": settings.warehouse.folder.absolute(),
             "checkpoint": checkpoint.absolute(),
         }
-        return cls(folders, Path(uri.removeprefix(_SQLITE)).absolute())
+        return cls(folders, database.absolute())
 
     def apart(self, name: str) -> Iterator[Path]:
         """What lies in a folder and is a part of its own."""
@@ -103,6 +105,8 @@ def _copy_database(database: Path, target: Path) -> None:
         with closing(sqlite3.connect(database)) as source:
             source.execute("VACUUM INTO ?", [str(target)])
     except sqlite3.OperationalError as error:
+        if "disk is full" in str(error):
+            raise MissingPrerequisite(f"{target}: the disk is full; free some space") from error
         raise RetryLater(f"{database} can't be read at the moment: {error}") from error
     except sqlite3.DatabaseError as error:
         raise ConfigurationError(f"{database} is damaged: {error}") from error
@@ -147,7 +151,7 @@ def _copy(source: Path, target: Path, apart: list[Path]) -> None:
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         own = passed_over(folder, names) if Path(folder) == source else set()
-        return {*own, *(name for name in names if Path(folder) / name in apart)}
+        return {*own, _LOCK, *(name for name in names if Path(folder) / name in apart)}
 
     target.mkdir(parents=True)
     if source.is_dir():
@@ -166,6 +170,6 @@ def _first_file(place: Path) -> Path | None:
     for folder, names, files in os.walk(place):
         own = passed_over(folder, [*names, *files]) if Path(folder) == place else set()
         names[:] = [name for name in names if name not in own and name not in (LOCKS, _RESTORING)]
-        if found := next((name for name in files if name not in own), None):
+        if found := next((name for name in files if name not in own and name != _LOCK), None):
             return Path(folder) / found
     return place if place.is_file() else None

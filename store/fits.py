@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from conf.errors import ArtifactMismatch
+from conf.errors import ArtifactMismatch, ConfigurationError
 from conf.events import event
 from model.artifact import read_manifest
 from model.registry import Registry
@@ -40,7 +40,7 @@ def _missing(registry: Registry, known: set[str]) -> Iterator[dict[str, Any]]:
             continue
         try:
             manifest = read_manifest(registry.folder(model.version))
-        except ArtifactMismatch as error:
+        except (ArtifactMismatch, ConfigurationError) as error:
             event(log, "fit_unknown", level=logging.WARNING, model=version, reason=error)
             continue
         yield {

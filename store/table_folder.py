@@ -5,10 +5,12 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 # How the names of folders begin that compaction has not published.
 STAGED: Final = "_compacting-"
+_CALENDAR: Final = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
 def file_system(address: str) -> tuple[pafs.FileSystem, str]:
@@ -77,6 +80,7 @@ class TableFolder:
             for batch in self.rows([name]).to_batches(columns=sorted(self.table.columns)):
                 if unknown := [one for one in sorted(needed) if batch[one].null_count]:
                     raise pa.ArrowInvalid(f"rows without {unknown[0]}")
+                _require_calendar(batch[self.table.time])
         except (pa.ArrowException, OSError) as error:
             self.unreadable.add(name)
             event(
@@ -98,7 +102,7 @@ class TableFolder:
             for info in self._parquet(name):
                 with self._files.open_input_file(info.path) as source:
                     newest += _newest_ms(pq.ParquetFile(source), self.table.time)
-        except (pa.ArrowException, OSError, KeyError, ValueError):
+        except (pa.ArrowException, OSError, KeyError, ValueError, OverflowError):
             return float("inf")
         return max(newest)
 
@@ -170,3 +174,11 @@ def _newest_ms(file: pq.ParquetFile, time: str) -> Iterator[float]:
             yield float("inf")
         else:
             yield pa.scalar(statistics.max).cast(pa.timestamp("ms", "UTC")).cast(pa.int64()).as_py()
+
+
+def _require_calendar(times: pa.Array) -> None:
+    """Raise where one of the times lies outside the years 1 to 9998, in which folders are named."""
+    earliest, latest = (pa.scalar(t, pa.timestamp("us", "UTC")) for t in _CALENDAR)
+    known = pc.and_(pc.greater_equal(times, earliest), pc.less(times, latest))
+    if not pc.all(known).as_py():
+        raise pa.ArrowInvalid("a time that no calendar has")

@@ -54,7 +54,9 @@ def demo(
             if dashboard or (dashboard is None and not exit_):
                 stage.show_page()
             if source is None:
-                parts = Parts.split(read_all(SERIES[series]), backfill)
+                parts = Parts.split(
+                    read_all(SERIES[series], stage.settings.ingest.earliest_ms), backfill
+                )
                 show_recorded(stage, console, parts, speed, allow_unproven)
                 if not exit_:
                     console.print("The series is through. Ctrl-C ends; the tables stay.")
@@ -67,9 +69,10 @@ def demo(
             console.print("Stopping the broker and the stream.")
 
 
-def read_all(recordings: tuple[Recording, ...]) -> list[Bar]:
-    """The bars of several recordings in the order in which they closed."""
-    return list(in_close_order(read_bars(r.path, r.symbol, r.interval) for r in recordings))
+def read_all(recordings: tuple[Recording, ...], earliest_ms: int) -> list[Bar]:
+    """The bars of several recordings from `earliest_ms` on, in the order in which they closed."""
+    bars = (read_bars(r.path, r.symbol, r.interval, earliest_ms=earliest_ms) for r in recordings)
+    return list(in_close_order(bars))
 
 
 def show_recorded(

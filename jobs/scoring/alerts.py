@@ -97,8 +97,7 @@ def raise_alerts(
         *ingest_alerts(metrics, seen, before, bounds),
         *badly_scored(board, bounds.coverage_tolerance, bounds.min_predictions),
     ]
-    # "said" is the name in files of earlier versions.
-    sent = _numbers(state.get("said"))
+    sent = _numbers(state.get("sent"))
     due, over = changes(found, sent, bounds.repeat_after_s, now())
     url = webhook or Secrets().alert_webhook_url
     texts = [alert.text for alert in due] + [f"over: {name}" for name in over]
@@ -107,7 +106,7 @@ def raise_alerts(
     if not texts or url is None or send(message(texts), url, bounds):
         kept = {alert.name: sent.get(alert.name, now()) for alert in found}
         sent = {**kept, **{alert.name: now() for alert in due}}
-    write_state(file, {"metrics": seen, "said": sent})
+    write_state(file, {"metrics": seen, "sent": sent})
     return found
 
 

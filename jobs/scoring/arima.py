@@ -16,6 +16,7 @@ from typing import Any, Final
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -204,6 +205,18 @@ def _end_days(warehouse_dir: Path, newest: str) -> Iterator[Path]:
         found = _HOUR.fullmatch(folder.name)
         if found is not None and found[1] < newest:
             for file in folder.glob("*.parquet"):
-                append_rows(warehouse_dir, ARIMA, found[1], pq.ParquetFile(file).read().to_pandas())
+                rows = _whole(file)
+                if rows is not None:
+                    append_rows(warehouse_dir, ARIMA, found[1], rows)
             shutil.rmtree(folder)
             yield from (warehouse_dir / ARIMA.name / f"{BATCH}{found[1]}").glob("*.parquet")
+
+
+def _whole(file: Path) -> pd.DataFrame | None:
+    """The rows of a file; None, said in the log, of one that can't be read: they are made anew."""
+    try:
+        rows: pd.DataFrame = pq.ParquetFile(file).read(ARIMA.stored.names).to_pandas()
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        event(log, "file_left_out", level=logging.WARNING, file=file, reason=error)
+        return None
+    return rows

@@ -12,7 +12,7 @@ is kept follows from the warehouse: lost, damaged or of another version, it is m
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,7 +43,6 @@ _ROWS_AT_ONCE: Final = 1_500_000
 _READ: Final = (BARS, PREDICTIONS, ARIMA)
 # One row a series, horizon, model version, and live or backfilled.
 KEY: Final = ("symbol", "interval", "horizon", "model_version", "backfilled")
-_KEYS: Final = ", ".join(KEY)
 _VERSION: Final = 1
 _LAYOUT: Final = f"""
 CREATE TABLE kept.files (name VARCHAR, size BIGINT, changed BIGINT);
@@ -267,7 +266,8 @@ def _first_time(metadata: pq.FileMetaData, column: str) -> tuple[int, int]:
     for group in range(metadata.num_row_groups if place is not None else 0):
         statistics = metadata.row_group(group).column(place).statistics
         if statistics is not None and statistics.has_min_max:
-            times.append(int(statistics.min.timestamp() * 1000))
+            with suppress(AttributeError, OverflowError, ValueError):  # no time, or no calendar's
+                times.append(int(statistics.min.timestamp() * 1000))
     return min(times, default=0), metadata.num_rows
 
 

@@ -78,6 +78,13 @@ def test_everything_comes_back_where_the_settings_say(
     assert not list((tmp_path / "new").rglob(".restoring"))
 
 
+def test_the_registrys_file_is_found_by_any_form_of_its_address(filled: Settings) -> None:
+    plain = Places.of(filled).database
+    uri = f"{filled.registry.tracking_uri}?timeout=5"
+    asked = filled.model_copy(update={"registry": RegistrySettings(tracking_uri=uri)})
+    assert Places.of(asked).database == plain
+
+
 def test_a_backup_is_made_only_while_nothing_writes(filled: Settings) -> None:
     for work in ("stream", "score", "retrain", "housekeeping"):
         with (

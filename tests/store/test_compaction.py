@@ -20,6 +20,7 @@ from store.retention import drop_old
 from store.schema import ARIMA, BARS
 from store.table_folder import TableFolder
 from store.views import read_sql
+from tests.store import hostile
 
 NEVER = date(1970, 1, 1)
 ALWAYS = date(2100, 1, 1)
@@ -283,3 +284,15 @@ def test_files_of_other_columns_are_merged(bars: Bars) -> None:
     pq.write_table(rows.append_column("new", pa.array([1])), file)
     compact_table(bars.folder, ALWAYS)
     assert bars.rows()["source"].isna().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("kind", ["the year 50000", "before 1970"])
+def test_a_row_of_no_calendar_keeps_no_other_from_being_compacted(
+    tmp_path: Path, kind: str
+) -> None:
+    table = Bars(tmp_path)
+    table.minutes(NOON - timedelta(days=2), 5)
+    hostile.add_absurd_rows(tmp_path, kind)
+    compact_table(table.folder, TODAY, 1)
+    drop_old(table.folder, 400, NOON)
+    assert sum(name.startswith("day-2026-10-30") for name in table.names()) == 1

@@ -91,6 +91,19 @@ def test_hours_of_a_day_that_is_over_become_one_folder(tmp_path: Path) -> None:
     assert board["arima_predictions"].tolist() == [DAY + 19]
 
 
+def test_a_damaged_hour_of_a_day_that_is_over_is_left_out(tmp_path: Path) -> None:
+    close = random_walk(2 * DAY, seed=3)
+    made, rows = predictions(close, guesses(close, seed=1)), bars(close)
+    for number, (since, until) in enumerate([(2 * DAY - 90, 2 * DAY - 30), (2 * DAY - 30, None)]):
+        write(tmp_path, "bars", rows[:until], f"q-{number}")
+        write(tmp_path, "predictions", made[since:until], f"q-{number}")
+        update_arima(tmp_path)
+        hour = next((tmp_path / "arima").glob("batch=2026-01-02T22/*.parquet"), None)
+        if hour is not None:
+            hour.write_bytes(b"PAR1 cut PAR1")
+    assert len(forecasts(tmp_path)) > 0
+
+
 def test_a_day_that_can_not_be_fitted_is_remembered(tmp_path: Path) -> None:
     close = random_walk(400, seed=3)
     write(tmp_path, "bars", bars(close))

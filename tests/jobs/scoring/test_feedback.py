@@ -302,7 +302,7 @@ def test_what_begins_together_goes_in_one_message(tmp_path: Path, webhook: Secre
     assert sent["text"].endswith("; and 85 more")
 
 
-@pytest.mark.parametrize("content", [b"", b'{"said": {"sil', b"[1]", b'{"said": 7, "metrics": []}'])
+@pytest.mark.parametrize("content", [b"", b'{"sent": {"sil', b"[1]", b'{"sent": 7, "metrics": []}'])
 def test_a_state_of_alerts_that_says_nothing_counts_as_none(tmp_path: Path, content: bytes) -> None:
     write_live(tmp_path, 10, half_width=0.1)
     (tmp_path / "_scores").mkdir()
@@ -310,7 +310,7 @@ def test_a_state_of_alerts_that_says_nothing_counts_as_none(tmp_path: Path, cont
     last = (tables.START + timedelta(minutes=10, seconds=2)).timestamp()
     found = raise_alerts(update_scores(tmp_path), tmp_path, Alerts(), None, lambda: last + 600)
     assert [alert.name for alert in found] == ["silent 1m"]
-    assert json.loads((tmp_path / "_scores" / "alerts.json").read_text())["said"]
+    assert json.loads((tmp_path / "_scores" / "alerts.json").read_text())["sent"]
 
 
 class Elsewhere(BaseHTTPRequestHandler):

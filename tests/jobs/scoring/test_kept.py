@@ -12,6 +12,7 @@ import pytest
 from jobs.scoring import kept, scoreboard
 from jobs.scoring.scoreboard import update_scores
 from tests import tables
+from tests.store import hostile
 from tests.tables import MINUTE, bars, guesses, predictions, random_walk, write
 
 COUNT = 9 * 1440
@@ -179,3 +180,18 @@ def test_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
         "bars/batch=q-2/part-0.parquet",
         "predictions/batch=q-0/part-0.parquet",
     }
+
+
+SPOILT = [kind for kind in hostile.BAD_FILES if kind not in ("no file", "a pipe")]
+
+
+@pytest.mark.parametrize("kind", [*SPOILT, "the year 50000", "before 1970"])
+def test_a_spoilt_file_takes_nothing_from_the_scores_of_others(tmp_path: Path, kind: str) -> None:
+    close = random_walk(40, seed=1)
+    write(tmp_path, "bars", bars(close))
+    write(tmp_path, "predictions", predictions(close, guesses(close, seed=2)), "made")
+    if kind in SPOILT:
+        hostile.add_bad_file(tmp_path, kind)
+    else:
+        hostile.add_absurd_rows(tmp_path, kind)
+    assert update_scores(tmp_path)["predictions"].max() == 39
