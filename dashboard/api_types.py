@@ -144,11 +144,15 @@ class Bucket(BaseModel):
 
 
 class History(BaseModel):
-    """Was it right, over time; `whole` is all of it, null where nothing has been revealed."""
+    """Was it right, over time; `whole` is all of it, null where nothing has been revealed.
+
+    Of predictions made before their target time; of `backfilled` ones where there are no others.
+    """
 
     promised: float | None
     whole: Bucket | None
     verdict: str
+    backfilled: bool
     buckets: list[Bucket]
 
 

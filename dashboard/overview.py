@@ -12,10 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-import duckdb
 import pandas as pd
 
-from conf.errors import CandlecastError
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from dashboard.api_types import Ahead, Card, Record
@@ -30,6 +28,7 @@ REFRESH_S: Final = 2.0
 WIDTHS_EVERY_S: Final = 600.0
 WEEK_MS: Final = 7 * 86_400_000
 SPARK: Final = 60
+MOST_SERIES: Final = 10_000
 # Spans of the scoreboard, the first that a series has enough predictions in is shown.
 SPANS_SHOWN: Final = ("7d", "all", "24h", "1h")
 LEVEL: Final = 0.05
@@ -119,11 +118,12 @@ class Overview:
         for symbol, timeframe in self._sources.newest.series() - self._known.keys():
             for row in self._sources.newest.predictions(symbol, timeframe):
                 self._predicted(row)
-        if known and self._changed("bars"):
+        bars, predictions = self._changed("bars"), self._changed("predictions")
+        if known and (bars or predictions):
             self._read_bars(known)
         if self._changed("scores"):
             self._read_records()
-        if time.monotonic() - self._widths_at > WIDTHS_EVERY_S and self._changed("predictions"):
+        if predictions and time.monotonic() - self._widths_at > WIDTHS_EVERY_S:
             self._widths_at = time.monotonic()
             self._read_widths()
 
@@ -133,7 +133,9 @@ class Overview:
             try:
                 self.refresh()
                 failed = ""
-            except (CandlecastError, duckdb.Error, OSError) as error:
+            except Exception as error:  # whatever it is, the thread lives on
+                self._looked.clear()  # what could not be read is read again
+                self._read_until.clear()
                 if str(error) != failed:  # once, not every two seconds
                     event(log, "overview_failed", level=logging.WARNING, reason=error)
                 failed = str(error)
@@ -156,7 +158,10 @@ class Overview:
             self._read_until[timeframe] = max(newest.values()) - length
             values = {"interval": timeframe, "since": since}
             bars = self._sources.tables.rows(_CLOSES, {"bars": since}, values)
-            made = self._newest_predictions(values) if fresh else []
+            # Without a broker the tables alone tell what is predicted.
+            told = fresh or self._sources.newest.state != "connected"
+            wide = max(0, max(newest.values()) - SPARK * length)
+            made = self._newest_predictions({**values, "since": min(since, wide)}) if told else []
             with self._lock:
                 for symbol, opened, close in bars.itertuples(index=False):
                     self._known.setdefault((symbol, timeframe), _Known()).close(opened, close)
@@ -191,6 +196,8 @@ class Overview:
         if series[1] not in TIMEFRAME_MS:
             return
         with self._lock:
+            if series not in self._known and len(self._known) >= MOST_SERIES:
+                return  # whoever may write to the topic may make up names
             known = self._known.setdefault(series, _Known())
             opened = row["as_of"] - TIMEFRAME_MS[series[1]]
             if opened not in known.closes:  # the bar itself may have been revised meanwhile

@@ -20,11 +20,11 @@ Z95: Final = 1.959964
 
 _REVEALED: Final = """
 SELECT epoch_ms(as_of) AS as_of, last_close, actual_return, predicted_return, coverage, covered,
-       actual_close < lower AS below
+       actual_close < lower AS below, backfilled
 FROM scored
 WHERE symbol = $symbol AND interval = $interval AND horizon = $horizon
   AND as_of >= make_timestamp($since::BIGINT * 1000)
-QUALIFY row_number() OVER (PARTITION BY as_of ORDER BY predicted_at) = 1
+QUALIFY row_number() OVER (PARTITION BY as_of, backfilled ORDER BY predicted_at) = 1
 ORDER BY as_of
 """
 
@@ -35,9 +35,11 @@ def read_history(
     """The outcomes of predictions from bars that closed after `since_ms` (epoch ms, UTC)."""
     values = {"symbol": symbol, "interval": timeframe, "horizon": horizon, "since": since_ms}
     since = dict.fromkeys(("bars", "predictions"), since_ms)
-    rows = tables.rows(_REVEALED, since, values)
+    found = tables.rows(_REVEALED, since, values)
+    live = found[~found["backfilled"].astype(bool)]
+    rows = found if live.empty else live
     if rows.empty:
-        return History(promised=None, whole=None, verdict="early", buckets=[])
+        return History(promised=None, whole=None, verdict="early", backfilled=False, buckets=[])
     first, last = int(rows["as_of"].iloc[0]), int(rows["as_of"].iloc[-1])
     bar = TIMEFRAME_MS[timeframe]
     length = max(bar, -(-(last - first + bar) // STRETCHES // bar) * bar)
@@ -48,6 +50,7 @@ def read_history(
         promised=float(rows["coverage"].mean()),
         whole=whole,
         verdict=_verdict(whole),
+        backfilled=live.empty,
         buckets=buckets,
     )
 

@@ -28,6 +28,7 @@ WEB: Final = Path(__file__).parent / "web"
 CHART_LIBRARY: Final = Path(".jars/web/lightweight-charts.js")
 HOUR_MS: Final = 3_600_000
 MAX_HOURS: Final = 24 * 366
+MAX_TIME_MS: Final = 4_102_444_800_000  # the year 2100
 SHOWN_DECISIONS: Final = 50
 # How old what many pages share may be.
 CHART_S: Final = 1.0
@@ -112,28 +113,33 @@ def chart(
     interval: Timeframe = "1m",
     horizon: Horizon = 1,
     hours: Hours = 3,
-    since: Annotated[int, Query(ge=0, description="epoch ms, UTC: only what is newer")] = 0,
+    since: Annotated[int, Query(ge=0, le=MAX_TIME_MS, description="epoch ms, UTC: newer ones")] = 0,
 ) -> Chart:
     """Candles, the predictions of one horizon, and the news of one series."""
     kept: Kept[Chart] = request.app.state.charts
     wanted = symbol, interval, horizon, hours, since
-    return kept.get(wanted, lambda: _read_chart(request.app.state.sources, *wanted))
+    return kept.get(wanted, lambda: read_chart(request.app.state.sources, *wanted))
 
 
-def _read_chart(
+def read_chart(
     sources: Sources, symbol: str, timeframe: str, horizon: int, hours: int, since: int
 ) -> Chart:
+    """The chart of one series: `hours` up to the newest bar, of them what opens from `since` on."""
     newest, bar = _newest(sources, symbol, timeframe), TIMEFRAME_MS[timeframe]
     first = max(0, newest - hours * HOUR_MS) if hours else 0
     bars = hours * HOUR_MS // bar if hours else MAX_HOURS * HOUR_MS // bar
     wanted = symbol, timeframe, max(first, since), bars
+    step = bar * max(1, -(-bars // MAX_CANDLES))
     candles = sources.tables.series_of("bars", *wanted)
-    made = sources.predictions(*wanted)
-    made = made[made["horizon"] == horizon] if len(made) else made
+    # The first candles were predicted before the range begins.
+    made = sources.predictions(symbol, timeframe, max(0, wanted[2] - horizon * bar), bars)
+    if len(made):
+        targets = made["target_time"].astype("datetime64[ms]").astype("int64")
+        made = made[(made["horizon"] == horizon) & (targets % step == 0)]
     news = sources.tables.series_of("sentiment", *wanted)
     prices = _same("open", "high", "low", "close")
     return Chart(
-        step_ms=bar * max(1, -(-bars // MAX_CANDLES)),
+        step_ms=step,
         bar_ms=bar,
         horizons=list(sources.horizons(timeframe)),
         candles=_columns(candles, {"open_time": "time", **prices, "base_volume": "volume"}),

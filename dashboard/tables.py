@@ -49,7 +49,7 @@ FROM predictions
 WHERE symbol = $symbol AND interval = $interval
   AND as_of >= make_timestamp($since::BIGINT * 1000)
   AND as_of <= make_timestamp($until::BIGINT * 1000)
-  AND epoch_ms(as_of) % $step = 0
+  AND epoch_ms(target_time) % $step = 0
 ORDER BY as_of DESC, horizon DESC LIMIT $most
 """
 _SENTIMENT: Final = """

@@ -10,18 +10,23 @@ const ORDERS = [["name", "Name"], ["lively", "Liveliest"], ["move", "Biggest mov
 const shown = (card) => card.ahead.at(-1);
 const key = (card) => `${card.symbol} ${card.interval}`;
 const move = (card) => (card.closes.length > 1 ? card.closes.at(-1) / card.closes[0] - 1 : 0);
+/** A skill that chance explains is none. */
+const proven = (card) => {
+  const record = shown(card)?.record;
+  return record ? (record.verdict === "early" ? 0 : record.skill) : -9;
+};
 const RANK = {
   name: (a, b) => key(a).localeCompare(key(b)),
   lively: (a, b) => (shown(b)?.livelier ?? -1) - (shown(a)?.livelier ?? -1),
   move: (a, b) => Math.abs(move(b)) - Math.abs(move(a)),
-  record: (a, b) => (shown(b)?.record?.skill ?? -9) - (shown(a)?.record?.skill ?? -9),
+  record: (a, b) => proven(b) - proven(a),
   fresh: (a, b) => (shown(b)?.predicted_at ?? 0) - (shown(a)?.predicted_at ?? 0),
 };
 
 /** Whether a prediction is of the bar that is open at this moment. */
 export function freshness(ahead, interval) {
   const age = data.now() - ahead.predicted_at;
-  return age <= barMs(interval) + 10_000
+  return age <= barMs(interval) + 10_000 && age >= -60_000
     ? ["", `predicted ${ago(age)}`]
     : ["stale", `last predicted ${ago(age)}`];
 }
@@ -62,7 +67,7 @@ export class Cards {
       if (card.times.length > 60) { card.times.shift(); card.closes.shift(); }
     }
     const place = card.ahead.findIndex((ahead) => ahead.horizon === row.horizon);
-    if (place >= 0) {
+    if (place >= 0 && row.as_of >= card.ahead[place].as_of) {
       const before = card.ahead[place];
       card.ahead[place] = { ...before, ...row, livelier: before.livelier, record: before.record };
     }
@@ -79,6 +84,7 @@ export class Cards {
     if (one.spark.getAttribute("d") !== path) one.spark.setAttribute("d", path);
     const [stale, fresh] = ahead ? freshness(ahead, card.interval) : ["stale", "nothing predicted yet"];
     one.link.className = `card ${stale}`;
+    one.link.href = address({ s: card.symbol, i: card.interval, h: "" });
     say(one.next, ahead ? sentence(ahead, barMs(card.interval)) : "–");
     const [text, colour] = ahead ? verdict(ahead.record) : ["", ""];
     say(one.record, text);
@@ -96,7 +102,9 @@ export class Cards {
     const all = [...this.known.values()].sort((a, b) => RANK[choices.o in RANK ? choices.o : "name"](a.card, b.card) || RANK.name(a.card, b.card));
     const kept = all.filter((one) => key(one.card).toLowerCase().includes(wanted));
     if (kept.length !== this.list.children.length || kept.some((one, at) => this.list.children[at] !== one.item)) {
+      const active = document.activeElement;
       this.list.replaceChildren(...kept.map((one) => one.item));
+      if (this.list.contains(active)) active.focus({ preventScroll: true });
     }
     say(this.count, kept.length === all.length ? `${all.length} series` : `${kept.length} of ${all.length} series`);
   }

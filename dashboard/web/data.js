@@ -19,8 +19,11 @@ class Live {
     }
     this.lost = false;
     const date = Date.parse(answer.headers.get("date"));
-    if (Number.isFinite(date) && Math.abs(date - Date.now()) > 5_000) this.shift = date - Date.now();
-    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail ?? answer.statusText);
+    if (Number.isFinite(date)) this.shift = Math.abs(date - Date.now()) > 5_000 ? date - Date.now() : 0;
+    if (!answer.ok) {
+      const { detail } = await answer.json().catch(() => ({}));
+      throw new Error(typeof detail === "string" ? detail : answer.statusText);
+    }
     return answer.json();
   }
 
@@ -43,13 +46,17 @@ class Live {
   follow(each) {
     const pages = new BroadcastChannel("predictions");
     pages.onmessage = (message) => each(message.data);
-    const listen = () => new Promise(() => {
-      new EventSource("events").addEventListener("prediction", (event) => {
+    const open = () => {
+      const source = new EventSource("events");
+      source.addEventListener("prediction", (event) => {
         const row = JSON.parse(event.data);
-        each(row);
         pages.postMessage(row);
+        each(row);
       });
-    });
+      // After an answer that is none it would be silent for ever.
+      source.onerror = () => { if (source.readyState === EventSource.CLOSED) setTimeout(open, 5_000); };
+    };
+    const listen = () => new Promise(open);
     if (navigator.locks) navigator.locks.request("events", listen);
     else listen();
   }

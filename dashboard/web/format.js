@@ -27,7 +27,7 @@ export function size(share) {
 
 /** A length of time in the unit that fits: 15 min, 5 h, 2 d. */
 export function length(ms) {
-  const [unit, one] = UNITS.find(([, ms_]) => ms >= ms_) ?? UNITS[3];
+  const [unit, one] = UNITS.find(([, ms_]) => ms >= ms_ && ms % ms_ === 0) ?? UNITS[3];
   const count = ms / one;
   return `${Number.isInteger(count) ? count : count.toFixed(count < 10 ? 1 : 0)}\u00a0${unit}`;
 }

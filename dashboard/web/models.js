@@ -12,6 +12,9 @@ export class Models {
 
   async refresh() {
     const [models, decisions] = await Promise.all([data.models(), data.decisions()]);
+    const held = JSON.stringify([models, decisions, zone()]);
+    if (held === this.held) return; // a text that somebody selects stays
+    this.held = held;
     if (!models.length) {
       this.list.replaceChildren(el("p", {}, "No model yet. ", command("candlecast train"), " trains one from the bars that there are; the gate puts it in service if it is better than the last price."));
       return;
@@ -24,7 +27,7 @@ export class Models {
   }
 
   card(model, decisions) {
-    const since = decisions.find((one) => one.promoted && model.version.startsWith(one.challenger))?.decided_at ?? model.registered_at;
+    const since = decisions.find((one) => one.promoted && model.version.replace("-unproven", "") === one.challenger)?.decided_at ?? model.registered_at;
     const proven = model.version.endsWith("-unproven") ? "Unproven: it never beat the last price by more than chance." : model.reason;
     const text = model.is_champion ? `since ${clock(since, zone())}` : `registered ${clock(model.registered_at, zone())}`;
     return el("article", { class: "model" }, el("h3", {}, model.version, " ", el("small", {}, text)), el("p", {}, el("bdi", {}, proven || "Not judged yet.")),
@@ -35,6 +38,13 @@ export class Models {
 /** A command to copy. */
 function command(text) {
   const said = el("span", { role: "status" });
-  const copy = async () => { await navigator.clipboard.writeText(text).then(() => { said.textContent = " copied"; }, () => { said.textContent = " select it to copy"; }); };
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      said.textContent = " copied";
+    } catch { // without https there is no clipboard
+      said.textContent = " select it to copy";
+    }
+  };
   return el("span", { class: "command" }, el("code", {}, text), el("button", { type: "button", onclick: copy, "aria-label": `Copy: ${text}` }, "Copy"), said);
 }

@@ -4,7 +4,7 @@ import { Cards } from "./cards.js";
 import { data } from "./data.js";
 import { Models } from "./models.js";
 import { Series } from "./series.js";
-import { choices, choose, el, readAddress, say } from "./view.js";
+import { address, choices, choose, el, readAddress, say } from "./view.js";
 
 const main = document.getElementById("main"), status = document.getElementById("status");
 const LOOK_MS = 10_000, SLOW_LOOK_MS = 30_000;
@@ -12,13 +12,15 @@ let view = null, shown = "";
 
 function open() {
   readAddress();
-  const wanted = choices.v === "one" ? `${choices.s} ${choices.i}` : choices.v;
+  history.replaceState(null, "", address({})); // a link holds every choice
+  const wanted = choices.v === "one" ? choices.s : choices.v;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.view === choices.v) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   if (wanted !== shown) {
     view?.close?.();
+    if (shown) main.focus({ preventScroll: true });
     shown = wanted;
     view = choices.v === "one" ? new Series(main) : choices.v === "models" ? new Models(main) : new Cards(main);
     document.title = choices.v === "one" ? `${choices.s} · Candlecast` : "Candlecast";
@@ -45,8 +47,9 @@ async function running() {
   let found;
   try {
     found = await data.troubles();
-  } catch {
-    found = [{ part: "server", text: "The page's server does not answer.", remedy: "`candlecast dashboard` starts it; this page goes on by itself." }];
+  } catch (error) {
+    const text = data.lost ? "The page's server does not answer." : `The page's server could not say: ${error.message}.`;
+    found = [{ part: "server", text, remedy: "`candlecast dashboard` starts it; this page goes on by itself." }];
   }
   const text = found.map((one) => `${one.part}${one.text}${one.remedy}`).join();
   if (status.dataset.text === text) return;
@@ -54,7 +57,7 @@ async function running() {
   status.className = found.length ? "trouble" : "well";
   const [first, ...rest] = found;
   if (!first) status.replaceChildren(el("p", { role: "status" }, "Everything runs."));
-  else status.replaceChildren(line(first), ...(rest.length ? [el("details", {}, el("summary", {}, `${rest.length} more`), ...rest.map(line))] : []));
+  else status.replaceChildren(line(first), ...(rest.length ? [el("details", { open: status.querySelector("details")?.open }, el("summary", {}, `${rest.length} more`), ...rest.map(line))] : []));
 }
 
 function line({ part, text, remedy }) {
@@ -86,11 +89,13 @@ document.getElementById("zone").addEventListener("click", () => {
   if (view?.restyle) view.restyle(); else refresh(view);
 });
 try { const kept = localStorage.getItem("theme"); if (kept) document.documentElement.dataset.theme = kept; } catch { /* as above */ }
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { buttons(); view?.restyle?.(); });
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 addEventListener("hashchange", open);
 data.follow((row) => (view?.predictedNow ?? view?.predicted)?.call(view, row));
 setInterval(() => document.hidden || view?.tick?.(), 1_000);
 setInterval(() => document.hidden || running(), LOOK_MS);
-setInterval(() => document.hidden || (view instanceof Series ? view.overview().catch(() => {}) : refresh(view)), SLOW_LOOK_MS);
+setInterval(() => document.hidden || refresh(view), SLOW_LOOK_MS);
 setInterval(() => document.hidden || (data.lost && refresh(view)), LOOK_MS);
 document.addEventListener("visibilitychange", () => document.hidden || refresh(view));
 open();

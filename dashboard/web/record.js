@@ -19,14 +19,21 @@ export class Record {
     this.table = el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "The scoreboard" });
     const details = el("details", { ontoggle: (event) => event.target.open && this.readTable() }, el("summary", {}, "The table behind it"), this.table);
     this.place = el("section", { "aria-labelledby": "right" }, el("div", { class: "bar" }, el("h2", { id: "right" }, "Was it right?"),
-      choice("Over", SPANS, this.hours, (hours) => { this.hours = hours; this.refresh(); })), this.summary, this.picture, details);
+      choice("Over", SPANS, this.hours, (hours) => { this.hours = hours; this.refresh(); this.readTable(); })), this.summary, this.picture, details);
   }
 
   async refresh(horizon = this.horizon) {
     this.horizon = horizon;
     const wanted = { symbol: choices.s, interval: choices.i, horizon, hours: this.hours };
-    const found = await data.record(wanted).catch(() => null);
-    if (!found?.whole) {
+    let found;
+    try {
+      found = await data.record(wanted);
+    } catch {
+      this.summary.replaceChildren("The record can't be read at the moment; it is asked for again.");
+      return;
+    }
+    if (horizon !== this.horizon) return;
+    if (!found.whole) {
       this.summary.replaceChildren("Too early to tell: the target time of no prediction has passed in this range.");
       this.picture.replaceChildren();
       return;
@@ -40,15 +47,16 @@ export class Record {
   }
 
   async readTable() {
-    const rows = (await data.scores("7d").catch(() => [])).filter((row) => row.symbol === choices.s && row.interval === choices.i);
+    const span = { 24: "24h", 168: "7d" }[this.hours] ?? "all";
+    const rows = (await data.scores(span).catch(() => [])).filter((row) => row.symbol === choices.s && row.interval === choices.i);
     const head = el("tr", {}, COLUMNS.map(([, title]) => el("th", { scope: "col" }, title)));
     const lines = rows.map((row) => el("tr", {}, COLUMNS.map(([key, , form]) => el("td", {}, form(row[key], row)))));
     this.table.replaceChildren(rows.length ? el("table", {}, el("thead", {}, head), el("tbody", {}, lines)) : el("p", {}, "Nothing has been scored: candlecast score --every 60 does it."));
   }
 }
 
-function told({ whole, verdict, promised }) {
-  const n = `${whole.predictions.toLocaleString("en-US")} predictions`;
+function told({ whole, verdict, promised, backfilled }) {
+  const n = `${whole.predictions.toLocaleString("en-US")} ${backfilled ? "backfilled " : ""}predictions`;
   const inside = ` ${percent(whole.inside, 1)} of prices lay inside the interval; promised are ${percent(promised, 0)}.`;
   if (verdict === "early") return [el("strong", {}, "Too early to tell"), ` from ${n} whether it beats the last price.`, inside];
   const range = `${percent(whole.skill_low)} to ${percent(whole.skill_high)}`;

@@ -14,7 +14,8 @@ export class Recorded {
   now() { return this.series[0].first + (this.at + 1) * this.bar + 1000; }
 
   step() {
-    this.at = this.at + 1 < this.length ? this.at + 1 : FIRST;
+    if (this.at + 1 >= this.length) return location.reload();
+    this.at += 1;
     for (const one of this.series) for (const row of this.ahead(one)) this.followers.forEach((each) => each(row));
   }
 
@@ -42,7 +43,7 @@ export class Recorded {
     const log = (row, price) => Math.log(price / row.last_close);
     const lead = rows.map((row) => log(row, row.actual) ** 2 - (log(row, row.actual) - log(row, row.predicted_close)) ** 2);
     const whole = rows.reduce((sum, row) => sum + log(row, row.actual) ** 2, 0), mean = lead.reduce((a, b) => a + b, 0) / rows.length;
-    const spread = Math.sqrt(lead.reduce((sum, v) => sum + (v - mean) ** 2, 0) / rows.length / rows.length);
+    const spread = Math.sqrt(lead.reduce((sum, v) => sum + (v - mean) ** 2, 0) / rows.length / rows.length) * Math.sqrt(rows[0].horizon); // windows that overlap say less
     const [skill, half] = [(mean * rows.length) / whole, (1.96 * spread * rows.length) / whole], told = rows.length >= 30 && whole > 0;
     const share = (test) => rows.filter(test).length / rows.length;
     return { since: rows[0].as_of, until: rows.at(-1).as_of, predictions: rows.length, skill: told ? skill : null, skill_low: told ? skill - half : null, skill_high: told ? skill + half : null,

@@ -15,6 +15,7 @@ export class Series {
   constructor(place) {
     this.place = place;
     this.candles = new Map(); // by open time, seconds
+    this.moods = new Map();
     this.predicted = new Map(); // by the open time of the candle whose close was predicted
     this.card = null;
     this.price = el("span", { class: "price" });
@@ -46,7 +47,7 @@ export class Series {
 
   colours() {
     const format = (time, day) => clock(time * 1000, zone(), day);
-    return { layout: { background: { color: "transparent" }, textColor: css("--quiet"), fontSize: 11 },
+    return { layout: { background: { type: "solid", color: css("--back") }, textColor: css("--quiet"), fontSize: 11 },
       grid: { vertLines: { color: css("--line") }, horzLines: { color: css("--line") } },
       localization: { priceFormatter: price, timeFormatter: (time) => format(time, true) },
       timeScale: { tickMarkFormatter: (time, kind) => (kind < 3 ? format(time, true).slice(5, 10) : format(time, false)) } };
@@ -63,13 +64,19 @@ export class Series {
     this.volume.applyOptions({ color: css("--volume") });
     this.forecast.requestUpdate?.();
     this.fill();
+    this.explain(null);
+    this.record.refresh(this.horizon());
+    this.readNews();
   }
 
   async refresh() {
     await this.overview();
-    await this.load();
+    if (this.loaded === JSON.stringify(this.wanted())) await this.extend();
+    else {
+      await this.load();
+      this.readNews();
+    }
     this.record.refresh(this.horizon());
-    this.readNews();
   }
 
   async overview() {
@@ -85,27 +92,32 @@ export class Series {
   }
 
   wanted() {
-    return { symbol: choices.s, interval: choices.i, horizon: this.horizon(), hours: choices.r };
+    // Sixty bars at least: three hours of days would be one candle.
+    const hours = choices.r === "0" ? 0 : Math.max(Number(choices.r), Math.ceil((60 * barMs(choices.i)) / 36e5));
+    return { symbol: choices.s, interval: choices.i, horizon: this.horizon(), hours };
   }
 
   async load() {
-    const found = await data.chart(this.wanted());
+    const wanted = this.wanted(), found = await data.chart(wanted);
+    if (JSON.stringify(wanted) !== JSON.stringify(this.wanted())) return; // another choice was made
     this.step = found.step_ms;
     this.bar = found.bar_ms;
     this.horizons = found.horizons;
-    this.candles.clear();
-    this.predicted.clear();
+    this.read = 0; // the newest candle that the server told, epoch ms
+    for (const kept of [this.candles, this.predicted, this.moods]) kept.clear();
     this.take(found);
     this.show();
     this.chart.timeScale().fitContent();
+    this.loaded = JSON.stringify(wanted);
   }
 
   /** What has come since, without a new picture of the rest. */
   async extend() {
-    const newest = Math.max(0, ...this.candles.keys()) * 1000;
-    const found = await data.chart({ ...this.wanted(), since: Math.max(0, newest - 2 * this.bar) });
-    if (found.step_ms !== this.step) return;
+    const wanted = this.wanted(), since = Math.max(0, this.slot(this.read) * 1000 - this.step);
+    const found = await data.chart({ ...wanted, since });
+    if (JSON.stringify(wanted) !== this.loaded || JSON.stringify(wanted) !== JSON.stringify(this.wanted())) return;
     this.take(found);
+    this.forget(wanted.hours);
     this.show();
   }
 
@@ -123,8 +135,25 @@ export class Series {
       this.predicted.set(this.slot(target - this.bar), { time: this.slot(target - this.bar),
         low: predicted.lower[at], high: predicted.upper[at], predicted: predicted.predicted_close[at] });
     });
-    this.moods = news.time.map((time, at) => ({ time: this.slot(time), value: Math.abs(news.score[at] ?? 0),
-      color: css((news.score[at] ?? 0) >= 0 ? "--up" : "--down") }));
+    news.time.forEach((time, at) => {
+      const score = news.score[at] ?? 0;
+      this.moods.set(this.slot(time), { time: this.slot(time), value: Math.abs(score), color: css(score >= 0 ? "--up" : "--down") });
+    });
+    this.read = candles.time.at(-1) ?? this.read;
+  }
+
+  /** What has left the range: a page may stay open for days. */
+  forget(hours) {
+    const first = this.read / 1000 - hours * 3600;
+    if (!hours) return;
+    for (const kept of [this.candles, this.predicted, this.moods]) {
+      for (const time of kept.keys()) if (time < first) kept.delete(time);
+    }
+  }
+
+  /** Whether the close that was predicted is that of a candle which is whole. */
+  revealed(time) {
+    return this.candles.has(time) && (this.step === this.bar || time < Math.max(...this.candles.keys()));
   }
 
   show() {
@@ -139,15 +168,16 @@ export class Series {
     this.bars.applyOptions({ priceFormat: format });
     this.bars.setData([...bars, ...blank]);
     this.volume.setData(bars.map(({ time, volume }) => ({ time, value: volume })));
-    this.mood.setData(this.moods);
-    const past = [...this.predicted.values()].filter((one) => this.candles.has(one.time)).sort((a, b) => a.time - b.time);
+    const byTime = (a, b) => a.time - b.time, whole = last.time;
+    this.mood.setData([...this.moods.values()].sort(byTime));
+    const past = [...this.predicted.values()].filter((one) => this.candles.has(one.time) && (this.step === this.bar || one.time < whole)).sort(byTime);
     for (const one of past) {
       const close = this.candles.get(one.time).close;
       one.missed = close < one.low || close > one.high ? close : null;
     }
     this.forecast.set(past, cone);
     // What the picture holds, for those who can't see it and for tests.
-    Object.assign(this.canvas.dataset, { candles: bars.length, last: last.time, ahead: cone.at(-1)?.time ?? "", news: this.moods.length });
+    Object.assign(this.canvas.dataset, { candles: bars.length, last: last.time, ahead: cone.at(-1)?.time ?? "", news: this.moods.size });
     this.explain(null);
   }
 
@@ -163,15 +193,20 @@ export class Series {
 
   /** A new prediction of this series: figures and cone at once, the candle as soon as it is written. */
   predictedNow(row) {
-    if (!this.card || row.symbol !== choices.s || row.interval !== choices.i) return;
+    if (!this.card || !this.step || row.symbol !== choices.s || row.interval !== choices.i) return;
     const place = this.card.ahead.findIndex((one) => one.horizon === row.horizon);
-    const before = this.card.ahead[place];
+    const before = this.card.ahead[place], open = row.as_of - barMs(row.interval);
+    if (before && row.as_of < before.as_of) return; // a catch-up: nothing of it is news
+    if (open > (this.card.times.at(-1) ?? 0)) {
+      this.card.times.push(open);
+      this.card.closes.push(row.last_close);
+    }
     if (place < 0) this.card.ahead.push({ ...row, livelier: null, record: null });
     else this.card.ahead[place] = { ...before, ...row, livelier: before.livelier, record: before.record };
-    const time = this.slot(row.as_of - barMs(row.interval));
+    const time = this.slot(open);
     if (!this.candles.has(time)) {
-      const open = this.candles.get(time - s(this.step))?.close ?? row.last_close;
-      this.candles.set(time, { time, open, high: Math.max(open, row.last_close), low: Math.min(open, row.last_close), close: row.last_close, volume: 0 });
+      const from = this.candles.get(time - s(this.step))?.close ?? row.last_close;
+      this.candles.set(time, { time, open: from, high: Math.max(from, row.last_close), low: Math.min(from, row.last_close), close: row.last_close, volume: 0 });
     }
     this.fill();
     this.show();
@@ -182,7 +217,7 @@ export class Series {
   fill() {
     const ahead = this.card?.ahead ?? [];
     say(this.price, price(this.card?.closes.at(-1) ?? this.lastClose()));
-    if (!this.controls.contains(document.activeElement)) this.control(); // a choice in hand is not redrawn
+    this.control();
     const lines = ahead.length ? ahead.map((one) => this.line(one))
       : [el("li", {}, "Nothing is predicted for this series yet. The line above says what does not run; Models says what is proven.")];
     if (lines.length !== this.ahead.children.length) this.ahead.replaceChildren(...lines);
@@ -198,17 +233,19 @@ export class Series {
   }
 
   control() {
-    const again = (changes) => { choose(changes); this.refresh().catch(() => {}); };
+    const again = (changes) => { choose(changes); dispatchEvent(new Event("hashchange")); };
     const horizons = [...new Set([...(this.card?.ahead ?? []).map((one) => one.horizon), ...(this.horizons ?? [])])].sort((a, b) => a - b);
     const intervals = [...new Set([choices.i, ...(this.others ?? [])])];
     const held = JSON.stringify([horizons, intervals, { ...choices }]);
     if (held === this.held) return;
     this.held = held;
+    const all = () => [...this.controls.querySelectorAll("select, button")], focused = all().indexOf(document.activeElement);
     this.controls.replaceChildren(
       choice("Timeframe", intervals.map((i) => [i, i]), choices.i, (i) => again({ i, h: "" })),
       choice("Horizon", horizons.map((h) => [String(h), length(h * barMs(choices.i))]), this.horizon(), (h) => again({ h })),
       choice("Range", RANGES, choices.r, (r) => again({ r })),
       el("button", { type: "button", onclick: () => this.save() }, "Save image"));
+    if (focused >= 0) all()[focused].focus();
   }
 
   lastClose() {
@@ -219,7 +256,7 @@ export class Series {
   explain(time) {
     const one = this.candles.get(time ?? Math.max(...this.candles.keys()));
     if (!one) return say(this.legend, "");
-    const made = this.predicted.get(one.time), end = clock((one.time + s(this.step)) * 1000, zone());
+    const made = this.revealed(one.time) ? this.predicted.get(one.time) : null, end = clock((one.time + s(this.step)) * 1000, zone());
     const told = made ? ` · predicted ${price(made.predicted)}, ${price(made.low)} to ${price(made.high)}: ${one.close < made.low || one.close > made.high ? "missed" : "hit"}` : "";
     say(this.legend, `${end} ${choices.z === "local" ? "" : "UTC"} · open ${price(one.open)} high ${price(one.high)} low ${price(one.low)} close ${price(one.close)} volume ${price(one.volume)}${told}`);
   }

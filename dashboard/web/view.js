@@ -32,7 +32,7 @@ export const choices = { ...DEFAULTS };
 
 export function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
-  Object.assign(choices, DEFAULTS, Object.fromEntries(given));
+  Object.assign(choices, DEFAULTS, { z: choices.z }, Object.fromEntries(given));
   if (choices.s) choices.v = "one";
   return choices;
 }
@@ -40,15 +40,15 @@ export function readAddress() {
 /** The address of this view with some choices changed. */
 export function address(changes) {
   const wanted = { ...choices, ...changes };
-  const kept = Object.entries(wanted).filter(([key, value]) => value !== DEFAULTS[key] && key !== "v");
+  const kept = Object.entries(wanted).filter(([key, value]) => (key === "z" || value !== DEFAULTS[key]) && key !== "v");
   if (!wanted.s && wanted.v !== "all" && wanted.v !== "one") kept.push(["v", wanted.v]);
   return `#${new URLSearchParams(kept)}`;
 }
 
 /** Keep a choice in the address without a step in the history. */
 export function choose(changes) {
-  history.replaceState(null, "", address(changes));
-  readAddress();
+  Object.assign(choices, changes);
+  history.replaceState(null, "", address({}));
 }
 
 export const zone = () => (choices.z === "local" ? undefined : "UTC");

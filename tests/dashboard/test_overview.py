@@ -1,6 +1,7 @@
 """What stands on the cards, over small warehouses without a broker."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from dashboard.newest import NewestMessages
 from dashboard.overview import Overview
 from dashboard.record import read_history
 from dashboard.running import troubles
+from dashboard.site import read_chart
 from dashboard.sources import Sources
 from dashboard.tables import Tables
 from jobs.scoring.scoreboard import update_scores
@@ -126,6 +128,34 @@ def test_a_skill_comes_with_the_error_that_its_test_knows(warehouse: Path) -> No
     assert history.whole.skill == pytest.approx(0.75, abs=0.01)
     assert history.whole.skill_low is not None
     assert 0 < history.whole.skill_low < 0.75
+
+
+def test_live_predictions_alone_make_a_record_where_there_are_any(warehouse: Path) -> None:
+    assert not read_history(Tables(warehouse), "BTC-USD", "1m", 1, SINCE).backfilled
+    close = CLOSE[:200]
+    late = tables.predictions(close, close, 15, predicted_after=timedelta(days=1))
+    tables.write(warehouse, "predictions", late, "late")
+    history = read_history(Tables(warehouse), "BTC-USD", "1m", 15, SINCE)
+    assert history.backfilled
+    assert history.whole is not None
+    assert history.whole.predictions == 200
+
+
+def test_a_prediction_stands_at_the_candle_whose_close_it_forecast(tmp_path: Path) -> None:
+    close = tables.random_walk(4_000, seed=4)
+    tables.write(tmp_path, "bars", tables.bars(close))
+    tables.write(tmp_path, "predictions", tables.predictions(close[:-5], close[5:], horizon=5))
+    newest = NewestMessages(Kafka(), "predictions", "bars.rejected")
+    registry = Registry(f"sqlite:///{tmp_path}/none.db", tmp_path)
+    sources = Sources(tmp_path, Tables(tmp_path), newest, registry, "")
+    chart = read_chart(sources, "BTC-USD", "1m", 5, hours=50, since=0)
+    assert chart.step_ms == 2 * chart.bar_ms
+    closes = dict(zip(chart.candles["time"], chart.candles["close"], strict=True))
+    made = zip(chart.predicted["target_time"], chart.predicted["predicted_close"], strict=True)
+    slots = [(float(target or 0) - chart.step_ms, price) for target, price in made]
+    shown = [(closes[slot], price) for slot, price in slots if slot in closes]
+    assert len(shown) > 1_400
+    assert all(actual == pytest.approx(price) for actual, price in shown)
 
 
 def test_before_anything_is_revealed_it_is_too_early_to_tell(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_the_record_of_the_page_is_that_of_sql(page: Page, demo: Demo) -> None:
         ).fetchall()
     open_series(page)
     record = page.locator("section", has_text="Was it right?")
-    expect(record).to_contain_text(f"{count:,} predictions")
+    expect(record).to_contain_text(f"{count:,} backfilled predictions")
     expect(record).to_contain_text(f"{inside * 100:.1f}")
     page.get_by_text("The table behind it").click()
     board = tables.read_board(demo.warehouse)
