@@ -24,7 +24,9 @@ from tests.artifacts import random_champion
 from tests.streams import RunningStream, stream_settings
 from tests.synthetic import START, random_series
 
-if TYPE_CHECKING:  # with it comes TensorFlow, which few tests need
+if TYPE_CHECKING:  # with these come TensorFlow and Playwright, which few tests need
+    from playwright.sync_api import Browser
+
     from model.training import ModelSettings, TrainedModel
 
 # How long an example takes says nothing on a busy machine.
@@ -42,6 +44,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]
 def topic_prefix() -> str:
     """Unique to the test, so that tests share a broker and no topic."""
     return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    from tests.dashboard.browser import open_browser
+
+    with open_browser() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

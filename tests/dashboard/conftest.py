@@ -23,7 +23,6 @@ from jobs.machine.processes import Program, wait_until
 from jobs.scoring.scoreboard import update_scores
 from stream.metrics import StreamMetrics
 from stream.query import start_query
-from tests.dashboard.browser import open_browser
 from tests.streams import RunningStream, stream_settings
 
 FILES = {"BTC-USD": "btcusd", "ETH-USD": "ethusd"}
@@ -123,12 +122,6 @@ def page_url(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     log = tmp_path_factory.mktemp("page") / "page.log"
     with serving("dashboard", demo.env(), log, "/overview") as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with open_browser() as running:
-        yield running
 
 
 @dataclass

@@ -8,9 +8,8 @@ from playwright.sync_api import Browser, expect
 from conf.errors import MissingPrerequisite
 from jobs.demo.recording import TARGET, embedded, page, record
 from tests import tables
-from tests.dashboard.conftest import browser, watched
+from tests.dashboard.conftest import watched
 
-__all__ = ["browser"]
 SHIPPED = Path(__file__).parents[2] / TARGET
 MOST_BYTES = 1_000_000
 
