@@ -1,5 +1,6 @@
 """Ports of ours: free ones, and one line where another program has the one that we want."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,11 @@ def listening(host: str, port: int, setting: str) -> Iterator[None]:
     try:
         yield
     except (OSError, OverflowError) as error:
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else error
         raise MissingPrerequisite(
-            f"can't listen on {host}:{port} ({getattr(error, 'strerror', None) or error}): end the "
-            f"program that does, or choose another port or address ({setting})"
+            f"can't listen on {host}:{port} ({reason}): end the program that does, or choose "
+            f"another port or address ({setting})"
         ) from error
 
 

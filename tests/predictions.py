@@ -28,7 +28,7 @@ def batch_predictions(
         read = series if articles is None else with_news(series, articles)
         ends = np.flatnonzero(complete_windows(series.close, forecaster.lookback))
         forecast = forecaster.predict(read.bars, ends)
-        as_of = series.first_open_time + (ends + 1) * series.bar_ms
+        as_of = series.close_times(ends)
         for column, horizon in enumerate(forecaster.horizons):
             frames.append(
                 pd.DataFrame(

@@ -92,5 +92,7 @@ def test_a_port_in_use_is_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        with pytest.raises(MissingPrerequisite, match=f"port {port} is taken"):
+        with pytest.raises(
+            MissingPrerequisite, match=rf"{port} \(Address already in use\): end the program"
+        ):
             require_free(port)
