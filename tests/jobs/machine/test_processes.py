@@ -116,7 +116,7 @@ def test_a_log_is_bounded_while_the_program_runs_on(tmp_path: Path) -> None:
         assert wait_until(lambda: log.stat().st_size > 0, timeout_s=60)
         assert log.read_bytes().lstrip(b"x")[:1] == b"\n"  # no hole before it
         assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
-        assert program.last_words() == "x" * 999
+        assert set(program.last_words()) == {"x"}  # perhaps of a line that is being written
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
