@@ -1,8 +1,8 @@
 """A warehouse of weeks or a year, as the stream and its compaction leave it, made in minutes.
 
 Random walks, and what the registry's champion predicts of them. The newest minutes lie in a folder
-a minute, through the Parquet sink's own writer; the days before them in one folder a day, as
-compaction leaves them (`tests/bench/test_soak.py` holds that shape to compaction's).
+a minute, through the Parquet sink's own writer; the days before them in one folder a day, in the
+order of rows of compaction's own days.
 """
 
 from collections.abc import Mapping

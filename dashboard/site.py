@@ -47,6 +47,7 @@ HEADERS: Final = {
 }
 KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
+Symbol = Annotated[str, Query(max_length=200)]
 Hours = Annotated[int, Query(ge=0, le=MAX_HOURS, description="up to the newest bar; 0: all")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Horizon = Annotated[int, Query(ge=1, le=10_000, description="bars ahead")]
@@ -109,7 +110,7 @@ def overview(request: Request) -> list[Card]:
 @router.get("/chart", responses=NO_SERIES)
 def chart(
     request: Request,
-    symbol: Annotated[str, Query(max_length=200)],
+    symbol: Symbol,
     interval: Timeframe = "1m",
     horizon: Horizon = 1,
     hours: Hours = 3,
@@ -151,7 +152,7 @@ def read_chart(
 @router.get("/record", responses=NO_SERIES)
 def record(
     request: Request,
-    symbol: Annotated[str, Query(max_length=200)],
+    symbol: Symbol,
     interval: Timeframe = "1m",
     horizon: Horizon = 1,
     hours: Hours = 168,
@@ -168,9 +169,7 @@ def record(
 
 
 @router.get("/articles")
-def articles(
-    request: Request, symbol: Annotated[str, Query(max_length=200)], limit: Limit = 50
-) -> list[Article]:
+def articles(request: Request, symbol: Symbol, limit: Limit = 50) -> list[Article]:
     """The newest news about a symbol's coin or the market, newest first."""
     found = request.app.state.sources.tables.articles(symbol, 0, limit)
     names = _same("available_at", "published_at", "source", "title", "score")

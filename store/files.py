@@ -55,7 +55,7 @@ def _file(warehouse_dir: Path, table: Table, batch: str) -> Path:
 
 
 def _stored(table: Table, rows: pd.DataFrame) -> pa.Table:
-    # UTC without a zone, as in the files of earlier versions: Spark can't read both in one table.
+    # UTC without a zone in every file: Spark can't read both kinds in one table.
     columns = table.columns.items()
     schema = pa.schema([(n, pa.timestamp("us") if kind == TIME else kind) for n, kind in columns])
     stored = pa.Table.from_pandas(rows, schema=table.stored, preserve_index=False)

@@ -20,7 +20,7 @@ from conf.events import event
 from conf.settings import Alerts, Secrets
 from conf.state_files import read_state, write_state
 from conf.timeframes import TIMEFRAME_MS
-from jobs.scoring.kept import DAY_MS, new_files, opened
+from jobs.scoring.kept import DAY_MS, FOLDER, new_files, opened
 from store.prometheus import Samples
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def raise_alerts(
 ) -> list[Alert]:
     """Find what is wrong, send what is new about it, and remember; returns what is wrong now."""
     metrics = metrics or Metrics()
-    file = warehouse_dir / "_scores" / "alerts.json"
+    file = warehouse_dir / FOLDER / "alerts.json"
     state = read_state(file)
     before = _numbers(state.get("metrics"))
     seen = metrics_seen(metrics)

@@ -12,6 +12,7 @@ day, and beyond `score.psi_alarm`, a distribution has drifted.
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,8 +219,9 @@ def kept_references(artifact: Artifact, warehouse_dir: Path) -> Named:
     file = warehouse_dir / FOLDER / f"drift-{artifact.manifest.interval}.json"
     state = read_state(file)
     if state.get("version") == artifact.version:
-        rows = state.get("references", [])
-        return {(kind, name): then and Reference(**then) for kind, name, then in rows}
+        with suppress(KeyError, TypeError, ValueError):  # of another form: made anew
+            rows = state["references"]
+            return {(kind, name): then and Reference(**then) for kind, name, then in rows}
     found = references(artifact, warehouse_dir)
     rows = [(kind, name, then and asdict(then)) for (kind, name), then in found.items()]
     write_state(file, {"version": artifact.version, "references": rows})

@@ -422,3 +422,18 @@ def test_drift_is_measured_once_an_hour_and_its_reference_once_a_champion(
     monkeypatch.setattr(drift, "references", lambda *_: 1 / 0)
     assert update_drift(tmp_path, registry, 0.1, 0.25, now=lambda: 5000.0)
     assert update_drift(tmp_path, registry, 0.1, 0.25, now=lambda: 100.0)  # set back
+
+
+@pytest.mark.parametrize("references", ["", "[1]", '[["feature", "range", {"edges": 1}]]', "7"])
+def test_a_reference_of_another_form_is_made_anew(
+    tmp_path: Path, registry: Registry, references: str
+) -> None:
+    write_live(tmp_path, 400, half_width=0.001)
+    measured = update_drift(tmp_path, registry, 0.1, 0.25, now=lambda: 1000.0)
+    file = tmp_path / "_scores" / "drift-1m.json"
+    kept = json.loads(file.read_text())
+    known = f', "references": {references}' if references else ""
+    file.write_text(f'{{"version": "{kept["version"]}"{known}}}')
+    again = update_drift(tmp_path, registry, 0.1, 0.25, now=lambda: 9000.0)
+    assert [one.name for one in again] == [one.name for one in measured]
+    assert json.loads(file.read_text()) == kept
