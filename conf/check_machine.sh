@@ -1,5 +1,5 @@
 #!/bin/sh
-# Says in one line what this machine lacks. Usage: check_machine.sh PYTHON
+# Says in one line what this machine lacks. Usage: check_machine.sh PYTHON MB_OF_DISK
 fail() { echo "candlecast: $*" >&2; exit 1; }
 
 python=$1
@@ -19,5 +19,5 @@ version=$("$java" -version 2>&1 | sed -n 's/.*version "\(1\.\)\{0,1\}\([0-9]*\).
   || fail "Java 17 or newer is needed; $java is version ${version:-unknown}; set JAVA_HOME to a newer one"
 
 free_mb=$(df -Pm . | awk 'NR == 2 { print $4 }')
-[ "${free_mb:-0}" -ge 5000 ] || [ -d .venv ] \
-  || fail "the packages need about 5 GB of disk; only ${free_mb} MB are free here"
+[ "${free_mb:-0}" -ge "$2" ] || [ -d .venv ] \
+  || fail "the packages need about $2 MB of disk; only ${free_mb} MB are free here"

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
-from conf.errors import NotEnoughBars, RetryLater
+from conf.errors import MissingPrerequisite, NotEnoughBars, RetryLater
 from conf.events import event
+from conf.extras import without_train
 from conf.settings import Settings, load_settings
 from conf.state_files import read_state, write_state
 from jobs.machine.memory import free_bytes, require_memory
@@ -23,14 +24,16 @@ from jobs.scoring.drift import drifted
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
 from model.decisions import Arena, decisions
-from model.learning import LiveFigures, TrainResult, reason_to_retrain, report, retrain
+from model.due import LiveFigures, reason_to_retrain
 from model.outcomes import skill
-from model.training import ModelSettings, memory_needed
 from store.archived_news import with_archived_news
 from store.fits import update_fits
 from store.locks import only_worker
 from store.series import read_polled
 from store.views import read_sql
+
+if TYPE_CHECKING:  # it comes with TensorFlow
+    from model.learning import TrainResult
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +50,11 @@ _ATTEMPTS: Final = Path("_retrain/attempts.json")
 
 def look(
     settings: Settings, timeframe: str, now: datetime, force: bool = False
-) -> Iterator[TrainResult]:
+) -> Iterator["TrainResult"]:
     """Retrain one timeframe if there is a reason to; yields each challenger that competed."""
+    from model.learning import report, retrain
+    from model.training import ModelSettings, memory_needed
+
     warehouse = settings.warehouse.folder
     arena = Arena.of(settings)
     update_fits(warehouse, arena.registry)
@@ -139,6 +145,8 @@ def main(
     force: Annotated[bool, typer.Option(help="Train now, whatever the schedule.")] = False,
 ) -> None:
     """Retrain on a schedule, or when live figures fall below their bounds."""
+    if missing := without_train():
+        raise MissingPrerequisite(missing)
     configure_logging()
     console, settings = Console(markup=False, soft_wrap=True), load_settings()
     polled = settings.ingest

@@ -16,6 +16,7 @@ import typer
 
 from conf.errors import ConfigurationError, DataLoss, Stop
 from conf.events import event
+from conf.extras import without_train
 from conf.settings import load_settings
 from jobs.machine.processes import Program, candlecast, spark_submit
 from jobs.terminal.logs import configure_logging
@@ -85,7 +86,8 @@ def bound_log(program: Program) -> None:
 
 
 def programs(names: list[str], logs: Path) -> list[Program]:
-    """The programs by name; raises ConfigurationError for one that there is not."""
+    """The programs by name, without one that this installation can't run; raises
+    ConfigurationError for one that there is not."""
     arguments = {
         "ingest": (),
         "score": ("--every", "60"),
@@ -98,6 +100,9 @@ def programs(names: list[str], logs: Path) -> list[Program]:
     for name in names:
         if name not in known:
             raise ConfigurationError(f"--only {name}: there are {', '.join(known)}")
+    if "retrain" in names and (missing := without_train()):
+        event(log, "retrain_off", level=logging.WARNING, reason=missing)
+        names = [name for name in names if name != "retrain"]
     return [known[name] for name in names]
 
 

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from conf.errors import CandlecastError, ConfigurationError
 from conf.events import event
+from conf.extras import without_train
 from conf.ports import listening
 from conf.settings import load_settings
 from jobs.scoring.look import score_once
@@ -65,6 +66,8 @@ def score(
     console = Console(width=max(Console().width, TABLE_WIDTH))
     if span not in SPANS:
         raise ConfigurationError(f"--span {span}: there are {', '.join(SPANS)}")
+    if missing := without_train():
+        event(log, "arima_off", level=logging.WARNING, reason=missing)
     metrics, port = ScoreMetrics(), settings.score.metrics_port
     with only_worker(settings.warehouse, "score"), suppress(KeyboardInterrupt):
         if every and port:

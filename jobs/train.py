@@ -6,7 +6,7 @@ The last part of the bars is held back: what the table shows was not seen in tra
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -19,15 +19,16 @@ from jobs.machine.memory import free_bytes, require_memory
 from jobs.terminal.program import run_program
 from jobs.terminal.progress import training_bar
 from model.decisions import Arena
-from model.learning import TrainResult, report, train
 from model.news import has_news
 from model.outcomes import shown_name
 from model.series import Series
-from model.training import ModelSettings, memory_needed
 from store.archived_news import with_archived_news
 from store.fits import update_fits
 from store.recorded import read_file
 from store.series import read_polled
+
+if TYPE_CHECKING:  # it comes with TensorFlow
+    from model.learning import TrainResult
 
 
 def main(
@@ -43,6 +44,9 @@ def main(
     allow_unproven: Annotated[bool, typer.Option(help="Serve a first model of no skill.")] = False,
 ) -> None:
     """Train a model and register it."""
+    from model.learning import report, train
+    from model.training import ModelSettings, memory_needed
+
     console = Console()
     settings = load_settings()
     series = _read(settings, interval, symbols, until, data, symbol)
@@ -82,7 +86,7 @@ def _read(
     return [series if until_ms is None else series.until(until_ms)]
 
 
-def print_result(console: Console, result: TrainResult) -> None:
+def print_result(console: Console, result: "TrainResult") -> None:
     """The metrics on the bars held back, the model beside persistence."""
     table = Table(title=f"{result.version} on the bars held back", box=box.SIMPLE_HEAD)
     rows = [

@@ -1,4 +1,4 @@
-"""From bars to a registered model that was put to the gate; and when to try again.
+"""From bars to a registered model that was put to the gate.
 
 `train` makes one model, `retrain` challengers from scratch and from the champion's weights.
 """
@@ -8,13 +8,10 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 from conf.errors import ArtifactMismatch
 from conf.events import event
-from conf.settings import Retrain
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
 from model.dataset import Span, covered, embargo_bars, newest_share
 from model.decisions import Arena, Decision, decide_and_record
@@ -28,9 +25,6 @@ from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
 
 log = logging.getLogger(__name__)
-
-RETRY_AFTER: Final = timedelta(days=1)
-SCHEDULE_DAYS: Final = {"daily": 1, "weekly": 7, "monthly": 30}
 
 
 @dataclass(frozen=True)
@@ -179,55 +173,3 @@ def _seen_until(trained: TrainedModel, time_ms: int) -> TrainedModel:
     """Bars before `time_ms` shaped the weights that this model began with: it has seen them."""
     until = max(time_ms, trained.manifest.trained_until)
     return replace(trained, manifest=trained.manifest.model_copy(update={"trained_until": until}))
-
-
-@dataclass(frozen=True)
-class LiveFigures:
-    """The champion's newest live predictions at its first horizon, against the actuals."""
-
-    n_windows: int
-    skill: float
-    coverage: float
-
-
-def reason_to_retrain(
-    now: datetime,
-    last_decision: datetime | None,
-    figures: LiveFigures | None,
-    coverage: float,
-    bounds: Retrain,
-    drift: Sequence[str] = (),
-    last_attempt: datetime | None = None,
-) -> str | None:
-    """Why a challenger should be trained now, or None.
-
-    `last_attempt` is when a training began last, whatever became of it. `figures` are the
-    champion's at its first horizon, None before there are any; fewer windows than `live_windows`
-    are not judged. `drift` holds what has drifted from the training range.
-
-    >>> from datetime import UTC
-    >>> weekly, day = Retrain(schedule="weekly"), datetime(2024, 1, 8, tzinfo=UTC)
-    >>> reason_to_retrain(day, datetime(2024, 1, 1, tzinfo=UTC), None, 0.9, weekly)
-    'the weekly challenger is due'
-    >>> reason_to_retrain(day, day, None, 0.9, weekly)
-    """
-    # A day between two tries: what one day of bars could not mend, five minutes will not. What a
-    # clock that was ahead has noted says nothing.
-    if last_attempt is not None and timedelta() <= now - last_attempt < RETRY_AFTER:
-        return None
-    if last_decision is None or last_decision > now:
-        return "no challenger was ever judged"
-    age_days = (now - last_decision).total_seconds() / 86_400
-    if age_days >= SCHEDULE_DAYS[bounds.schedule]:
-        return f"the {bounds.schedule} challenger is due"
-    if now - last_decision < RETRY_AFTER:
-        return None
-    if drift:
-        return f"drifted: {drift[0]}"
-    if figures is None or figures.n_windows < bounds.live_windows:
-        return None
-    if not math.isnan(figures.skill) and figures.skill < bounds.min_skill:
-        return f"live skill {figures.skill:.2%} is below {bounds.min_skill:.2%}"
-    if abs(figures.coverage - coverage) > bounds.coverage_tolerance:
-        return f"live coverage {figures.coverage:.1%} is far from {coverage:.0%}"
-    return None

@@ -120,7 +120,9 @@ def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
     # As installed, it goes by SPARK_HOME, SPARK_CONF_DIR and whatever `python3` is on the path.
     submit = Path(sys.executable).parent / "spark-submit"
     python = shlex.quote(sys.executable)
+    submit.unlink(missing_ok=True)  # it may be one file with that of a package cache
     submit.write_text(f'#!/bin/sh\nexec {python} -I -m conf.environment "$@"\n')
+    submit.chmod(0o755)
     links = {spark_home / "jars" / jar.name: jar for jar in jars_dir.glob("*.jar")}
     links |= {spark_home / "conf" / name: conf_dir / name for name in SPARK_SETTINGS}
     for link, target in links.items():

@@ -7,6 +7,7 @@ import duckdb
 import pandas as pd
 
 from conf.events import event
+from conf.extras import without_train
 from conf.settings import Settings
 from conf.timeframes import TIMEFRAME_MS
 from jobs.scoring.alerts import Metrics, raise_alerts
@@ -40,6 +41,8 @@ def score_once(settings: Settings, with_drift: bool = True, strict: bool = True)
         steps["drift"] = lambda: update_drift(
             warehouse_dir, registry, bounds.psi_watch, bounds.psi_alarm
         )
+    if without_train():
+        del steps["arima"]
     errors: list[Exception] = []
     for name, step in steps.items():
         try:

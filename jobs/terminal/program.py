@@ -10,6 +10,7 @@ from rich.console import Console
 
 from conf.environment import pin
 from conf.errors import DISK_FULL, CandlecastError, MissingPrerequisite
+from conf.extras import of_an_extra
 from jobs.terminal.stopping import end_on_signals
 
 # Every program's last line about an error of ours begins so, and a supervisor looks for it.
@@ -20,9 +21,9 @@ def run_program(main: Callable[[], object]) -> NoReturn:
     """Run a program's main function and end the process.
 
     An error of ours is one line on standard error and its exit code, not a stack trace, and so is
-    a full disk, whoever met it; any other error is a defect: its stack trace, and exit code 70.
-    Ctrl-C is a good end; SIGTERM and SIGHUP end it as an exception does. The result of `main` is
-    the exit code where it is a number.
+    a full disk, whoever met it, or an extra that is not installed; any other error is a defect:
+    its stack trace, and exit code 70. Ctrl-C is a good end; SIGTERM and SIGHUP end it as an
+    exception does. The result of `main` is the exit code where it is a number.
     """
     end_on_signals()
     try:
@@ -33,6 +34,8 @@ def run_program(main: Callable[[], object]) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(0)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (missing := of_an_extra(error)):
+            _end(missing)
         said = next((text for text in _texts(error) if re.search(DISK_FULL, text)), None)
         if said is None:
             traceback.print_exc()

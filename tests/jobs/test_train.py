@@ -17,15 +17,8 @@ from jobs.models import print_models, promote_version, roll_back
 from jobs.retrain import reason_now, retrain_if_due
 from model.dataset import Span
 from model.decisions import Arena, decisions
-from model.learning import (
-    LiveFigures,
-    TrainResult,
-    compete,
-    reason_to_retrain,
-    report,
-    retrain,
-    train,
-)
+from model.due import LiveFigures, reason_to_retrain
+from model.learning import TrainResult, compete, report, retrain, train
 from model.news import has_news
 from model.planted import planted_series
 from model.registry import Registry

@@ -18,7 +18,7 @@ def check_machine(python: str, path: str) -> str:
     """What `conf/check_machine.sh` says, where only `path` is searched for Java."""
     environment = {"PATH": path}
     done = subprocess.run(
-        ["/bin/sh", "conf/check_machine.sh", python],
+        ["/bin/sh", "conf/check_machine.sh", python, "1"],
         env=environment,
         cwd=PROJECT_DIR,
         capture_output=True,

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs what one of requirements*.lock lists into .venv. Usage: install.sh PYTHON LOCK SIZE
+# `uv` does it in a third of pip's time; it asks the index that pip is set to.
+set -eu
+python=$1 lock=$2 size=$3
+fail() { echo "candlecast: $*" >&2; exit 1; }
+pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
+
+if [ ! -x .venv/bin/uv ]; then
+  "$python" -m venv .venv
+  pip install --require-hashes -r requirements-install.lock || fail "uv could not be installed: see pip's message above"
+fi
+index=${PIP_INDEX_URL:-$(pip config get global.index-url 2>/dev/null || :)}
+[ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
+export UV_SYSTEM_CERTS=1 VIRTUAL_ENV="$PWD/.venv"
+uv() { .venv/bin/uv pip --quiet --no-config --no-python-downloads "$@"; }
+echo "Installing the Python packages of $lock into .venv ($size) ..."
+uv install --no-build-isolation --require-hashes -r "$lock" \
+  || fail "the packages could not be installed: see the message above (network? disk?)"
+uv install --no-build-isolation --no-deps -e .
