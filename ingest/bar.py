@@ -21,7 +21,8 @@ from conf.timeframes import TIMEFRAME_MS
 
 log = logging.getLogger(__name__)
 
-BAR_VERSION: Final = 1
+# What is written; older ones are read for ever. Version 1 lacks the fields of `ADDED_IN_2`.
+BAR_VERSION: Final = 2
 # A message that is longer is no bar.
 MESSAGE_BYTES: Final = 65_536
 # Clocks of a producer and of a stream on two machines may differ by this much.
@@ -68,11 +69,21 @@ RULES: Final[tuple[Rule, ...]] = (
         lambda b: (b.fetched_at >= 0) & (b.fetched_at <= b.now_ms + CLOCK_SKEW_MS),
     ),
 )
-# Only asked of a quote volume that is known.
-QUOTE_VOLUME_RULE: Final[Rule] = (
-    "quote_volume must be finite and not negative",
-    lambda b: (b.quote_volume >= 0) & (b.quote_volume < math.inf),
-)
+# What a source may leave out: null in a message and in the warehouse, NaN in arrays.
+ADDED_IN_2: Final = ("trades", "taker_base_volume", "taker_quote_volume")
+OPTIONAL: Final = ("quote_volume", *ADDED_IN_2)
+
+
+def _amount(name: str) -> Rule:
+    def holds(bar: Any) -> Any:
+        value = getattr(bar, name)
+        return (value >= 0) & (value < math.inf)
+
+    return f"{name} must be finite and not negative", holds
+
+
+# By field; only asked where its value is known.
+OPTIONAL_RULES: Final[dict[str, Rule]] = {name: _amount(name) for name in OPTIONAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,8 @@ class Bar:
     """One closed bar of one symbol.
 
     `open_time` and `fetched_at` are epoch milliseconds UTC; `open_time` is the bar's start.
-    `quote_volume` is None where the source does not tell it.
+    The volumes but `base_volume`, and `trades`, their number, are None where the source does not
+    tell them. The takers' volumes are what those bought who took the price that was there.
 
     >>> bar = Bar("BTC-USD", "1m", 1514219880000, 10.0, 12.0, 9.0, 11.0, 1.5, 16.0, "example", 0)
     >>> bar.close_time - bar.open_time
@@ -100,6 +112,9 @@ class Bar:
     quote_volume: float | None
     source: str
     fetched_at: int
+    trades: int | None = None
+    taker_base_volume: float | None = None
+    taker_quote_volume: float | None = None
 
     @property
     def bar_ms(self) -> int:
@@ -120,13 +135,15 @@ class Bar:
             return problem
         times = {"bar_ms": self.bar_ms, "now_ms": now_ms, "earliest_ms": earliest_ms}
         seen = SimpleNamespace(**self.fields(), **times)
-        rules = RULES if self.quote_volume is None else (*RULES, QUOTE_VOLUME_RULE)
+        known = [name for name in OPTIONAL if getattr(self, name) is not None]
+        rules = (*RULES, *(OPTIONAL_RULES[name] for name in known))
         return next((reason for reason, holds in rules if not holds(seen)), None)
 
     def to_json(self) -> bytes:
         """The bytes that go to the topic; ValueError where a number is not finite."""
         total = self.open + self.high + self.low + self.close + self.base_volume
-        if not math.isfinite(total + (self.quote_volume or 0.0)):
+        total += sum(getattr(self, name) or 0.0 for name in OPTIONAL)
+        if not math.isfinite(total):
             raise ValueError(f"a number of {self} is not finite")
         return orjson.dumps({"v": BAR_VERSION, **self.fields()})
 
@@ -141,7 +158,7 @@ class Bar:
         Raises MalformedBar for anything else; whether its values make sense is another question.
         """
         fields = _fields_in(message)
-        return cls(*[_as_held(fields[name], kinds) for name, kinds in FIELD_TYPES.items()])
+        return cls(*[_as_held(fields.get(name), kinds) for name, kinds in FIELD_TYPES.items()])
 
 
 def symbol_problem(text: str) -> str | None:
@@ -215,9 +232,16 @@ FIELD_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "quote_volume": (*_NUMBERS, type(None)),
     "source": (str,),
     "fetched_at": (int,),
+    "trades": (int, type(None)),
+    **dict.fromkeys(("taker_base_volume", "taker_quote_volume"), (*_NUMBERS, type(None))),
 }
 # The same with the version, in the order of a message.
 MESSAGE_TYPES: Final[dict[str, tuple[type, ...]]] = {"v": (int,), **FIELD_TYPES}
+# The fields of a message by its version.
+VERSIONS: Final = {
+    1: [name for name in FIELD_TYPES if name not in ADDED_IN_2],
+    2: list(FIELD_TYPES),
+}
 NOT_JSON: Final = "not valid JSON"
 INT64: Final = range(-(2**63), 2**63)
 _MISSING: Final = object()
@@ -235,14 +259,20 @@ def _fields_in(message: bytes | None) -> dict[str, Any]:
         raise MalformedBar(NOT_JSON) from None
     if not isinstance(found, dict) or not found.keys() & MESSAGE_TYPES.keys():
         raise MalformedBar("not a JSON object with a bar's fields")
-    for name, kinds in MESSAGE_TYPES.items():
-        held = found.get(name, _MISSING)
-        if type(held) not in kinds or (kinds == (int,) and held not in INT64):
-            kind = "string" if str in kinds else "number"
-            raise MalformedBar(f"{name} is missing or not a {kind}")
-        if name == "v" and held != BAR_VERSION:
-            raise MalformedBar(f"v must be {BAR_VERSION}, found {held}")
-    return found
+    version = _held(found, "v")
+    if version not in VERSIONS:
+        raise MalformedBar(f"v must be {' or '.join(map(str, VERSIONS))}, found {version}")
+    return {name: _held(found, name) for name in VERSIONS[version]}
+
+
+def _held(message: dict[str, Any], name: str) -> Any:
+    """A field of its type; raises MalformedBar."""
+    kinds, held = MESSAGE_TYPES[name], message.get(name, _MISSING)
+    is_whole = float not in kinds and type(held) is int
+    if type(held) not in kinds or (is_whole and held not in INT64):
+        kind = "string" if str in kinds else "number"
+        raise MalformedBar(f"{name} is missing or not a {kind}")
+    return held
 
 
 def _as_held(value: Any, kinds: tuple[type, ...]) -> Any:

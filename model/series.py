@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from conf.timeframes import TIMEFRAME_MS
 
 Floats = NDArray[np.float64]
+# What a model reads of a bar, in this order: in training, in evaluation and in the stream, whose
+# window state holds just these.
+VALUES: Final = ("open", "high", "low", "close", "base_volume", "quote_volume")
 # A longer gap takes so many rows, so that memory follows the bars that there are, not the years
 # that one odd bar spans. A day of minutes.
 LONGEST_GAP_BARS: Final = 1_440

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ingest.recorded.bars import read_recorded
-from model.series import Series, on_grid
+from model.series import VALUES, Series, on_grid
 
 
 def read_file(
@@ -19,5 +19,5 @@ def read_file(
     """
     recorded = read_recorded(file, symbol, timeframe, earliest_ms=earliest_ms)
     good = recorded.good
-    bars = np.column_stack(list(good.values.values()))
+    bars = np.column_stack([good.values[name] for name in VALUES])
     return on_grid(symbol, recorded.interval, good.open_time, bars)

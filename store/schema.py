@@ -153,6 +153,8 @@ BARS: Final = Table(
         **dict.fromkeys(("open", "high", "low", "close", "base_volume", "quote_volume"), NUMBER),
         "source": TEXT,
         "fetched_at": TIME,
+        "trades": COUNT,
+        **dict.fromkeys(("taker_base_volume", "taker_quote_volume"), NUMBER),
     },
     time="open_time",
     identity=(*_SERIES, "open_time"),

@@ -5,17 +5,16 @@ from typing import Final
 
 from conf.errors import NotEnoughBars
 from conf.settings import Settings
-from model.series import Series, on_grid
+from model.series import VALUES, Series, on_grid
 from store.files import committed
 from store.views import read_sql
 
-_VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
 _CHOSEN: Final = """
     interval = $timeframe AND ($until IS NULL OR epoch_ms(open_time) < $until)
     AND ($symbols IS NULL OR list_contains($symbols::VARCHAR[], symbol))
 """
 _BARS: Final = f"""
-    SELECT symbol, epoch_ms(open_time) AS open_time, {", ".join(_VALUES)} FROM bars
+    SELECT symbol, epoch_ms(open_time) AS open_time, {", ".join(VALUES)} FROM bars
     WHERE open_time > make_timestamp({{after}}) AND {_CHOSEN}
     ORDER BY symbol, open_time
 """
@@ -86,6 +85,6 @@ def read_warehouse(
     if not names:
         raise NotEnoughBars(f"no {timeframe} bars in {warehouse_dir} yet")
     return [
-        on_grid(name, timeframe, rows["open_time"].to_numpy(), rows[_VALUES].to_numpy(float))
+        on_grid(name, timeframe, rows["open_time"].to_numpy(), rows[list(VALUES)].to_numpy(float))
         for name, rows in ((name, found[name]) for name in names)
     ]

@@ -14,12 +14,13 @@ from pyspark.sql.types import BinaryType, LongType, StringType, StructField, Str
 from conf.timeframes import TIMEFRAME_MS
 from model.features import sequence_steps
 from model.news import NEWS_COLUMNS, news_of_bars
+from model.series import VALUES
 from store.schema import BARS as BAR_TABLE
 from stream.contents import ARTICLES, BARS, NEWS, REJECTED
 from stream.packed import PACKED, constant, from_bytes, to_bytes
 from stream.state.rings import Emission, runs
 from stream.state.settings import ShardSettings, StateVariables
-from stream.state.shard import VALUES, Advance
+from stream.state.shard import Advance
 from stream.state.shard_news import SCHEMA, NewsOfShard
 from stream.state.shard_store import Copy, ShardStore
 

@@ -22,14 +22,15 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import (
-    BAR_VERSION,
+    ADDED_IN_2,
     FIELD_TYPES,
     INT64,
     MESSAGE_BYTES,
     MESSAGE_TYPES,
     NOT_JSON,
-    QUOTE_VOLUME_RULE,
+    OPTIONAL_RULES,
     RULES,
+    VERSIONS,
     symbol_problem,
     why_not_read,
 )
@@ -42,6 +43,8 @@ _COLUMNS: Final = {
     for name, kinds in FIELD_TYPES.items()
 }
 _in_order = itemgetter(*MESSAGE_TYPES)
+_in_order_of_1 = itemgetter("v", *VERSIONS[1])
+_UNKNOWN: Final = (None,) * len(ADDED_IN_2)
 
 
 # Why messages are no bars, by their rows.
@@ -140,7 +143,7 @@ def parsed(values: Sequence[bytes | None]) -> tuple[list[tuple[Any, ...]], dict[
         try:
             if value is None or len(value) > MESSAGE_BYTES:
                 raise TypeError
-            rows.append(_in_order(orjson.loads(value)))
+            rows.append(_row(orjson.loads(value)))
         except (orjson.JSONDecodeError, KeyError, TypeError):
             reasons[at] = why_not_read(value) or NOT_JSON
     if well_formed(rows):
@@ -152,18 +155,33 @@ def parsed(values: Sequence[bytes | None]) -> tuple[list[tuple[Any, ...]], dict[
     return [row for row, reason in zip(rows, found, strict=True) if not reason], reasons
 
 
+def _row(message: Any) -> tuple[Any, ...]:
+    """A message's fields as they stand; version 1 knows nothing of what was added behind it."""
+    if message["v"] == 1:
+        return (*_in_order_of_1(message), *_UNKNOWN)
+    return tuple(_in_order(message))
+
+
 def well_formed(rows: Sequence[tuple[Any, ...]]) -> bool:
     """Whether all rows hold what a bar's fields may hold."""
     columns = dict(zip(MESSAGE_TYPES, zip(*rows, strict=True), strict=True)) if rows else {}
     return all(
-        set(map(type, values)).issubset(MESSAGE_TYPES[name])
-        and (MESSAGE_TYPES[name] != (int,) or (min(values) in INT64 and max(values) in INT64))
+        set(map(type, values)).issubset(MESSAGE_TYPES[name]) and _in_range(name, values)
         for name, values in columns.items()
     ) and not (
-        set(columns.get("v", ())) - {BAR_VERSION}
+        set(columns.get("v", ())) - VERSIONS.keys()
         or set(columns.get("interval", ())) - TIMEFRAME_MS.keys()
         or any(map(symbol_problem, set(columns.get("symbol", ()))))
     )
+
+
+def _in_range(name: str, values: Sequence[Any]) -> bool:
+    """Whether whole numbers, of their types, fit into 64 bits."""
+    kinds = MESSAGE_TYPES[name]
+    if int not in kinds or float in kinds:
+        return True
+    known = [value for value in values if value is not None]
+    return not known or (min(known) in INT64 and max(known) in INT64)
 
 
 def rejected_by_rules(bars: pa.Table, now_ms: int, earliest_ms: int) -> Reasons:
@@ -175,11 +193,10 @@ def rejected_by_rules(bars: pa.Table, now_ms: int, earliest_ms: int) -> Reasons:
     times = {"now_ms": now_ms, "earliest_ms": earliest_ms}
     bar = SimpleNamespace(**columns, bar_ms=lengths[timeframe.indices.to_numpy()], **times)
     found: dict[int, str] = {}
-    unknown_quote = np.isnan(bar.quote_volume)
-    for reason, holds in (*RULES, QUOTE_VOLUME_RULE):
-        kept = holds(bar)
-        if reason == QUOTE_VOLUME_RULE[0]:
-            kept |= unknown_quote
-        for row in np.flatnonzero(~kept).tolist():
+    kept = [(reason, holds(bar)) for reason, holds in RULES]
+    for name, (reason, holds) in OPTIONAL_RULES.items():
+        kept.append((reason, holds(bar) | np.isnan(columns[name])))
+    for reason, rows in kept:
+        for row in np.flatnonzero(~rows).tolist():
             found.setdefault(row, reason)
     return found

@@ -45,6 +45,9 @@ def bars(
             "quote_volume": price,
             "source": "test",
             "fetched_at": opened + MINUTE + timedelta(seconds=fetched_s),
+            "trades": 7,
+            "taker_base_volume": 0.5,
+            "taker_quote_volume": price / 2,
         }
     )
 

@@ -20,11 +20,15 @@ def test_ingest_training_and_evaluation_read_the_same_bars(form: str, tmp_path: 
     name, content, expected = FORMS[form]
     file = tmp_path / name
     file.write_bytes(content)
-    (published,) = recorded_series([f"BTC-USDT={file}"], ASKED, (None, None), lambda *_: None)
+    (found,) = recorded_series([f"BTC-USDT={file}"], ASKED, (None, None), lambda *_: None)
+    published = list(found)
     assert {
         b.open_time: (b.open, b.high, b.low, b.close, b.base_volume, b.quote_volume)
         for b in published
     } == expected
+    tells = form.startswith("Binance") or form == "python-binance"
+    takers = {(b.trades, b.taker_base_volume, b.taker_quote_volume) for b in published}
+    assert (takers == {(12, 0.5, 22500.0)}) is tells
     for series in (read_file(file, "BTC-USDT", "1m"), read_file(file, "BTC-USDT")):
         assert series.interval == "1m"
         rows = np.flatnonzero(~np.isnan(series.close))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from conf.errors import ConfigurationError
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
-from ingest.bar import QUOTE_VOLUME_RULE, RULES
+from ingest.bar import OPTIONAL_RULES, RULES
 from ingest.recorded.rows import Rows, read_rows
 from ingest.recorded.times import NO_TIME, Times
 
@@ -25,7 +25,7 @@ REASONS: Final = (
     "a row must have as many cells as the others",
     "time must be unix time or a date",
     *(reason for reason, _ in RULES),
-    QUOTE_VOLUME_RULE[0],
+    *(reason for reason, _ in OPTIONAL_RULES.values()),
 )
 GOOD: Final = -1
 
@@ -107,7 +107,8 @@ def _broken(rows: Rows, bar_ms: int, now_ms: int, earliest_ms: int) -> NDArray[n
         earliest_ms=earliest_ms,
     )
     kept = [~rows.ragged, rows.open_time != NO_TIME, *(holds(bars) for _, holds in RULES)]
-    kept.append(np.isnan(bars.quote_volume) | QUOTE_VOLUME_RULE[1](bars))
+    for name, (_, holds) in OPTIONAL_RULES.items():
+        kept.append(np.isnan(rows.values[name]) | holds(bars))
     broken = np.full(len(rows), GOOD, np.int8)
     for number, holds in reversed(list(enumerate(kept))):
         broken[~np.asarray(holds)] = number

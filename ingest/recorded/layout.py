@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ingest.bar import OPTIONAL
+
 PRICES: Final = ("open", "high", "low", "close")
 REQUIRED: Final = ("time", *PRICES, "volume")
 # Names of a column without case, blanks and punctuation, the preferred first. Of several times the
@@ -25,6 +27,15 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         *("volumeto", "quotevolume", "quoteassetvolume", "volumequote", "volumecurrency"),
         "turnover",
     ),
+    "trades": ("trades", "numberoftrades", "tradecount", "count"),
+    "taker_base_volume": (
+        *("takerbasevolume", "takerbuybaseassetvolume", "takerbuybasevolume"),
+        *("takerbuybase", "takerbuyvolume"),
+    ),
+    "taker_quote_volume": (
+        *("takerquotevolume", "takerbuyquoteassetvolume", "takerbuyquotevolume"),
+        "takerbuyquote",
+    ),
     "symbol": ("symbol", "ticker", "pair", "asset", "market"),
     "interval": ("interval", "timeframe", "per"),
 }
@@ -32,7 +43,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 HEADERLESS: Final = {
     6: REQUIRED,
     7: REQUIRED,
-    12: (*REQUIRED, "close_time", "quote_volume"),
+    12: (*REQUIRED, "close_time", *OPTIONAL),
 }
 DELIMITERS: Final = (",", ";", "\t", "|")
 # Lines before the rows: addresses, comments, several lines of names.
@@ -47,7 +58,7 @@ class Layout:
     """Where a text's rows begin and which of their cells hold what.
 
     first_line: the first row's, counted from 1. cells: how many a row has. at: the cell by what it
-    holds: `REQUIRED`, `quote_volume`, `symbol`, `interval`, and `clock`, the time of day beside a
+    holds: `REQUIRED`, `OPTIONAL`, `symbol`, `interval`, and `clock`, the time of day beside a
     date.
     """
 

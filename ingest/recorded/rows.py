@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError
+from ingest.bar import OPTIONAL
 from ingest.recorded.cells import Floats, numbers
 from ingest.recorded.content import is_parquet, readable
 from ingest.recorded.layout import NoLayout
@@ -31,7 +32,7 @@ from ingest.recorded.times import (
 VALUES: Final = {
     **{name: name for name in ("open", "high", "low", "close")},
     "base_volume": "volume",
-    "quote_volume": "quote_volume",
+    **{name: name for name in OPTIONAL},
 }
 
 

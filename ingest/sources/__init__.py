@@ -77,9 +77,10 @@ class Source(ABC):
     ) -> Iterable[Sequence[Any]]:
         """Ask once for at least the bars with `first_ms <= open_time <= last_ms`.
 
-        A row is open time (ms), open, high, low, close, base volume, and quote volume or None, as
-        the source has them; later ones win. One of the time alone says that there is nothing. The
-        symbol comes without a venue. Raises what `fetch` raises; any other error ends the program.
+        A row is open time (ms), open, high, low, close, base volume, and `OPTIONAL` of
+        `ingest.bar`, each None or left off where the source lacks it; later rows win. One of the
+        time alone says that there is nothing. The symbol comes without a venue. Raises what `fetch`
+        raises; any other error ends the program.
         """
 
     def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> Answer:

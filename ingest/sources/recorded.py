@@ -10,6 +10,7 @@ import numpy as np
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar, log_rejected
 from ingest.recorded.bars import GOOD, REASONS, read_recorded
+from ingest.sources.rows import VALUES, bar_of
 
 # Rows that become bars together: enough to make it cheap, few enough to hold little.
 BLOCK_ROWS: Final = 8_192
@@ -46,13 +47,12 @@ def read_bars(
         broken = recorded.broken[first : first + BLOCK_ROWS]
         columns = (block.open_time, *block.values.values(), block.line, broken)
         rows = zip(*(np.asarray(column).tolist() for column in columns), strict=True)
-        for open_time, open_, high, low, close, base, quote, line, reason in rows:
-            known = None if quote != quote else quote  # NaN: the file does not tell it
+        for open_time, *values, line, reason in rows:
+            # NaN: the file does not tell it
+            held = [*values[:VALUES], *(v if v == v else None for v in values[VALUES:])]
             good = reason == GOOD
-            bar = Bar(
-                *(symbol, timeframe, open_time, open_, high, low, close, base, known),
-                *(name if good else f"{name}:{line}", open_time + bar_ms),
-            )
+            seen = (name if good else f"{name}:{line}", open_time + bar_ms)
+            bar = bar_of((symbol, timeframe), open_time, held, seen)
             if good:
                 yield bar
             else:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from conf.errors import SourceUnavailable
-from ingest.bar import Bar
+from ingest.bar import OPTIONAL, Bar
 
 UNREADABLE_ROW: Final = "the row has no readable open time"
-VALUES: Final = 6  # open, high, low, close, base volume, quote volume
+VALUES: Final = 5  # open, high, low, close, base volume
 
 
 class Span(NamedTuple):
@@ -54,16 +54,24 @@ def answer_of(
         elif asked.first_ms <= at <= asked.last_ms:
             said.append(at)
             if values:
-                *numbers, quote = (*values, *[None] * VALUES)[:VALUES]
-                open_, high, low, close, base = map(number, numbers)
-                known = None if quote is None else number(quote)
-                found[at] = Bar(*series, at, open_, high, low, close, base, known, *seen)
+                found[at] = bar_of(series, at, values, seen)
     if unreadable and len(unreadable) == len(rows):
         raise SourceUnavailable(
             f"{seen[0]}: no row for {series[0]} can be read, such as {unreadable[0]:.100}"
         )
     span = Span(min(said), max(said)) if said else None
     return Answer([found[time] for time in sorted(found)], span, unreadable)
+
+
+def bar_of(series: tuple[str, str], at: int, values: Sequence[Any], seen: tuple[str, int]) -> Bar:
+    """The bar of a row behind its time: prices, base volume, and `OPTIONAL` as far as it goes.
+
+    A number that can't be read is NaN; of the trades, which are counted, it is unknown.
+    """
+    open_, high, low, close, base = map(number, (*values, *[None] * VALUES)[:VALUES])
+    optional = (*values[VALUES:], *[None] * len(OPTIONAL))[: len(OPTIONAL)]
+    quote, trades, *takers = (None if value is None else number(value) for value in optional)
+    return Bar(*series, at, open_, high, low, close, base, quote, *seen, whole(trades), *takers)
 
 
 def number(value: object) -> float:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ingest.bar import Bar
 from model.features import complete_windows
-from model.series import Series, on_grid
+from model.series import VALUES, Series, on_grid
 from store.views import read_sql
 
 Window = tuple[str, int]  # symbol, as_of (epoch ms)
@@ -77,7 +77,7 @@ def series_of(bars: Iterable[Bar]) -> list[Series]:
     for bar in bars:
         by_symbol[bar.symbol].append(bar)
     times = attrgetter("open_time")
-    values = attrgetter("open", "high", "low", "close", "base_volume", "quote_volume")
+    values = attrgetter(*VALUES)
     return [
         on_grid(symbol, found[0].interval, map(times, found), np.array([*map(values, found)]))
         for symbol, found in by_symbol.items()

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from conf.errors import DataLoss
 from conf.timeframes import TIMEFRAME_MS
+from model.series import VALUES
 from stream.state.rings import Emission, NewBars, Rings, Slots, runs
 
 STATE_VERSION: Final = 5
-VALUES: Final = ["open", "high", "low", "close", "base_volume", "quote_volume"]
 # What `Shard.take` reads of a bar.
 CHANGE_COLUMNS: Final = [
     "symbol",

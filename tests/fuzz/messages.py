@@ -77,7 +77,7 @@ def bar_fields(symbol: str, timeframe: str, open_time: int, low: float) -> Field
     """A bar that keeps every rule, its lowest price `low`."""
     high = min(low * 1.01, HUGE)
     return {
-        "v": "1",
+        "v": "2",
         "symbol": json.dumps(symbol, ensure_ascii=False),
         "interval": json.dumps(timeframe),
         "open_time": str(open_time),
@@ -89,6 +89,9 @@ def bar_fields(symbol: str, timeframe: str, open_time: int, low: float) -> Field
         "quote_volume": "null" if open_time % 7 == 0 else "16.0",
         "source": '"fuzz"',
         "fetched_at": str(open_time + TIMEFRAME_MS[timeframe]),
+        "trades": "null" if open_time % 3 == 0 else "7",
+        "taker_base_volume": "0.5",
+        "taker_quote_volume": "null",
     }
 
 

@@ -32,7 +32,7 @@ def test_a_bars_json_is_what_the_standard_library_reads_and_writes(
     symbol: str, price: float, volume: float, quote: float | None, time: int
 ) -> None:
     bar = Bar(symbol, "1m", time, price, price, price, price, volume, quote, 'a"b', time)
-    expected = {"v": 1, **asdict(bar)}
+    expected = {"v": 2, **asdict(bar)}
     assert json.loads(bar.to_json()) == expected
     assert list(json.loads(bar.to_json())) == list(expected)
     assert Bar.from_json(bar.to_json()) == Bar.from_json(json.dumps(expected).encode()) == bar

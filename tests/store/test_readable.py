@@ -79,7 +79,7 @@ def test_spark_leaves_the_same_aside(warehouse: Path, spark: SparkSession) -> No
     assert rows[-2:] == [("BTC-USD", 4), ("ODD-USD", 1)]
 
 
-@pytest.mark.parametrize("column", ["source", "quote_volume"])
+@pytest.mark.parametrize("column", ["source", "quote_volume", "trades"])
 def test_a_column_that_older_files_lack_is_null_in_their_rows(
     warehouse: Path, column: str, spark: SparkSession
 ) -> None:

@@ -10,13 +10,14 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings, Warehouse
+from ingest.bar import ADDED_IN_2
+from model.series import VALUES
 from model.served import ServedModel
 from stream.contents import BARS
 from stream.metrics import WrittenMicroBatch
 from stream.micro_batch import MicroBatchWriter
 from stream.operator_rows import OUTPUT, SKIPPED, Row, row
 from stream.query import all_sinks
-from stream.state.shard import VALUES
 
 MINUTE_MS = 60_000
 
@@ -32,6 +33,7 @@ def bars(*symbols: str) -> Row:
     columns |= {"open_time": [MINUTE_MS] * len(symbols)}
     columns |= {name: [1.5] * len(symbols) for name in VALUES}
     columns |= {"source": ["test"] * len(symbols), "fetched_at": [2 * MINUTE_MS] * len(symbols)}
+    columns |= dict.fromkeys(ADDED_IN_2, [1.0] * len(symbols)) | {"trades": [1] * len(symbols)}
     return row(BARS, pa.table(columns))
 
 

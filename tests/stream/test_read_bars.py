@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from ingest.bar import NOT_JSON, QUOTE_VOLUME_RULE, RULES, Bar
+from ingest.bar import ADDED_IN_2, NOT_JSON, OPTIONAL_RULES, RULES, Bar
 from stream.contents import BARS as BARS_CONTENT
 from stream.contents import KEPT_BYTES, REJECTED
 from stream.packed import from_bytes
@@ -53,6 +53,11 @@ BARS = [
     replace(GOOD, low=10.5),
     replace(GOOD, base_volume=-1.0),
     replace(GOOD, quote_volume=-1.0),
+    replace(GOOD, trades=0),
+    replace(GOOD, trades=7, taker_base_volume=0.5, taker_quote_volume=5.0),
+    replace(GOOD, trades=-1),
+    replace(GOOD, taker_base_volume=-1.0),
+    replace(GOOD, taker_quote_volume=-1.0),
     replace(GOOD, open_time=GOOD.open_time + 1),
     replace(GOOD, open_time=-60_000),
     replace(GOOD, open_time=0),
@@ -84,8 +89,28 @@ def reasons(*values: bytes | None) -> list[str | None]:
 def test_stream_and_producer_agree_on_every_rule() -> None:
     found = reasons(*[bar.to_json() for bar in BARS])
     assert found == [bar.rejection_reason(NOW_MS, EARLIEST_MS) for bar in BARS]
-    every_rule = {reason for reason, _ in (*RULES, QUOTE_VOLUME_RULE)}
+    every_rule = {reason for reason, _ in (*RULES, *OPTIONAL_RULES.values())}
     assert every_rule - set(found) == set()
+
+
+def of_version_1(bar: Bar) -> bytes:
+    """The message as producers wrote it before there were more fields."""
+    fields = json.loads(bar.to_json())
+    return json.dumps({n: v for n, v in fields.items() if n not in ADDED_IN_2} | {"v": 1}).encode()
+
+
+def test_messages_of_both_versions_are_read_side_by_side() -> None:
+    full = replace(GOOD, trades=7, taker_base_volume=0.5, taker_quote_volume=5.0)
+    old, odd = of_version_1(GOOD), b"no"
+    for values in ([full.to_json(), old], [full.to_json(), odd, old]):
+        bars, found = checked(messages(*values), NOW_MS, EARLIEST_MS)
+        assert [bars[name].to_pylist() for name in ADDED_IN_2] == [
+            [7, None],
+            [0.5, None],
+            [5, None],
+        ]
+        assert len(found) == len(values) - 2
+    assert Bar.from_json(old) == GOOD
 
 
 @pytest.mark.parametrize("field", sorted(set(json.loads(GOOD.to_json()))))
@@ -113,19 +138,21 @@ def test_values_of_another_type_are_rejected() -> None:
         text.replace('"open_time":1514219880000', '"open_time":1514219880000.5'),
         text.replace('"open_time":1514219880000', '"open_time":99999999999999999999'),
         text.replace('"quote_volume":16.0', '"quote_volume":"16"'),
+        text.replace('"trades":null', '"trades":7.5'),
+        text.replace('"trades":null', '"trades":99999999999999999999'),
         text + " and more",
         text + text,
     ]
     found = reasons(*[message.encode() for message in others])
-    assert [reason is not None for reason in found] == [True] * 10
+    assert [reason is not None for reason in found] == [True] * 12
 
 
 def test_one_bad_message_among_good_ones_is_told_apart() -> None:
     good = [replace(GOOD, symbol=f"S{i}-USD").to_json() for i in range(50)]
-    mixed = [*good[:20], good[0].replace(b'"v":1', b'"v":2'), *good[20:], b"no", good[1][:-1]]
+    mixed = [*good[:20], good[0].replace(b'"v":2', b'"v":3'), *good[20:], b"no", good[1][:-1]]
     found = reasons(*mixed)
     bad = {at: reason for at, reason in enumerate(found) if reason}
-    assert bad == {20: "v must be 1, found 2", 51: NOT_JSON, 52: NOT_JSON}
+    assert bad == {20: "v must be 1 or 2, found 3", 51: NOT_JSON, 52: NOT_JSON}
 
 
 def test_a_message_longer_than_what_is_kept_is_rejected_though_it_begins_as_a_bar() -> None:
