@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from conf.timeframes import TIMEFRAME_MS
-from model.features import BAR_COLUMNS, CLOSE
 from model.forecast import Forecaster
+from model.layout import BAR_COLUMNS, CLOSE
 from store.files import BATCH
 from store.periods import Period
 from store.schema import BARS, PREDICTIONS, STREAM_TABLES, Table

@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from datetime import UTC, date, datetime, time
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -108,6 +109,54 @@ class Window(Section):
     lookback: PositiveInt = SHIPPED
     late_bars: PositiveInt = SHIPPED
     shards: PositiveInt = SHIPPED
+
+
+def _once(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("must name each leader once")
+    return names
+
+
+Leaders = Annotated[list[str], Field(max_length=4), AfterValidator(_once)]
+
+
+class Market(Section):
+    """Which series are read beside a series, because they move first (docs/model.md).
+
+    `leaders` are those of every symbol; `leaders_of` those of one symbol, or of the symbols that a
+    pattern such as `KRAKEN:*` matches, in place of them.
+    """
+
+    leaders: Leaders = SHIPPED
+    leaders_of: dict[str, Leaders] = SHIPPED
+    wait_s: Annotated[float, Field(ge=0)] = SHIPPED
+
+    @property
+    def width(self) -> int:
+        """How many leaders a symbol has at most."""
+        return max(len(names) for names in self._lists())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every leader of any symbol, each once."""
+        return tuple(dict.fromkeys(name for names in self._lists() for name in names))
+
+    def of(self, symbol: str) -> tuple[str | None, ...]:
+        """The leaders of a symbol, `width` of them: None where it has none, or would be its own.
+        A leader keeps its place, so that a model may tell the first from the second.
+
+        >>> market = Market(leaders=["BTC-USD", "ETH-USD"], leaders_of={"K:*": ["C:BTC-USD"]})
+        >>> market.of("LTC-USD"), market.of("BTC-USD"), market.of("K:BTC-USD")
+        (('BTC-USD', 'ETH-USD'), (None, 'ETH-USD'), ('C:BTC-USD', None))
+        """
+        matching = (names for key, names in self.leaders_of.items() if fnmatchcase(symbol, key))
+        own = self.leaders_of.get(symbol)
+        names = next(matching, self.leaders) if own is None else own
+        padded = [*names, *[None] * (self.width - len(names))]
+        return tuple(None if name == symbol else name for name in padded)
+
+    def _lists(self) -> list[list[str]]:
+        return [self.leaders, *self.leaders_of.values()]
 
 
 class Sentiment(Section):
@@ -290,6 +339,7 @@ class Settings(BaseSettings):
     kafka: Kafka
     ingest: Ingest
     window: Window
+    market: Market
     sentiment: Sentiment
     warehouse: Warehouse
     compaction: Compaction

@@ -19,7 +19,6 @@ from jobs.machine.memory import free_bytes, require_memory
 from jobs.terminal.program import run_program
 from jobs.terminal.progress import training_bar
 from model.decisions import Arena
-from model.news import has_news
 from model.outcomes import shown_name
 from model.series import Series
 from store.archived_news import with_archived_news
@@ -44,7 +43,7 @@ def main(
     allow_unproven: Annotated[bool, typer.Option(help="Serve a first model of no skill.")] = False,
 ) -> None:
     """Train a model and register it."""
-    from model.learning import report, train
+    from model.learning import readings, report, train
     from model.training import ModelSettings, memory_needed
 
     console = Console()
@@ -58,10 +57,9 @@ def main(
     model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
     arena = Arena.of(settings, allow_unproven)
     reports_dir = Path(settings.warehouse.reports_dir)
-    with_news = settings.sentiment.enabled and has_news(series[0])
-    for read_news in (False, True) if with_news else (False,):
+    for reading in readings(series, settings.sentiment.enabled):
         with training_bar(console, settings.training.max_epochs) as on_epoch:
-            result = train(series, model, arena, read_news, on_epoch)
+            result = train(series, model, arena, reading, on_epoch)
         update_fits(settings.warehouse.folder, arena.registry)
         print_result(console, result)
         page = report(result, series, arena.registry, reports_dir, settings.intervals.adapt_rate)

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.settings import Evaluation
-from model.features import BAR_COLUMNS
-from model.news import without_news
+from model.layout import BAR_COLUMNS
 from model.outcomes import LSTM
 from model.planted import planted_series
 from model.series import Series
@@ -86,7 +85,7 @@ def ablate(series: Series, model: ModelSettings, evaluation: Evaluation, seed: i
     """Walk forward through `series`, which has news, three times; `seed` shuffles."""
     arms = {
         "with": series,
-        "without": without_news(series),
+        "without": series.reading(news=False, leaders=True),
         "shuffled": shuffled_news(series, seed),
     }
     first = {name: lstm_alone(arm, model, evaluation) for name, arm in arms.items()}
@@ -108,7 +107,8 @@ def news_against_none(
 ) -> Comparison:
     """The two arms of `ablate` that say whether the news help at all, at two thirds of its cost."""
     with_news, without = (
-        lstm_alone(arm, model, evaluation) for arm in (series, without_news(series))
+        lstm_alone(arm, model, evaluation)
+        for arm in (series, series.reading(news=False, leaders=True))
     )
     losses = with_news.loss(LSTM), without.loss(LSTM)
     return compare(*losses, with_news.actual, model.horizons[0], seed)

@@ -19,7 +19,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf.errors import ArtifactMismatch
-from model.features import BY_NAME, NEWS_FEATURE_NAMES
+from model.features import NEWS_FEATURE_NAMES, Input, input_named, unknown_features
 
 MANIFEST_FILE: Final = "manifest.json"
 ONNX_FILE: Final = "model.onnx"
@@ -32,7 +32,8 @@ class Manifest(BaseModel):
 
     `trained_from`, `validated_from`, `trained_until` are epoch ms UTC; the last is exclusive and is
     the end of everything that fitting saw. `half_widths` are the conformal interval's, per horizon,
-    in units of `scale * sqrt(horizon)`, calibrated on what lies between the last two.
+    in units of `scale * sqrt(horizon)`, calibrated on what lies between the last two. `leaders` are
+    those of each symbol as in `Market.of`; none of any where the model reads none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +42,7 @@ class Manifest(BaseModel):
     interval: str
     symbols: tuple[str, ...]
     feature_names: tuple[str, ...]
+    leaders: dict[str, tuple[str | None, ...]] = {}
     lookback: int = Field(gt=0)
     horizons: tuple[int, ...] = Field(min_length=1)
     scaling: str = "volatility of log returns over the later half of the window"
@@ -59,7 +61,22 @@ class Manifest(BaseModel):
     @property
     def reads_news(self) -> bool:
         """Whether the model needs the news of each bar."""
-        return any(name in BY_NAME and BY_NAME[name].of_news for name in self.feature_names)
+        return any(read.feature.of_news for read in self._inputs)
+
+    @property
+    def reads_leaders(self) -> bool:
+        """Whether the model needs the bars of the leaders of a series."""
+        return any(read.leader for read in self._inputs)
+
+    def leaders_of(self, symbol: str) -> tuple[str | None, ...]:
+        """The leaders of a symbol as the model was trained; of one that it does not know, none."""
+        width = max((len(names) for names in self.leaders.values()), default=0)
+        return self.leaders.get(symbol, (None,) * width)
+
+    @property
+    def _inputs(self) -> list[Input]:
+        unknown = unknown_features(self.feature_names)
+        return [input_named(name) for name in self.feature_names if name not in unknown]
 
 
 @dataclass(frozen=True)
@@ -127,8 +144,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def check_features(manifest: Manifest, version: str) -> None:
     """Raise ArtifactMismatch where the model was trained on a feature that this code has not."""
-    unknown = [name for name in manifest.feature_names if name not in BY_NAME]
-    if unknown:
+    if unknown := unknown_features(manifest.feature_names):
         raise ArtifactMismatch(
             f"{version}: trained on features {', '.join(unknown)}, which this code has not; it has "
             f"{', '.join(NEWS_FEATURE_NAMES)}"

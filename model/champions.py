@@ -3,10 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 from conf.errors import ArtifactMismatch, CandlecastError, RegistryUnavailable
 from conf.events import event
+from conf.settings import Market
 from model.artifact import Artifact
 from model.asking import Asking
 from model.forecast import Forecaster
@@ -24,11 +26,11 @@ ANSWER_S: Final = 2.0
 class Champions:
     """The model to serve at each interval, whether the registry answers or not.
 
-    A champion that can't be served (tampered with, an unknown feature, another lookback, a graph
-    that fails) is rejected and logged once; the last good one serves on, after a restart the one of
-    before it, or the one that the champion replaced. So it does, with its interval factors, while
-    the registry is away. For a champion that reads news the newest good one that does not is kept
-    ready.
+    A champion that can't be served (tampered with, an unknown feature, another lookback, other
+    leaders, a graph that fails) is rejected and logged once; the last good one serves on, after a
+    restart the one of before it, or the one that the champion replaced. So it does, with its
+    interval factors, while the registry is away. For a champion that reads news or leaders the
+    newest good ones that do not are kept ready.
 
     `away_since` is the unix time since which the registry has not answered; 0.0 while it does.
     """
@@ -38,19 +40,21 @@ class Champions:
         registry: Registry,
         intervals: Iterable[str],
         lookback: int,
+        market: Market,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.away_since = 0.0
         self._registry = registry
         self._intervals = tuple(intervals)
         self._lookback = lookback
+        self._market = market
         self._asking = Asking(self._look, clock)
         self._begun = False
         self._serving: dict[str, ServedModel] = {}
         self._logged_none = False
         # Only the question works on these.
         self._held: dict[str, Artifact] = {}
-        self._without_news: dict[str, Artifact] = {}
+        self._substitutes: dict[str, list[Artifact]] = {}
         self._rejected: set[str] = set()
         self._before: dict[str, ServedModel] = {}
 
@@ -127,10 +131,11 @@ class Champions:
         return {timeframe: self._served(timeframe) for timeframe in self._held}
 
     def _served(self, timeframe: str) -> ServedModel:
-        without = self._without_news.get(timeframe)
-        fallback = None if without is None else ServedModel(without, self._factors(without))
-        artifact = self._held[timeframe]
-        return ServedModel(artifact, self._factors(artifact), fallback)
+        champion, *substitutes = (
+            ServedModel(artifact, self._factors(artifact))
+            for artifact in (self._held[timeframe], *self._substitutes.get(timeframe, ()))
+        )
+        return replace(champion, substitutes=tuple(substitutes))
 
     def _factors(self, artifact: Artifact) -> tuple[float, ...] | None:
         """The model's interval factors; none where the registry's do not fit."""
@@ -152,9 +157,7 @@ class Champions:
             return
         self._held[timeframe] = artifact
         event(log, "champion", model=version, interval=timeframe)
-        self._without_news.pop(timeframe, None)
-        if artifact.manifest.reads_news:
-            self._take_without_news(timeframe)
+        self._substitutes[timeframe] = self._found_substitutes(timeframe, artifact)
 
     def _fall_back(self, timeframe: str) -> None:
         """After a restart, in place of a champion that can't be served."""
@@ -162,23 +165,30 @@ class Champions:
             return
         if before := self._before.get(timeframe):
             self._held[timeframe] = before.artifact
-            if before.without_news is not None:
-                self._without_news[timeframe] = before.without_news.artifact
+            self._substitutes[timeframe] = [one.artifact for one in before.substitutes]
             event(log, "champion", model=before.artifact.version, interval=timeframe)
             return
         replaced = self._registry.replaced_by_champion(timeframe)
         if replaced and replaced not in self._rejected:
             self._take(timeframe, replaced)
 
-    def _take_without_news(self, timeframe: str) -> None:
-        """Have a model ready for when the news fall silent."""
-        version = self._registry.newest_without_news(timeframe)
-        artifact = self._loaded(timeframe, version) if version else None
-        if artifact is None:
-            event(log, "no_model_without_news", level=logging.WARNING, interval=timeframe)
-        else:
-            self._without_news[timeframe] = artifact
-            event(log, "model_without_news", model=version, interval=timeframe)
+    def _found_substitutes(self, timeframe: str, champion: Artifact) -> list[Artifact]:
+        """Models for when what the champion reads falls silent: the news, its leaders, or both."""
+        reads, found = champion.manifest, dict[str, Artifact]()
+        for news, leaders in ((True, False), (False, True), (True, True)):
+            if not ((news and reads.reads_news) or (leaders and reads.reads_leaders)):
+                continue
+            without = "+".join(["news"] * news + ["leaders"] * leaders)
+            version = self._registry.newest_without(timeframe, news, leaders)
+            artifact = self._loaded(timeframe, version) if version else None
+            if artifact is None:
+                event(
+                    log, "no_substitute", level=logging.WARNING, interval=timeframe, without=without
+                )
+            elif artifact.version not in found:
+                found[artifact.version] = artifact
+                event(log, "substitute", model=version, interval=timeframe, without=without)
+        return list(found.values())
 
     def _loaded(self, timeframe: str, version: str) -> Artifact | None:
         """The version, if it can be served; else None, and the log says why not."""
@@ -200,7 +210,18 @@ class Champions:
                 f"{manifest.lookback} bars; it is registered for {timeframe}, and the stream's "
                 f"window state holds {self._lookback} (setting window.lookback)"
             )
+        for symbol, trained in manifest.leaders.items():
+            if (named := self._market.of(symbol)) != trained:
+                raise ArtifactMismatch(
+                    f"{artifact.version} was trained with {_named(trained)} as leaders of "
+                    f"{symbol}, the settings name {_named(named)}: train again, or set [market] "
+                    "as it was"
+                )
         Forecaster(artifact)  # a graph that fails is rejected here, not in a worker
+
+
+def _named(leaders: Iterable[str | None]) -> str:
+    return ", ".join(name or "none" for name in leaders) or "none"
 
 
 def _log_rejected(version: str, error: Exception, name: str = "model_rejected") -> None:

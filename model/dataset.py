@@ -184,7 +184,7 @@ def window_ends(
     series: Series, part: Span, lookback: int, horizons: Sequence[int]
 ) -> NDArray[np.int64]:
     """Indices of the last bars of the windows of `part`, complete, with every target known."""
-    complete = complete_windows(series.close, lookback)
+    complete = complete_windows(series.needed_close, lookback)
     known = ~np.isnan(series.close)
     for horizon in horizons:
         complete[: len(complete) - horizon] &= known[horizon:]
@@ -200,7 +200,7 @@ def windows_of(
     """Cut every window of `part` out of the series."""
     counts = [len(series.bars) for series in all_series]
     firsts = np.cumsum([0, *counts]).tolist()
-    names = feature_names(all_series[0].bars)
+    names = feature_names(all_series[0].layout)
     bars = np.empty((firsts[-1], len(names)), np.float32)
     found = []
     for first, series in zip(firsts, all_series, strict=False):

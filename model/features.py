@@ -16,20 +16,22 @@ on the window that the bar is seen through: every window ending anywhere shares 
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import cache
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from model.layout import BAR_COLUMNS, BASE_VOLUME, CLOSE, HIGH, LOW, QUOTE_VOLUME, Layout
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.integer]
 
-BAR_COLUMNS: Final = 6
-OPEN, HIGH, LOW, CLOSE, BASE_VOLUME, QUOTE_VOLUME = range(6)
 MIN_LOOKBACK: Final = 10
 # A series that stood still has no volatility to divide by. A hundredth of a basis point lies
 # under the tick of anything traded, so that it changes no window in which the price moved.
@@ -55,12 +57,14 @@ _ARTICLE_SPREAD: Final = 0.35
 class Measures:
     """What the features of some bars are made of, each (n_bars,).
 
-    `bars` as in `bar_features`; NaN where a bar that a measure needs is missing. All are worked out
-    at once: on the few bars of a micro-batch that takes less time than to ask which are needed.
+    `bars` (n_bars, 6), `news` (n_bars, 5) or without columns; NaN where a bar that a measure needs
+    is missing. All are worked out at once: on the few bars of a micro-batch that takes less time
+    than to ask which are needed.
     """
 
-    def __init__(self, bars: Floats, lookback: int) -> None:
+    def __init__(self, bars: Floats, news: Floats, lookback: int) -> None:
         self.bars = bars
+        self._news = news
         self.span = volatility_bars(lookback)
         log_price = np.log(bars[:, :4])
         self.log_close = log_price[:, CLOSE]
@@ -85,7 +89,7 @@ class Measures:
 
     def news(self, column: int) -> Floats:
         """A column of NEWS_COLUMNS."""
-        return self.bars[:, BAR_COLUMNS + column]
+        return self._news[:, column]
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,9 @@ class Feature:
 
     `of` works it out. `mirrored` is what becomes of it where every move goes the other way: it
     changes its "sign", stays the "same", or becomes the feature that is named. `line` says at which
-    of its last steps the linear path reads it. `of_news` where it needs the columns of the news.
+    of its last steps the linear path reads it. `of_news` where it needs the columns of the news;
+    `of_leaders` where it is read of each leader, too, under the name `leader1_NAME`, 0 where there
+    is none.
     """
 
     name: str
@@ -102,13 +108,14 @@ class Feature:
     mirrored: str = "sign"
     line: Literal["nowhere", "last step", "every step"] = "nowhere"
     of_news: bool = False
+    of_leaders: bool = False
 
 
 # The line reads the return and the news score of each step; of the last step also what says whether
 # its move will go on or come back. With more it does much worse on some series.
 FEATURES: Final = (
-    Feature("log_return", lambda m: m.scaled_return, line="every step"),
-    Feature("close_in_range", lambda m: m.close_in_range, line="last step"),
+    Feature("log_return", lambda m: m.scaled_return, line="every step", of_leaders=True),
+    Feature("close_in_range", lambda m: m.close_in_range, line="last step", of_leaders=True),
     Feature("range", lambda m: m.range / m.volatility, mirrored="same"),
     Feature("vwap_gap", lambda m: _vwap_gap(m.bars, m.log_close) / m.volatility),
     Feature("drift", lambda m: m.drift / m.volatility),
@@ -123,28 +130,68 @@ FEATURES: Final = (
         line="last step",
     ),
     Feature("ema_gap", lambda m: (m.log_close - _trailing_ema(m.log_close, m.span)) / m.volatility),
-    Feature("mid_return", lambda m: m.mid_return, line="last step"),
+    Feature("mid_return", lambda m: m.mid_return, line="last step", of_leaders=True),
     Feature("paced_mid", lambda m: m.mid_return * m.pace, line="last step"),
     Feature("news_count", lambda m: np.log1p(m.news(0)), mirrored="same", of_news=True),
     Feature("news_score", lambda m: _news_score(m), line="every step", of_news=True),
     Feature("news_positive", lambda m: m.news(3), mirrored="news_negative", of_news=True),
     Feature("news_negative", lambda m: m.news(4), mirrored="news_positive", of_news=True),
 )
-BY_NAME: Final = {feature.name: feature for feature in FEATURES}
-# Those of bars alone, and those of bars whose columns are followed by their news (`model.news`).
-FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES if not feature.of_news)
-NEWS_FEATURE_NAMES: Final = tuple(BY_NAME)
+_BY_NAME: Final = {feature.name: feature for feature in FEATURES}
+_OF_LEADERS: Final = tuple(feature for feature in FEATURES if feature.of_leaders)
+_LEADER: Final = re.compile(r"leader([1-9])_(\w+)")
 
 
-def feature_names(bars: Floats) -> tuple[str, ...]:
-    """The names of the features that bars of so many columns have.
+def feature_names(layout: Layout) -> tuple[str, ...]:
+    """The names of all features that bars with these columns have.
 
-    >>> set(feature_names(np.empty((0, 11)))) - set(feature_names(np.empty((0, 6)))) == {
-    ...     feature.name for feature in FEATURES if feature.of_news
-    ... }
-    True
+    >>> alone, led = feature_names(Layout()), feature_names(Layout(leaders=1))
+    >>> led[len(alone) :]
+    ('leader1_log_return', 'leader1_close_in_range', 'leader1_mid_return')
     """
-    return FEATURE_NAMES if bars.shape[1] == BAR_COLUMNS else NEWS_FEATURE_NAMES
+    own = [feature.name for feature in FEATURES if layout.news or not feature.of_news]
+    places = range(1, layout.leaders + 1)
+    return *own, *(f"leader{place}_{feature.name}" for place in places for feature in _OF_LEADERS)
+
+
+FEATURE_NAMES: Final = feature_names(Layout())
+NEWS_FEATURE_NAMES: Final = feature_names(Layout(news=True))
+
+
+class Input(NamedTuple):
+    """A feature of the series itself, or of its leader at a place, the first being 1."""
+
+    feature: Feature
+    leader: int
+
+
+@cache
+def input_named(name: str) -> Input:
+    """What a model reads under this name; raises KeyError where there is no such feature.
+
+    >>> input_named("leader2_log_return").leader
+    2
+    """
+    led = _LEADER.fullmatch(name)
+    feature = _BY_NAME[led[2] if led else name]
+    if led and not feature.of_leaders:
+        raise KeyError(name)
+    return Input(feature, int(led[1]) if led else 0)
+
+
+def unknown_features(names: Sequence[str]) -> list[str]:
+    """Those of `names` that are no feature.
+
+    >>> unknown_features(["log_return", "leader1_log_return", "leader1_news_score", "phase"])
+    ['leader1_news_score', 'phase']
+    """
+    unknown = []
+    for name in names:
+        try:
+            input_named(name)
+        except KeyError:
+            unknown.append(name)
+    return unknown
 
 
 def bars_needed(lookback: int) -> int:
@@ -195,18 +242,27 @@ def bar_features(
 ) -> tuple[NDArray[np.float32], Floats]:
     """The features of each bar, and the volatility of one bar's log return there.
 
-    `bars` (n_bars, 6): open, high, low, close, base_volume, quote_volume on the interval's grid, a
-    missing bar is a row of NaN, an unknown quote volume NaN alone; (n_bars, 11) where the columns
-    NEWS_COLUMNS follow. `names` says which features, in which order; all that the bars have by
-    default. Returns (n_bars, n_features) and (n_bars,); NaN where a bar that they need is missing.
+    `bars` (n_bars, n_columns) as in `model.layout`, on the interval's grid, a missing bar is a row
+    of NaN, an unknown quote volume NaN alone. `names` says which features, in which order; all that
+    the bars have by default. Returns (n_bars, n_features) and (n_bars,); NaN where a bar that they
+    need is missing, and for features of a leader 0.
     """
-    chosen = feature_names(bars) if names is None else names
+    layout = Layout.of(bars)
+    inputs = [input_named(name) for name in (feature_names(layout) if names is None else names)]
+    columns = {place: layout.leader_columns(place - 1) for place in {i.leader for i in inputs}}
+    columns[0] = slice(BAR_COLUMNS)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        measures = Measures(bars, lookback)
-        columns = [BY_NAME[name].of(measures) for name in chosen]
-        features = np.stack(columns, axis=1, dtype=np.float32, casting="same_kind")
+        measures = {
+            leader: Measures(bars[:, its], bars[:, layout.news_columns], lookback)
+            for leader, its in columns.items()
+        }
+        found = [feature.of(measures[leader]) for feature, leader in inputs]
+        features = np.stack(found, axis=1, dtype=np.float32, casting="same_kind")
+    for column, (_, leader) in enumerate(inputs):
+        if leader:
+            np.nan_to_num(features[:, column], copy=False)
     np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT, out=features)
-    return features, measures.volatility
+    return features, measures[0].volatility
 
 
 def window_inputs(
@@ -238,7 +294,7 @@ def mirrored(names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float3
     >>> mirrored(("log_return", "volume", "news_positive", "news_negative"))
     (array([0, 1, 3, 2]), array([-1.,  1.,  1.,  1.], dtype=float32))
     """
-    kinds = {name: BY_NAME[name].mirrored for name in names}
+    kinds = {name: input_named(name).feature.mirrored for name in names}
     order = [names.index(kind if kind in kinds else name) for name, kind in kinds.items()]
     sign = [-1 if kind == "sign" else 1 for kind in kinds.values()]
     return np.array(order), np.array(sign, np.float32)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from conf.errors import ArtifactMismatch
 from model.artifact import Artifact, check_features
 from model.features import (
-    BAR_COLUMNS,
-    CLOSE,
     Indices,
     bar_features,
     batches,
     horizon_scale,
+    input_named,
     window_inputs,
 )
+from model.layout import CLOSE, Layout
 
 Floats = NDArray[np.float64]
 # No return of more than this many volatilities is ever forecast: an odd window should not move the
@@ -63,6 +63,7 @@ class Forecaster:
         self.coverage = manifest.coverage
         self.reads_news = manifest.reads_news
         self._feature_names = manifest.feature_names
+        self._n_leaders = max(input_named(name).leader for name in manifest.feature_names)
         factor = (1.0,) * len(self.horizons) if interval_factor is None else interval_factor
         if len(factor) != len(self.horizons) or len(manifest.half_widths) != len(self.horizons):
             raise ArtifactMismatch(
@@ -90,7 +91,7 @@ class Forecaster:
 
     def _check_forecast(self) -> None:
         """Forecast from two ordinary windows: a graph may load, and not run or not fit."""
-        bars = _ordinary_bars(self.lookback + 2)
+        bars = _ordinary_bars(self.lookback + 2, self._n_leaders)
         forecast = self.predict(bars, np.array([self.lookback, self.lookback + 1]))
         prices = forecast.predicted_close, forecast.lower, forecast.upper
         if not all((np.isfinite(price) & (price > 0)).all() for price in prices):
@@ -113,13 +114,20 @@ class Forecaster:
     def predict(self, bars: Floats, ends: Indices) -> Forecast:
         """Forecast from the windows that end at `ends`, each of which must be complete.
 
-        `bars` (n_bars, 6 or 11) as in `bar_features`, `ends` (n_windows,) rows of them; columns of
-        news are left aside by a model that does not read them. Bars of several symbols may lie
-        behind one another: one call for a thousand symbols costs little more than for one. Raises
-        ArtifactMismatch where the model reads news and the bars have none, or its graph fails.
+        `bars` (n_bars, n_columns) as in `bar_features`, `ends` (n_windows,) rows of them; columns
+        of news and leaders are left aside by a model that does not read them. Bars of several
+        symbols may lie behind one another: one call for a thousand symbols costs little more than
+        for one. Raises ArtifactMismatch where the model reads news or leaders and the bars have
+        none, or its graph fails.
         """
-        if self.reads_news and bars.shape[1] == BAR_COLUMNS:
+        layout = Layout.of(bars)
+        if self.reads_news and not layout.news:
             raise ArtifactMismatch(f"{self.version} reads news, and these bars come without")
+        if self._n_leaders > layout.leaders:
+            raise ArtifactMismatch(
+                f"{self.version} reads {self._n_leaders} leaders, these bars come with "
+                f"{layout.leaders}"
+            )
         ends = np.asarray(ends)
         features, volatility = bar_features(bars, self.lookback, self._feature_names)
         windows = (window_inputs(features, some, self.lookback) for some in batches(ends))
@@ -138,14 +146,15 @@ class Forecaster:
         )
 
 
-def _ordinary_bars(count: int) -> Floats:
-    """Bars (count, 11) of a market that moves a little, with a piece of news in each."""
+def _ordinary_bars(count: int, n_leaders: int) -> Floats:
+    """Bars of a market that moves a little, with a piece of news in each, and its leaders."""
     close = 100 * np.exp(0.001 * np.sin(np.arange(count)))
     opened = np.roll(close, 1)
     high, low = np.maximum(opened, close) * 1.0005, np.minimum(opened, close) * 0.9995
     volume = 2 + np.cos(np.arange(count))
     news = np.broadcast_to([1.0, 0.1, 0.1, 1.0, 0.0], (count, 5)).T
-    return np.stack([opened, high, low, close, volume, volume * close, *news], axis=1)
+    own = [opened, high, low, close, volume, volume * close]
+    return np.stack([*own, *news, *own * n_leaders], axis=1)
 
 
 def run_graph(onnx: bytes, features: Iterable[NDArray[np.float32]]) -> Floats:

@@ -9,14 +9,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from conf.errors import ArtifactMismatch
 from conf.events import event
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
 from model.dataset import Span, covered, embargo_bars, newest_share
 from model.decisions import Arena, Decision, decide_and_record
+from model.layout import Layout
 from model.lstm import EpochDone, load_keras
-from model.news import has_news, without_news
 from model.outcomes import LSTM, Metrics
 from model.registry import Registry
 from model.report import held_back_outcomes, write_report
@@ -25,6 +26,8 @@ from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
 
 log = logging.getLogger(__name__)
+
+ALONE: Final = Layout()
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,16 @@ def train(
     series: Sequence[Series],
     settings: ModelSettings,
     arena: Arena,
-    read_news: bool = False,
+    reading: Layout = ALONE,
     on_epoch: EpochDone | None = None,
 ) -> TrainResult:
     """Train on all but the last `test_share` of the time, register, and put to the gate there.
 
-    The newest `max_bars` count. `read_news` has the model read the news of the series, which must
-    have them.
+    The newest `max_bars` count. `reading` is one of `readings`.
     """
     series = newest_bars(series, settings.training.max_bars)
     part, held_back = hold_back(series, settings)
-    read = series if read_news else [without_news(one) for one in series]
-    trained = fit_model(read, part, settings, on_epoch=on_epoch)
+    trained = fit_model(_as_read(series, reading), part, settings, on_epoch=on_epoch)
     return compete(trained, series, part, held_back, arena)
 
 
@@ -76,9 +77,8 @@ def retrain(
 ) -> Iterator[TrainResult]:
     """Train challengers from scratch and from the champion's weights, and put each to the gate.
 
-    The newest `max_bars` count. With `read_news`, where the series have news, one more of each
-    reads them. All are trained on the bars before those held back; the champion changes at most
-    once for each that passes.
+    The newest `max_bars` count. There is one of each for each of `readings`. All are trained on the
+    bars before those held back; the champion changes at most once for each that passes.
     """
     series = newest_bars(series, settings.training.max_bars)
     part, held_back = hold_back(series, settings)
@@ -144,9 +144,7 @@ def _challengers(
     read_news: bool,
 ) -> list[TrainedModel]:
     """From scratch, and from the champion's weights where it is of the same make."""
-    inputs = [[without_news(one) for one in series]]
-    if read_news and has_news(series[0]):
-        inputs.append(list(series))
+    inputs = [_as_read(series, reading) for reading in readings(series, read_news)]
     scratch = [fit_model(read, part, settings) for read in inputs]
     champion = registry.champion(series[0].interval)
     if champion is None:
@@ -165,8 +163,27 @@ def _challengers(
     return [*scratch, *continued]
 
 
+def readings(series: Sequence[Series], read_news: bool) -> list[Layout]:
+    """What models to train on these series may read: the bars alone, since the others need a
+    substitute; their leaders as well, where they have some; and with `read_news` all that is there.
+
+    >>> from model.planted import planted_series
+    >>> readings([planted_series(seed=1, effect=0.1, n_bars=9)], read_news=True)
+    [Layout(news=False, leaders=0), Layout(news=True, leaders=0)]
+    """
+    layout = series[0].layout
+    found = [ALONE, Layout(leaders=layout.leaders)]
+    if read_news:
+        found.append(layout)
+    return list(dict.fromkeys(found))
+
+
+def _as_read(series: Sequence[Series], reading: Layout) -> list[Series]:
+    return [one.reading(reading.news, reading.leaders > 0) for one in series]
+
+
 def _make(manifest: Manifest) -> tuple[object, ...]:
-    return manifest.feature_names, manifest.horizons, manifest.lookback
+    return manifest.feature_names, manifest.leaders, manifest.horizons, manifest.lookback
 
 
 def _seen_until(trained: TrainedModel, time_ms: int) -> TrainedModel:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.dataset import TARGET_LIMIT, Span, Windows, apart, inside
 from model.early import LINEAR_EARLY, columns
-from model.features import BY_NAME
+from model.features import input_named
 
 Floats = NDArray[np.float64]
 Array = NDArray[np.float32]
@@ -62,7 +62,7 @@ def fit_linear(windows: Windows, weights: Floats) -> Array:
 
 def _used_inputs(names: Sequence[str]) -> list[int]:
     """Which of the flat features the path reads, where each step has those of `names`."""
-    line = [BY_NAME[name].line for name in names]
+    line = [input_named(name).feature.line for name in names]
     every = [index for index, steps in enumerate(line) if steps == "every step"]
     last = [index for index, steps in enumerate(line) if steps == "last step"]
     used = [step * len(names) + index for step in range(LINEAR_STEPS) for index in every]

@@ -17,14 +17,11 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.features import BAR_COLUMNS
+from model.layout import BAR_COLUMNS
 from model.series import Series
 
 Floats = NDArray[np.float64]
 
-# Of the articles of one bar; 0 each where there is none. Shares are of articles with a score
-# beyond VADER's own limits of what is neutral.
-NEWS_COLUMNS: Final = ("count", "mean", "weighted_mean", "positive", "negative")
 NEUTRAL_BELOW: Final = 0.05
 # An article that names no coin is about the market: it counts for every coin.
 EVERY_COIN: Final = "*"
@@ -93,7 +90,7 @@ def news_of_bars(
 
 
 def with_news(series: Series, articles: ScoredArticles) -> Series:
-    """The series with the columns of its news behind its own."""
+    """The series with the columns of its news, behind those of its own bars."""
     opens = series.open_times(np.arange(len(series.bars) + 1))
     news = np.concatenate(
         [
@@ -101,17 +98,8 @@ def with_news(series: Series, articles: ScoredArticles) -> Series:
             for row, stop in series.pieces()
         ]
     )
-    return replace(series, bars=np.concatenate([series.bars, news], axis=1))
-
-
-def without_news(series: Series) -> Series:
-    """The series with the columns of its bars alone."""
-    return replace(series, bars=series.bars[:, :BAR_COLUMNS])
-
-
-def has_news(series: Series) -> bool:
-    """Whether the columns of the news are there, be it that they tell of none."""
-    return bool(series.bars.shape[1] > BAR_COLUMNS)
+    parts = [series.bars[:, :BAR_COLUMNS], news, series.bars[:, BAR_COLUMNS:]]
+    return replace(series, bars=np.concatenate(parts, axis=1))
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.features import BAR_COLUMNS
+from model.layout import BAR_COLUMNS
 from model.news import ScoredArticles, with_news
 from model.sentiment import score
 from model.series import Series

@@ -29,6 +29,7 @@ _VERSION: Final = re.compile(rf"({'|'.join(TIMEFRAME_MS)})-(\d+)({_UNPROVEN_SUFF
 # Timeframe, and how the sha256 of the manifest begins, which holds those of the files.
 _FOLDER: Final = re.compile(rf"({'|'.join(TIMEFRAME_MS)})-[0-9a-f]{{16}}")
 _READS_NEWS: Final = "reads_news"
+_READS_LEADERS: Final = "reads_leaders"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,11 @@ class Registry:
         created = self._client.create_model_version(
             _model_name(timeframe),
             source=str(target.resolve()),
-            tags={"artifact": name, _READS_NEWS: str(manifest.reads_news).lower()},
+            tags={
+                "artifact": name,
+                _READS_NEWS: str(manifest.reads_news).lower(),
+                _READS_LEADERS: str(manifest.reads_leaders).lower(),
+            },
         )
         return f"{timeframe}-{created.version}"
 
@@ -138,10 +143,13 @@ class Registry:
         number = "" if found is None else found.tags.get("replaced", "")
         return self.canonical(f"{timeframe}-{number}") if number else None
 
-    def newest_without_news(self, timeframe: str) -> str | None:
-        """The newest version that was ever in service and reads no news, or None."""
+    def newest_without(self, timeframe: str, news: bool, leaders: bool) -> str | None:
+        """The newest version that was ever in service and reads no news, or no bars of leaders, or
+        neither; None where there is none."""
+        silent = [_READS_NEWS] * news + [_READS_LEADERS] * leaders
         served = (m for m in self.models(timeframe) if m.ever_served)
-        return next((m.version for m in served if m.tags.get(_READS_NEWS) != "true"), None)
+        good = (m.version for m in served if not any(m.tags.get(it) == "true" for it in silent))
+        return next(good, None)
 
     def canonical(self, version: str) -> str:
         """The version as predictions carry it, `-unproven` included."""

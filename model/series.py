@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.timeframes import TIMEFRAME_MS
+from model.layout import CLOSE, Layout, needed_close, only
 
 Floats = NDArray[np.float64]
 # What a model reads of a bar, in this order: in training, in evaluation and in the stream, whose
@@ -23,9 +24,11 @@ LONGEST_GAP_BARS: Final = 1_440
 class Series:
     """The bars of one symbol, in order of time, a row each.
 
-    `bars` (n_bars, 6): open, high, low, close, base_volume, quote_volume; (n_bars, 11) once
-    `model.news.with_news` has put the columns of the news behind them. A missing bar is a row of
-    NaN; an unknown quote volume is NaN alone. `first_open_time` is epoch milliseconds UTC.
+    `bars` (n_bars, n_columns) as in `model.layout`: open, high, low, close, base_volume,
+    quote_volume, until `model.news.with_news` and `model.leaders.with_leaders` put more columns
+    behind them. A missing bar is a row of NaN; an unknown quote volume is NaN alone.
+    `first_open_time` is epoch milliseconds UTC. `leaders` are the names of those whose columns
+    there are, None in the place of one that the series has not.
 
     Row `i` opens at `first_open_time + i * bar_ms`, later behind a cut: each of `cuts` is a row and
     how many missing bars have no row before it. Rows of NaN lie in front of it, too.
@@ -41,11 +44,27 @@ class Series:
     first_open_time: int
     bars: Floats
     cuts: tuple[tuple[int, int], ...] = ()
+    leaders: tuple[str | None, ...] = ()
 
     @property
     def close(self) -> Floats:
         """Closing prices (n_bars,)."""
-        return self.bars[:, 3]
+        return self.bars[:, CLOSE]
+
+    @property
+    def needed_close(self) -> Floats:
+        """The same, NaN also where a leader's bar is missing: no window with it is complete."""
+        return needed_close(self.bars, self.leaders)
+
+    @property
+    def layout(self) -> Layout:
+        """Which columns `bars` has."""
+        return Layout.of(self.bars)
+
+    def reading(self, news: bool, leaders: bool) -> "Series":
+        """The series with no columns but its own, of the news and of leaders where asked for."""
+        kept = self.leaders if leaders else ()
+        return replace(self, bars=only(self.bars, news, leaders), leaders=kept)
 
     @property
     def bar_ms(self) -> int:

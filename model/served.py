@@ -17,18 +17,31 @@ from model.artifact import ONNX_FILE, Artifact, Manifest
 class ServedModel:
     """A champion as it travels with a micro-batch: version and bytes, so no worker reads a file.
 
-    `without_news` serves where the news have fallen silent and the champion needs them; None where
-    it needs none, or there is no such version.
+    `substitutes` serve where the champion needs news that have fallen silent or bars of leaders
+    that are missing, each where its own needs are met, the first before the others.
     """
 
     artifact: Artifact
     interval_factors: tuple[float, ...] | None = None
-    without_news: "ServedModel | None" = None
+    substitutes: tuple["ServedModel", ...] = ()
 
-    def serving(self, news_known: bool) -> "ServedModel | None":
-        """The model for bars whose news are known, or not; None where there is none."""
-        needs_none = not self.artifact.manifest.reads_news
-        return self if news_known or needs_none else self.without_news
+    @property
+    def reads_news(self) -> bool:
+        """Whether the champion needs the news of each bar."""
+        return self.artifact.manifest.reads_news
+
+    @property
+    def reads_leaders(self) -> bool:
+        """Whether the champion needs the bars of leaders."""
+        return self.artifact.manifest.reads_leaders
+
+    def serving(self, with_news: bool, with_leaders: bool) -> "ServedModel | None":
+        """The model for bars with their news, or not, and with their leaders', or not; None where
+        there is none."""
+        for model in (self, *self.substitutes):
+            if model.reads_news <= with_news and model.reads_leaders <= with_leaders:
+                return model
+        return None
 
 
 Models = Mapping[str, ServedModel]
@@ -75,7 +88,7 @@ def _to_json(model: ServedModel) -> dict[str, Any]:
         "manifest": model.artifact.manifest.model_dump(mode="json"),
         "onnx": base64.b64encode(model.artifact.onnx).decode(),
         "interval_factors": model.interval_factors,
-        "without_news": model.without_news and _to_json(model.without_news),
+        "substitutes": [_to_json(one) for one in model.substitutes],
     }
 
 
@@ -84,9 +97,9 @@ def _from_json(found: Mapping[str, Any]) -> ServedModel:
     manifest = Manifest.model_validate(found["manifest"])
     if hashlib.sha256(onnx).hexdigest() != manifest.sha256[ONNX_FILE]:
         raise ArtifactMismatch(f"{version}: the graph is not the one of its manifest")
-    factors, without = found["interval_factors"], found["without_news"]
+    factors = found["interval_factors"]
     return ServedModel(
         Artifact(version, manifest, onnx),
         None if factors is None else tuple(factors),
-        None if without is None else _from_json(without),
+        tuple(_from_json(one) for one in found.get("substitutes", ())),
     )

@@ -117,7 +117,8 @@ def fit_model(
     manifest = Manifest(
         interval=series[0].interval,
         symbols=tuple(s.symbol for s in series),
-        feature_names=feature_names(series[0].bars),
+        feature_names=feature_names(series[0].layout),
+        leaders={s.symbol: s.leaders for s in series if s.leaders},
         lookback=settings.lookback,
         horizons=settings.horizons,
         trained_from=begin,

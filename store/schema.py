@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from conf.timeframes import TIMEFRAME_MS
-from model.news import NEWS_COLUMNS
+from model.layout import NEWS_COLUMNS
 
 TEXT: Final = pa.string()
 NUMBER: Final = pa.float64()

@@ -5,6 +5,7 @@ from typing import Final
 
 from conf.errors import NotEnoughBars
 from conf.settings import Settings
+from model.leaders import with_leaders
 from model.series import VALUES, Series, on_grid
 from store.files import committed
 from store.views import read_sql
@@ -33,15 +34,15 @@ def read_polled(
     until_ms: int | None = None,
 ) -> list[Series]:
     """Read what a model is trained on and judged by: the newest `training.max_bars` archived bars
-    of `symbols`, or of those that ingest polls at this timeframe.
+    of `symbols`, or of those that ingest polls at this timeframe, with those of their leaders.
 
     A symbol that is polled and has no bars yet is left out, and so are bars that nobody asks for.
     Raises NotEnoughBars where none is left, or one of `symbols` has none.
     """
     folder, max_bars = settings.warehouse.folder, settings.training.max_bars
     if symbols is None:
-        polled = settings.ingest.symbols_of(timeframe)
         there = _archived(folder, timeframe)
+        polled = settings.ingest.symbols_of(timeframe)
         named = {name.casefold() for name in polled}
         symbols = [name for name in there if name.casefold() in named]
         if there and not symbols:
@@ -49,7 +50,11 @@ def read_polled(
                 f"no {timeframe} bars of {', '.join(polled) or 'any symbol'} in {folder}, only of "
                 f"{', '.join(there[:5])}: set ingest.symbols, or name some with --symbols"
             )
-    return read_warehouse(folder, timeframe, symbols, until_ms, max_bars)
+    series = read_warehouse(folder, timeframe, symbols, until_ms, max_bars)
+    leaders = {name for one in symbols for name in settings.market.of(one)}.difference(symbols)
+    others = [name for name in _archived(folder, timeframe) if name in leaders] if leaders else []
+    led_by = read_warehouse(folder, timeframe, others, until_ms, max_bars) if others else []
+    return with_leaders(series, settings.market.of, led_by)
 
 
 def _archived(warehouse_dir: Path, timeframe: str) -> list[str]:

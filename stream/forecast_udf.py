@@ -17,7 +17,7 @@ from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from model.features import Floats, Indices
 from model.forecast import Forecaster
-from model.news import NEWS_COLUMNS
+from model.layout import NEWS_COLUMNS
 from model.served import Models, ServedModel
 from stream.packed import constant, from_bytes, repeated, to_bytes
 
@@ -39,12 +39,12 @@ NOT_FINITE: Final = "prediction not finite"
 
 # A worker lives for many micro-batches; a session is built once a version, and an old one is let
 # go when its successor arrives, so that a year of retraining does not fill the memory.
-_forecasters: dict[tuple[str, bool], tuple[ServedModel, Forecaster]] = {}
+_forecasters: dict[tuple[str, bool, bool], tuple[ServedModel, Forecaster]] = {}
 
 
 def forecaster(timeframe: str, model: ServedModel) -> Forecaster:
     """This process's session for `model`, built when the version is new here."""
-    kind = timeframe, model.artifact.manifest.reads_news
+    kind = timeframe, model.reads_news, model.reads_leaders
     held = _forecasters.get(kind)
     if held is None or held[0] != model:
         held = (model, Forecaster(model.artifact, interval_factor=model.interval_factors))
@@ -94,7 +94,7 @@ def forecast_windows(
     within its own.
     """
     with_news = NEWS_COLUMNS[0] in windows.column_names
-    model = champion.serving(with_news)
+    model = champion.serving(with_news, with_leaders=False)
     if model is None:
         return (None,) * 4
     bars = np.frombuffer(raw_bars, np.float64).reshape(

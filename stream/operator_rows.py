@@ -13,7 +13,8 @@ from pyspark.sql.types import BinaryType, LongType, StringType, StructField, Str
 
 from conf.timeframes import TIMEFRAME_MS
 from model.features import sequence_steps
-from model.news import NEWS_COLUMNS, news_of_bars
+from model.layout import NEWS_COLUMNS
+from model.news import news_of_bars
 from model.series import VALUES
 from store.schema import BARS as BAR_TABLE
 from stream.contents import ARTICLES, BARS, NEWS, REJECTED

@@ -89,7 +89,7 @@ def start_query(
     require_same_topics(spark, checkpoint, settings.kafka, topics_read(settings))
     messages = read_all(spark, settings)
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
-    champions = Champions(registry, tuple(TIMEFRAME_MS), window.lookback)
+    champions = Champions(registry, tuple(TIMEFRAME_MS), window.lookback, settings.market)
     metrics.follow_registry(lambda: champions.away_since)
     record = ServiceRecord(
         spark, f"{checkpoint}/served.json", champions, begun_micro_batch(spark, checkpoint)

@@ -1,13 +1,15 @@
 """A model of random weights: made in milliseconds, and its output depends on every input."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from conf.settings import Registry as RegistrySettings
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
-from model.features import FEATURE_NAMES, NEWS_FEATURE_NAMES, sequence_steps
+from model.features import feature_names, sequence_steps
+from model.layout import Layout
 from model.onnx_export import export_onnx
 from model.registry import Registry
 from model.weights import MemberWeights, NetworkWeights
@@ -23,8 +25,10 @@ def save_random_artifact(
     reads_news: bool = False,
     names: Sequence[str] | None = None,
     horizons: Sequence[int] = HORIZONS,
+    leaders: Mapping[str, tuple[str | None, ...]] = MappingProxyType({}),
 ) -> None:
-    names = names or (NEWS_FEATURE_NAMES if reads_news else FEATURE_NAMES)
+    width = max((len(of) for of in leaders.values()), default=0)
+    names = names or feature_names(Layout(reads_news, width))
     units, n_features, n_horizons, linear_steps = 8, len(names), len(horizons), 3
     noise = np.random.default_rng(seed)
 
@@ -46,6 +50,7 @@ def save_random_artifact(
         interval=timeframe,
         symbols=("BTC-USD",),
         feature_names=tuple(names),
+        leaders=dict(leaders),
         lookback=lookback,
         horizons=tuple(horizons),
         trained_from=0,

@@ -12,7 +12,8 @@ import numpy as np
 import onnxruntime
 
 from bench.series import HORIZONS, LOOKBACK, MINUTE_MS
-from model.features import CLOSE, bar_features, bars_needed, horizon_scale, window_inputs
+from model.features import bar_features, bars_needed, horizon_scale, window_inputs
+from model.layout import CLOSE
 
 NEEDED: Final = bars_needed(LOOKBACK)
 VALUES: Final = ("open", "high", "low", "close", "base_volume", "quote_volume")

@@ -32,6 +32,7 @@ from model.artifact import Artifact
 from model.dataset import Span
 from model.features import bar_features
 from model.forecast import Forecaster
+from model.leaders import with_leaders
 from model.outcomes import LSTM, joined
 from model.registry import Registry
 from model.series import Series
@@ -237,7 +238,8 @@ def references(artifact: Artifact, warehouse_dir: Path) -> Named:
         )
     except NotEnoughBars:  # it was trained on bars of a file
         bars = []
-    series = [s for s in with_archived_news(bars, warehouse_dir) if s.symbol in manifest.symbols]
+    read = with_leaders(with_archived_news(bars, warehouse_dir), manifest.leaders_of)
+    series = [one for one in read if one.symbol in manifest.symbols]
     features, times = feature_values(
         artifact, series, manifest.trained_from, manifest.trained_until
     )
@@ -260,7 +262,7 @@ def _reference(values: Floats, times: Ints, interval: str) -> Reference | None:
 
 
 def read_recent(warehouse_dir: Path, artifact: Artifact) -> list[Series]:
-    """The newest bars of each series, with the news, from which "now" is computed."""
+    """The newest bars of each series, with news and leaders, from which "now" is computed."""
     manifest = artifact.manifest
     bars = RECENT_BARS + 2 * manifest.lookback
     query = "SELECT count(DISTINCT symbol) AS n FROM kept.closes WHERE interval = ?"
@@ -268,7 +270,7 @@ def read_recent(warehouse_dir: Path, artifact: Artifact) -> list[Series]:
         ((count,),) = connection.execute(query, [manifest.interval]).fetchall()
     most = max(int(count), 1) * bars
     newest = read_warehouse(warehouse_dir, manifest.interval, max_bars=most)
-    return with_archived_news(newest, warehouse_dir)
+    return with_leaders(with_archived_news(newest, warehouse_dir), manifest.leaders_of)
 
 
 def feature_values(

@@ -18,8 +18,8 @@ from jobs.retrain import reason_now, retrain_if_due
 from model.dataset import Span
 from model.decisions import Arena, decisions
 from model.due import LiveFigures, reason_to_retrain
+from model.layout import Layout
 from model.learning import TrainResult, compete, report, retrain, train
-from model.news import has_news
 from model.planted import planted_series
 from model.registry import Registry
 from model.series import Series
@@ -255,7 +255,7 @@ def test_the_gate_compares_a_champion_that_reads_news_with_one_that_does_not(
 ) -> None:
     series, settings = [planted_series(seed=3, effect=0.4, n_bars=900)], with_held_back(small, 0.3)
     first = train(series, settings, replace(arena, allow_unproven=True))
-    reader = train(series, settings, arena, read_news=True)
+    reader = train(series, settings, arena, Layout(news=True))
     again = train(series, settings, arena)
     assert reader.decision.champion == arena.registry.canonical(first.version)
     assert reader.reason.startswith("beats the champion")
@@ -283,7 +283,7 @@ def test_archived_articles_are_the_news_of_the_archived_bars(tmp_path: Path) -> 
     )
     tables.write(tmp_path, "bars", tables.bars(close))
     (plain,) = with_archived_news(read_warehouse(tmp_path, "1m"), tmp_path)
-    assert not has_news(plain)
+    assert not plain.layout.news
     tables.write(tmp_path, "articles", articles)
     (with_news,) = with_archived_news(read_warehouse(tmp_path, "1m"), tmp_path)
     assert with_news.bars[:, 6].tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]

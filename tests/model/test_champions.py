@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from conf.errors import CandlecastError, ConfigurationError, RegistryUnavailable
+from conf.settings import Market
 from model.artifact import read_manifest, save_artifact
 from model.champions import Champions
 from model.registry import Registry
@@ -38,21 +39,22 @@ def tamper(registry: Registry, version: str) -> None:
 
 
 def test_the_champion_serves(registry: Registry) -> None:
-    assert serving(Champions(registry, ("1m", "1h"), lookback=60)) == {"1m": "1m-2"}
+    champions = Champions(registry, ("1m", "1h"), lookback=60, market=Market())
+    assert serving(champions) == {"1m": "1m-2"}
 
 
 def test_a_champion_tampered_with_is_rejected_once_and_its_predecessor_serves(
     registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     tamper(registry, "1m-2")
-    champions = Champions(registry, ("1m",), lookback=60)
+    champions = Champions(registry, ("1m",), lookback=60, market=Market())
     assert serving(champions) == serving(champions) == {"1m": "1m-1"}
     lines = [line for line in caplog.messages if "event=model_rejected model=1m-2" in line]
     assert len(lines) == 1
 
 
 def test_a_champion_of_another_lookback_does_not_serve(registry: Registry) -> None:
-    assert serving(Champions(registry, ("1m",), lookback=30)) == {}
+    assert serving(Champions(registry, ("1m",), lookback=30, market=Market())) == {}
 
 
 def test_a_champion_whose_graph_is_none_is_rejected(registry: Registry, tmp_path: Path) -> None:
@@ -60,11 +62,11 @@ def test_a_champion_whose_graph_is_none_is_rejected(registry: Registry, tmp_path
     files = {"model.onnx": b"not a graph", "model.keras": (source / "model.keras").read_bytes()}
     save_artifact(tmp_path / "broken", read_manifest(source), files)
     registry.promote(registry.register(tmp_path / "broken", "1m"))
-    assert serving(Champions(registry, ("1m",), lookback=60)) == {"1m": "1m-2"}
+    assert serving(Champions(registry, ("1m",), lookback=60, market=Market())) == {"1m": "1m-2"}
 
 
 def test_interval_factors_reach_a_model_that_serves_already(registry: Registry) -> None:
-    champions = Champions(registry, ("1m",), lookback=60)
+    champions = Champions(registry, ("1m",), lookback=60, market=Market())
     assert champions.current()["1m"].interval_factors is None
     registry.set_interval_factors("1m-2", (1.5, 1.0, 1.0))
     assert champions.current()["1m"].interval_factors == (1.5, 1.0, 1.0)
@@ -81,16 +83,16 @@ def test_for_a_champion_that_reads_news_the_newest_that_does_not_is_ready(
     save_random_artifact(tmp_path / "never served", seed=4)
     registry.register(tmp_path / "never served", "1m")
     promote_reader_of_news(registry, tmp_path / "news")
-    model = Champions(registry, ("1m",), lookback=60).current()["1m"]
-    silent = model.serving(news_known=False)
-    assert model.serving(news_known=True) == model
+    model = Champions(registry, ("1m",), lookback=60, market=Market()).current()["1m"]
+    silent = model.serving(False, False)
+    assert model.serving(True, False) == model
     assert silent is not None
     assert (model.artifact.version, silent.artifact.version) == ("1m-4", "1m-2")
 
 
 def test_a_champion_that_reads_no_news_serves_without_them_itself(registry: Registry) -> None:
-    model = Champions(registry, ("1m",), lookback=60).current()["1m"]
-    assert model.serving(news_known=False) == model.serving(news_known=True) == model
+    model = Champions(registry, ("1m",), lookback=60, market=Market()).current()["1m"]
+    assert model.serving(False, False) == model.serving(True, False) == model
 
 
 def test_without_a_version_that_reads_no_news_nothing_serves_in_their_silence(
@@ -99,17 +101,17 @@ def test_without_a_version_that_reads_no_news_nothing_serves_in_their_silence(
     shutil.copy(mlflow_database, tmp_path / "other.db")
     registry = Registry(f"sqlite:///{tmp_path}/other.db", tmp_path / "models")
     promote_reader_of_news(registry, tmp_path / "news")
-    model = Champions(registry, ("1m",), lookback=60).current()["1m"]
-    assert model.serving(news_known=True) == model
-    assert model.serving(news_known=False) is None
+    model = Champions(registry, ("1m",), lookback=60, market=Market()).current()["1m"]
+    assert model.serving(True, False) == model
+    assert model.serving(False, False) is None
 
 
 def test_the_fallback_goes_when_its_champion_does(registry: Registry, tmp_path: Path) -> None:
     promote_reader_of_news(registry, tmp_path / "news")
-    champions = Champions(registry, ("1m",), lookback=60)
-    assert champions.current()["1m"].without_news is not None
+    champions = Champions(registry, ("1m",), lookback=60, market=Market())
+    assert champions.current()["1m"].substitutes
     registry.restore("1m-1")
-    assert champions.current()["1m"].without_news is None
+    assert champions.current()["1m"].substitutes == ()
 
 
 class Troubled(Registry):
@@ -129,7 +131,7 @@ class Troubled(Registry):
         return super().champion(timeframe)
 
     def served(self, *before: Mapping[str, ServedModel]) -> Champions:
-        champions = Champions(self, ("1m",), lookback=60, clock=lambda: self.now)
+        champions = Champions(self, ("1m",), lookback=60, market=Market(), clock=lambda: self.now)
         for models in before:
             champions.begin(models)
         return champions
@@ -298,7 +300,7 @@ def test_a_graph_that_loads_and_does_not_fit_is_rejected_before_it_serves(
     files = {"model.onnx": onnx_bytes, "model.keras": b"none"}
     save_artifact(tmp_path / "made", manifest, files)
     registry.promote(registry.register(tmp_path / "made", "1m"))
-    assert serving(Champions(registry, ("1m",), lookback=60)) == {"1m": served}
+    assert serving(Champions(registry, ("1m",), lookback=60, market=Market())) == {"1m": served}
 
 
 @pytest.mark.parametrize("factors", ["[1.0]", '"wide"', "[NaN, 1, 1]"])
@@ -306,7 +308,7 @@ def test_interval_factors_that_do_not_fit_leave_the_model_serving_without(
     registry: Registry, factors: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry.tag("1m-2", "interval_factors", factors)
-    champions = Champions(registry, ("1m",), lookback=60)
+    champions = Champions(registry, ("1m",), lookback=60, market=Market())
     assert champions.current()["1m"].interval_factors is None
     champions.current()
     assert len([m for m in caplog.messages if "event=interval_factors_rejected" in m]) == 1
@@ -317,4 +319,4 @@ def test_a_model_registered_for_another_timeframe_does_not_serve(
 ) -> None:
     save_random_artifact(tmp_path / "hours", seed=5, timeframe="1h")
     registry.promote(registry.register(tmp_path / "hours", "1m"))
-    assert serving(Champions(registry, ("1m",), lookback=60)) == {"1m": "1m-2"}
+    assert serving(Champions(registry, ("1m",), lookback=60, market=Market())) == {"1m": "1m-2"}

@@ -16,7 +16,8 @@ from ingest.article import Article, Listed
 from ingest.bar import Bar
 from ingest.publish import Publisher, Record, article_record, ensure_topics
 from jobs.machine.broker import EmbeddedBroker
-from model.news import NEWS_COLUMNS, news_of_bars
+from model.layout import NEWS_COLUMNS
+from model.news import news_of_bars
 from model.registry import Registry
 from store.articles import scored
 from stream.query import start_query
