@@ -224,6 +224,7 @@ class Stream(Section):
 
     trigger_s: Annotated[float, Field(ge=0)] = SHIPPED
     max_bars_per_micro_batch: PositiveInt = SHIPPED
+    no_executors_s: PositiveFloat = SHIPPED
     forget_after_days: PositiveFloat = SHIPPED
     metrics_host: str = SHIPPED
     metrics_port: Port = SHIPPED

@@ -6,6 +6,9 @@ Run from a checkout as `spark-submit jobs/predict_stream.py`; everything comes f
 import argparse
 import logging
 import threading
+import time
+from functools import partial
+from typing import Final
 
 from pyspark.errors import StreamingQueryException
 
@@ -15,6 +18,7 @@ from ingest.publish import ensure_topics
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
 from spark.errors import explain
+from spark.executors import ExecutorWatch, count_executors
 from spark.session import build_session
 from spark.warm_workers import idle_task, keep_warm
 from store.locks import only_worker
@@ -22,6 +26,8 @@ from stream.metrics import StreamMetrics
 from stream.query import checkpoint_dir, start_query
 
 log = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 5
 
 
 def run(settings: Settings) -> None:
@@ -39,8 +45,11 @@ def run(settings: Settings) -> None:
     query = start_query(session, settings, metrics)
     event(log, "query", id=query.id, topic=kafka.bars_topic)
     metrics.follow(query)
+    count = partial(count_executors, session)
+    watch = ExecutorWatch(count, settings.stream.no_executors_s, time.monotonic)
     try:
-        query.awaitTermination()
+        while not query.awaitTermination(LOOK_EVERY_S):
+            watch.look()
     except StreamingQueryException as error:
         raise explain(str(error), checkpoint_dir(settings)) from error
     finally:

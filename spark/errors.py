@@ -74,7 +74,7 @@ KNOWN: Final[tuple[tuple[str, type[CandlecastError], str], ...]] = (
     ),
     (
         r"common\.errors\.(Timeout|Disconnect|Network|UnknownTopicOr|NotLeader|LeaderNot)\w*"
-        r"|Timed out waiting for a node",
+        r"|Timed out waiting for a node|Failed to create new KafkaAdminClient",
         errors.BrokerUnavailable,
         "Kafka does not answer",
     ),

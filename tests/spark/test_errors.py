@@ -31,6 +31,7 @@ QUERY = "=== Streaming Query ===\nIdentifier: predict\nLogical Plan: {}\n\nJVM s
         ("common.errors.PolicyViolationException: no", ConfigurationError),
         ("common.errors.RecordTooLargeException: 2 MB", ConfigurationError),
         ("No resolvable bootstrap urls given in bootstrap.servers", RetryLater),
+        ("KafkaException: Failed to create new KafkaAdminClient", BrokerUnavailable),
         ("java.net.UnknownHostException: kafka-2", RetryLater),
         ("", CandlecastError),
         ("TypeError: ours", CandlecastError),
