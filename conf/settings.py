@@ -1,8 +1,9 @@
 """The one settings object: values from `candlecast.toml`, environment over file.
 
 `CANDLECAST_KAFKA__BOOTSTRAP_SERVERS=host:9092` overrides `[kafka] bootstrap_servers`;
-`CANDLECAST_CONFIG=FILE` names a file with what differs from the shipped one. Secrets come from the
-environment only. Types and bounds stand here, values in `candlecast.toml` alone.
+`CANDLECAST_CONFIG=FILE` names a file with what differs from the shipped one, `CANDLECAST_HOME=DIR`
+a folder for all that is kept. Secrets come from the environment only. Types and bounds stand here,
+values in `candlecast.toml` alone.
 """
 
 import os
@@ -365,8 +366,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then environment, then the file of CANDLECAST_CONFIG, then the shipped one."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, _from_files())
+        """Arguments, then environment, then CANDLECAST_HOME, then the file of CANDLECAST_CONFIG,
+        then the shipped one."""
+        home = os.environ.get("CANDLECAST_HOME")
+        placed = InitSettingsSource(settings_cls, _placed(home) if home else {})
+        return init_settings, env_settings, placed, InitSettingsSource(settings_cls, _from_files())
 
 
 SECRET_SETTINGS: Final = frozenset(
@@ -375,6 +379,34 @@ SECRET_SETTINGS: Final = frozenset(
     for name, setting in kind.annotation.model_fields.items()  # type: ignore[union-attr]
     if setting.annotation == SecretStr | None
 )
+
+
+def _placed(folder: str) -> dict[str, dict[str, str]]:
+    """The settings by which tables, checkpoint, registry and reports lie in one folder."""
+    return {
+        "warehouse": {
+            "dir": folder,
+            "checkpoint_dir": f"{folder}/_checkpoints",
+            "reports_dir": f"{folder}/reports",
+        },
+        "registry": {
+            "tracking_uri": f"sqlite:///{folder}/mlflow.db",
+            "artifact_dir": f"{folder}/models",
+        },
+    }
+
+
+def home_variables(folder: Path | str) -> dict[str, str]:
+    """The variables by which all that is kept lies in `folder`, whatever else is set.
+
+    >>> home_variables("/data")["CANDLECAST_REGISTRY__TRACKING_URI"]
+    'sqlite:////data/mlflow.db'
+    """
+    return {
+        f"CANDLECAST_{section}__{name}".upper(): value
+        for section, table in _placed(str(folder)).items()
+        for name, value in table.items()
+    }
 
 
 def _from_files() -> dict[str, Any]:

@@ -4,13 +4,16 @@ Each command lives in a module of its own, imported when it is run: Spark and Te
 seconds that `candlecast --help` should not.
 """
 
+import os
 import sys
 from importlib import import_module
-from typing import Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
+from conf.settings import home_variables
 from jobs.terminal.program import run_program
 
 # By name, where it lives and what the list of commands says of it. The stream alone is no command:
@@ -53,7 +56,7 @@ class LazyCommands(TyperGroup):
         target, text = COMMANDS[cmd_name]
         module, _, function = target.partition(":")
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        wanted = cmd_name in sys.argv[1:2]
+        wanted = cmd_name in sys.argv[1:4]  # behind `--warehouse DIR`, too
         run = getattr(import_module(module), function) if wanted else lambda: None
         single.command(cmd_name, help=None if wanted else text)(run)
         return typer.main.get_command(single)
@@ -69,8 +72,14 @@ group = typer.Typer(
 
 
 @group.callback()
-def _root() -> None:
-    pass
+def _root(
+    warehouse: Annotated[
+        Path | None,
+        typer.Option(help="where tables, checkpoint, registry and reports lie"),
+    ] = None,
+) -> None:
+    if warehouse is not None:
+        os.environ.update(home_variables(warehouse))
 
 
 def app() -> None:

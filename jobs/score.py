@@ -12,6 +12,7 @@ It reads the warehouse and never touches the stream; `--every` repeats it.
 import logging
 import re
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Annotated, Final
 
@@ -36,6 +37,7 @@ from store.schema import SPANS
 log = logging.getLogger(__name__)
 
 TABLE_WIDTH: Final = 150
+FIRST_LOOK: Final = ("symbol", "horizon", "n", "skill", "covered")
 COLUMNS: Final = {
     "symbol": "{symbol}",
     "horizon": "{horizon} x {interval}",
@@ -58,12 +60,13 @@ COLUMNS: Final = {
 def score(
     every: Annotated[int, typer.Option(help="seconds until it is done again; 0: once")] = 0,
     span: Annotated[str, typer.Option(help=f"shown: {', '.join(SPANS)}")] = "24h",
+    all_: Annotated[bool, typer.Option("--all", help="every column")] = False,
     drift: Annotated[bool, typer.Option(help="compare with the training range too")] = True,
 ) -> None:
     """Score predictions whose target time has passed, against persistence and ARIMA."""
     configure_logging(logging.WARNING if not every else logging.INFO)
     settings = load_settings()
-    console = Console(width=max(Console().width, TABLE_WIDTH))
+    console = Console(width=max(Console().width, TABLE_WIDTH) if all_ else None)
     if span not in SPANS:
         raise ConfigurationError(f"--span {span}: there are {', '.join(SPANS)}")
     if missing := without_train():
@@ -79,7 +82,7 @@ def score(
                 board = score_once(settings, drift, strict=not every)
                 metrics.show(board)
                 if not every or console.is_terminal:
-                    print_board(console, board, span)
+                    print_board(console, board, span, COLUMNS if all_ else FIRST_LOOK)
             except (CandlecastError, duckdb.Error, OSError) as error:
                 if not every:
                     raise
@@ -89,17 +92,20 @@ def score(
             time.sleep(every)
 
 
-def print_board(console: Console, board: pd.DataFrame, span: str) -> None:
-    """The scoreboard of one span as a table."""
+def print_board(
+    console: Console, board: pd.DataFrame, span: str, columns: Iterable[str] = COLUMNS
+) -> None:
+    """Some columns of the scoreboard of one span as a table."""
     rows = board[board["span"] == span]
     if rows.empty:
         console.print("Nothing to score yet: no prediction's target time has passed.")
         return
     table = Table(title=f"scoreboard, {span} up to {rows['last_target'].max():%Y-%m-%d %H:%M} UTC")
-    for name in COLUMNS:
+    forms = {name: COLUMNS[name] for name in columns}
+    for name in forms:
         table.add_column(name, justify="right", overflow="fold")
     made = rows["backfilled"].map({True: "backfilled", False: "live"})
     for row in rows.assign(made=made).to_dict("records"):
-        cells = (form.format_map(row) for form in COLUMNS.values())
+        cells = (form.format_map(row) for form in forms.values())
         table.add_row(*(re.sub(r"\+?nan%?", "-", cell) for cell in cells))
     console.print(table)

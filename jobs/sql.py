@@ -1,10 +1,12 @@
 """`candlecast sql`: a query over the warehouse, printed as a table."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import duckdb
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -24,25 +26,39 @@ Rows = list[tuple[Any, ...]]
 
 def sql(
     query: Annotated[str, typer.Argument(help="over bars, predictions, scored, scoreboard, ...")],
-    engine: Annotated[str, typer.Option(help="spark, or duckdb: up in a second")] = "spark",
+    engine: Annotated[str, typer.Option(help="duckdb, or spark: the same views")] = "duckdb",
 ) -> None:
     """Query the warehouse: bars, predictions, skipped, arima, scored, scores, scoreboard, drift,
     articles, sentiment (times in UTC)."""
     warehouse_dir = load_settings().warehouse.dir
-    if engine not in ("spark", "duckdb"):
-        raise ConfigurationError(f"--engine {engine}: there are spark, duckdb")
+    if engine not in ("duckdb", "spark"):
+        raise ConfigurationError(f"--engine {engine}: there are duckdb, spark")
     if not query.strip():
         raise ConfigurationError('the query is empty: candlecast sql "SELECT * FROM bars LIMIT 9"')
     names, rows = (ask_duckdb if engine == "duckdb" else _by_spark)(query, warehouse_dir)
-    table = Table(*map(escape, names))
-    for row in rows[:MAX_ROWS]:
-        table.add_row(*["" if value is None else escape(str(value)) for value in row])
     console = Console()
-    console.print(table)
+    cells = [["" if value is None else escape(str(value)) for value in row] for row in rows]
+    show(console, [*map(escape, names)], cells[:MAX_ROWS])
     if not rows and _SCORES.search(query):
         console.print(NO_SCORES)
     if len(rows) > MAX_ROWS:
         console.print(f"The first {MAX_ROWS:,} rows; `candlecast export` writes them all.")
+
+
+def show(console: Console, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; where it is wider than the terminal, each row is a table of its own, upright."""
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*row)
+    unbound = console.options.update(width=100_000)
+    if not rows or console.measure(table, options=unbound).maximum <= console.width:
+        console.print(table)
+        return
+    for number, row in enumerate(rows, 1):
+        upright = Table("", f"row {number}", box=box.SIMPLE_HEAD)
+        for name, value in zip(names, row, strict=True):
+            upright.add_row(name, value)
+        console.print(upright)
 
 
 def ask_duckdb(query: str, warehouse_dir: str) -> tuple[list[str], Rows]:

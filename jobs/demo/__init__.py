@@ -13,7 +13,7 @@ from conf.errors import ConfigurationError
 from ingest.bar import Bar
 from ingest.replay import in_close_order
 from ingest.sources.recorded import Recording, read_bars
-from jobs.demo.stage import DemoFailed, Parts, Stage
+from jobs.demo.stage import DEMO_DIR, DemoFailed, Parts, Stage
 from jobs.terminal.stopping import ending_signals
 
 SERIES: Final = {
@@ -25,6 +25,10 @@ SERIES: Final = {
         Recording(Path("data/btcusdt_binance_1m_10086rows_2024-12.csv.gz"), "BTC-USDT", "1m"),
     ),
 }
+
+
+LOOK: Final = f"Look at them: .venv/bin/candlecast --warehouse {DEMO_DIR} models"
+REPORT: Final = Path("reports/demo.json")
 
 
 def demo(
@@ -60,6 +64,7 @@ def demo(
                 show_recorded(stage, console, parts, speed, allow_unproven)
                 if not exit_:
                     console.print("The series is through. Ctrl-C ends; the tables stay.")
+                    console.print(LOOK, markup=False, highlight=False, soft_wrap=True)
                     threading.Event().wait()
             else:
                 stage.backfill_from(source, symbols)
@@ -86,7 +91,7 @@ def show_recorded(
     stage.train(sorted({bar.symbol for bar in parts.backfill}), allow_unproven)
     report = stage.replay(parts, speed)
     report.print(console)
-    report.save(Path(stage.settings.warehouse.reports_dir) / "demo.json")
+    report.save(REPORT)
     if not report.complete:
         raise DemoFailed("predictions are missing, twice or unexpected: see the table")
 

@@ -27,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from conf.errors import CandlecastError
 from conf.locks import only_one
 from conf.ports import free_port, is_free
-from conf.settings import Settings, load_settings
+from conf.settings import Settings, home_variables, load_settings
 from ingest.bar import Bar
 from ingest.clock import Clock
 from ingest.publish import BarPublisher, ensure_topics
@@ -90,10 +90,7 @@ class Stage:
         self._broker = EmbeddedBroker(DEMO_DIR / "broker")
         self._env = {
             "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": self._broker.bootstrap_servers,
-            "CANDLECAST_WAREHOUSE__DIR": str(DEMO_DIR),
-            "CANDLECAST_WAREHOUSE__CHECKPOINT_DIR": str(DEMO_DIR / "_checkpoints"),
-            "CANDLECAST_REGISTRY__TRACKING_URI": f"sqlite:///{DEMO_DIR}/mlflow.db",
-            "CANDLECAST_REGISTRY__ARTIFACT_DIR": str(DEMO_DIR / "models"),
+            **home_variables(DEMO_DIR),
         }
         os.environ.update(self._env)
         self.settings: Settings = load_settings()

@@ -8,7 +8,13 @@ from pydantic_core import PydanticUndefined
 
 from conf.errors import ConfigurationError
 from conf.section import SHIPPED_FILE, shipped_values
-from conf.settings import SECRET_SETTINGS, Settings, Window, load_settings
+from conf.settings import (
+    SECRET_SETTINGS,
+    Settings,
+    Window,
+    home_variables,
+    load_settings,
+)
 
 SETTINGS = {
     (section, name): setting
@@ -129,3 +135,28 @@ def test_rejected_records_have_an_end_of_their_own_and_bars_have_none_unless_it_
     kafka = load_settings().kafka
     assert kafka.retention_s[kafka.bars_topic] == 90 * 86_400.0
     assert kafka.retention_s["mine"] == 30 * 86_400.0
+
+
+def test_one_variable_moves_all_that_is_kept(environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[warehouse]\ndir = "elsewhere"\n')
+    environ.setenv("CANDLECAST_CONFIG", str(file))
+    environ.setenv("CANDLECAST_HOME", "/data/btc")
+    environ.setenv("CANDLECAST_WAREHOUSE__REPORTS_DIR", "/srv/reports")
+    settings = load_settings()
+    assert settings.warehouse.dir == "/data/btc"
+    assert settings.warehouse.checkpoint_dir == "/data/btc/_checkpoints"
+    assert settings.warehouse.reports_dir == "/srv/reports"
+    assert settings.registry.tracking_uri == "sqlite:////data/btc/mlflow.db"
+    assert settings.registry.artifact_dir == "/data/btc/models"
+
+
+def test_every_folder_that_has_a_default_moves(environ: pytest.MonkeyPatch) -> None:
+    before = load_settings()
+    for name, value in home_variables("elsewhere").items():
+        environ.setenv(name, value)
+    load_settings.cache_clear()
+    after = load_settings()
+    for section in ("warehouse", "registry"):
+        old, new = (getattr(of, section).model_dump() for of in (before, after))
+        assert {name for name in old if old[name] == new[name]} == set()

@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer.main
 from click.testing import CliRunner
 
+from conf.settings import Registry as RegistrySettings
 from jobs.cli import COMMANDS, group
 from jobs.machine.processes import PROJECT_DIR
 
@@ -52,3 +54,11 @@ def test_make_starts_programs_that_exist(target: str, how: str, program: str) ->
     else:
         path = PROJECT_DIR / program.replace(".", "/")
         assert program == "pytest" or path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def test_one_switch_says_where_everything_lies(champion_registry: RegistrySettings) -> None:
+    place = str(Path(champion_registry.artifact_dir).parent)
+    command = [sys.executable, "-m", "jobs.cli", "--warehouse", place, "models"]
+    shown = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"1m-1\b.*champion", shown.stdout)
