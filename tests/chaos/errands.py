@@ -108,7 +108,7 @@ def all_do_their_work(world: World) -> None:
         errand = Errand.start(world, name)
         with_answer = f"http://127.0.0.1:{errand.port}/"
         if name in SERVERS:
-            path = "scores" if name == "API" else "_stcore/health"
+            path = "scores" if name == "API" else ""
             up = lambda path=path, url=with_answer: answers(url + path)  # noqa: E731
             world.wait(f"the {name}", up)
             errand.program.stop()
