@@ -5,13 +5,15 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Final
 
 import pandas as pd
 from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from conf.errors import CandlecastError
 from conf.settings import Settings
 from conf.timeframes import TIMEFRAME_MS, Timeframe
 from dashboard.api_types import HealthAnswer, Model, Prediction, Score, SpanName
@@ -47,6 +49,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.listeners = Listeners(settings.dashboard.listeners_per_client)
         app.state.servers = settings.kafka.bootstrap_servers
         app.state.overview = Overview(app.state.sources).start()
+        # The first look at the registry imports MLflow: seconds for which no visitor should wait.
+        with suppress(CandlecastError):  # it may be away; `/models` says so to those who ask
+            await run_in_threadpool(app.state.sources.registry.models)
         yield
         app.state.overview.stop()
         app.state.sources.close()

@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from kafka import KafkaProducer
 from schemathesis import GenerationMode
 
+from conf.errors import RegistryUnavailable
 from ingest.publish import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
 from jobs.scoring.scoreboard import update_scores
+from model.registry import RegisteredModel, Registry
 from tests import tables
 from tests.dashboard import poison
 from tests.dashboard.api_server import NO_BROKER, TOPIC, chosen_settings, get, serving
@@ -68,6 +70,21 @@ def test_scores_are_those_of_the_view(url: str) -> None:
 def test_there_are_no_scores_before_they_are_computed(tmp_path: Path) -> None:
     with serving(chosen_settings(tmp_path, NO_BROKER)) as fresh:
         assert get(fresh, "/scores") == []
+
+
+def test_the_registry_is_asked_before_the_first_visitor_and_may_be_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Registry] = []
+
+    def away(registry: Registry, timeframe: str | None = None) -> list[RegisteredModel]:
+        asked.append(registry)
+        raise RegistryUnavailable("nobody answers")
+
+    monkeypatch.setattr(Registry, "models", away)
+    with serving(chosen_settings(tmp_path, NO_BROKER)) as running:
+        assert len(asked) == 1
+        assert get(running, "/scores") == []
 
 
 def test_an_unknown_symbol_is_not_found(url: str) -> None:
