@@ -33,7 +33,8 @@ class Manifest(BaseModel):
     `trained_from`, `validated_from`, `trained_until` are epoch ms UTC; the last is exclusive and is
     the end of everything that fitting saw. `half_widths` are the conformal interval's, per horizon,
     in units of `scale * sqrt(horizon)`, calibrated on what lies between the last two. `leaders` are
-    those of each symbol as in `Market.of`; none of any where the model reads none.
+    those of each symbol as in `Market.of`; none of any where the model reads none. `symbol_gain` is
+    how much more or less of the graph's output counts for a symbol, per horizon; 1 for others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +54,7 @@ class Manifest(BaseModel):
     half_widths: tuple[float, ...]
     network_gain: tuple[float, ...]
     linear_gain: tuple[float, ...]
+    symbol_gain: dict[str, tuple[float, ...]] = {}
     metrics: dict[str, float | None] = {}
     seed: int = 0
     libraries: dict[str, str] = {}

@@ -77,6 +77,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.scale)
 
+    @property
+    def series(self) -> NDArray[np.int64]:
+        """The number of the series that each window is of (n_windows,)."""
+        return np.searchsorted(self.firsts, self.ends, side="right") - 1
+
     def features(self, chosen: Bools | slice = _ALL) -> Array:
         """What a network reads of the chosen windows: (n_chosen, steps, n_features), a copy thirty
         times as large as its share of `bars`: who has many windows asks for some at a time."""

@@ -58,12 +58,15 @@ class Measures:
     """What the features of some bars are made of, each (n_bars,).
 
     `bars` (n_bars, 6), `news` (n_bars, 5) or without columns; NaN where a bar that a measure needs
-    is missing. All are worked out at once: on the few bars of a micro-batch that takes less time
-    than to ask which are needed.
+    is missing. `follower` are those of the series that these bars lead. All are worked out at once:
+    on the few bars of a micro-batch that takes less time than to ask which are needed.
     """
 
-    def __init__(self, bars: Floats, news: Floats, lookback: int) -> None:
+    def __init__(
+        self, bars: Floats, news: Floats, lookback: int, follower: "Measures | None" = None
+    ) -> None:
         self.bars = bars
+        self.follower = self if follower is None else follower
         self._news = news
         self.span = volatility_bars(lookback)
         log_price = np.log(bars[:, :4])
@@ -86,6 +89,7 @@ class Measures:
         mid = (high + low) / 2
         self.mid_return = np.append(np.nan, np.diff(mid)) / self.volatility
         self.close_in_range = 2 * (self.log_close - mid) / self.volatility
+        self.above_average = self.log_close - _trailing_ema(self.log_close, self.span)
 
     def news(self, column: int) -> Floats:
         """A column of NEWS_COLUMNS."""
@@ -108,6 +112,7 @@ class Feature:
     mirrored: str = "sign"
     line: Literal["nowhere", "last step", "every step"] = "nowhere"
     of_news: bool = False
+    of_itself: bool = True
     of_leaders: bool = False
 
 
@@ -129,9 +134,10 @@ FEATURES: Final = (
         lambda m: m.close_in_range * _CONTINUED * m.continuation,
         line="last step",
     ),
-    Feature("ema_gap", lambda m: (m.log_close - _trailing_ema(m.log_close, m.span)) / m.volatility),
+    Feature("ema_gap", lambda m: m.above_average / m.volatility),
     Feature("mid_return", lambda m: m.mid_return, line="last step", of_leaders=True),
     Feature("paced_mid", lambda m: m.mid_return * m.pace, line="last step"),
+    Feature("ahead", lambda m: _ahead(m), line="last step", of_itself=False, of_leaders=True),
     Feature("news_count", lambda m: np.log1p(m.news(0)), mirrored="same", of_news=True),
     Feature("news_score", lambda m: _news_score(m), line="every step", of_news=True),
     Feature("news_positive", lambda m: m.news(3), mirrored="news_negative", of_news=True),
@@ -147,9 +153,10 @@ def feature_names(layout: Layout) -> tuple[str, ...]:
 
     >>> alone, led = feature_names(Layout()), feature_names(Layout(leaders=1))
     >>> led[len(alone) :]
-    ('leader1_log_return', 'leader1_close_in_range', 'leader1_mid_return')
+    ('leader1_log_return', 'leader1_close_in_range', 'leader1_mid_return', 'leader1_ahead')
     """
-    own = [feature.name for feature in FEATURES if layout.news or not feature.of_news]
+    itself = (feature for feature in FEATURES if feature.of_itself)
+    own = [feature.name for feature in itself if layout.news or not feature.of_news]
     places = range(1, layout.leaders + 1)
     return *own, *(f"leader{place}_{feature.name}" for place in places for feature in _OF_LEADERS)
 
@@ -174,7 +181,7 @@ def input_named(name: str) -> Input:
     """
     led = _LEADER.fullmatch(name)
     feature = _BY_NAME[led[2] if led else name]
-    if led and not feature.of_leaders:
+    if not (feature.of_leaders if led else feature.of_itself):
         raise KeyError(name)
     return Input(feature, int(led[1]) if led else 0)
 
@@ -249,20 +256,22 @@ def bar_features(
     """
     layout = Layout.of(bars)
     inputs = [input_named(name) for name in (feature_names(layout) if names is None else names)]
-    columns = {place: layout.leader_columns(place - 1) for place in {i.leader for i in inputs}}
-    columns[0] = slice(BAR_COLUMNS)
+    places = {read.leader for read in inputs} - {0}
+    columns = {place: layout.leader_columns(place - 1) for place in places}
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        news = bars[:, layout.news_columns]
+        own = Measures(bars[:, :BAR_COLUMNS], news, lookback)
         measures = {
-            leader: Measures(bars[:, its], bars[:, layout.news_columns], lookback)
-            for leader, its in columns.items()
+            leader: Measures(bars[:, its], news, lookback, own) for leader, its in columns.items()
         }
+        measures[0] = own
         found = [feature.of(measures[leader]) for feature, leader in inputs]
         features = np.stack(found, axis=1, dtype=np.float32, casting="same_kind")
     for column, (_, leader) in enumerate(inputs):
         if leader:
             np.nan_to_num(features[:, column], copy=False)
     np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT, out=features)
-    return features, measures[0].volatility
+    return features, own.volatility
 
 
 def window_inputs(
@@ -327,6 +336,11 @@ def horizon_scale(scale: Floats, horizons: tuple[int, ...]) -> Floats:
     """
     bars: Floats = np.sqrt(np.asarray(horizons, dtype=float))
     return scale[:, None] * bars
+
+
+def _ahead(m: Measures) -> Floats:
+    """How much farther the leader has moved from its average than the series that follows."""
+    return (m.above_average - m.follower.above_average) / m.follower.volatility
 
 
 def _news_score(m: Measures) -> Floats:

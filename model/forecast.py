@@ -1,6 +1,6 @@
 """Serve an artifact: bars in, prices with intervals out. No TensorFlow, no Spark, no registry."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,6 +70,7 @@ class Forecaster:
                 f"{artifact.version}: {len(self.horizons)} horizons, "
                 f"{len(manifest.half_widths)} half-widths, {len(factor)} interval factors"
             )
+        self._symbol_gain = manifest.symbol_gain
         self._half_width = np.array(manifest.half_widths) * np.array(factor)
         try:
             self._session = _session(artifact.onnx)
@@ -111,14 +112,24 @@ class Forecaster:
             )
         return unit
 
-    def predict(self, bars: Floats, ends: Indices) -> Forecast:
+    def _gains(self, symbols: Sequence[str] | None) -> Floats:
+        """How much of the graph's output counts, (n_windows, n_horizons) or (1, n_horizons)."""
+        ones = (1.0,) * len(self.horizons)
+        if symbols is None or not self._symbol_gain:
+            return np.array([ones])
+        names, place = np.unique(symbols, return_inverse=True)
+        return np.array([self._symbol_gain.get(str(name), ones) for name in names])[place]
+
+    def predict(
+        self, bars: Floats, ends: Indices, symbols: Sequence[str] | None = None
+    ) -> Forecast:
         """Forecast from the windows that end at `ends`, each of which must be complete.
 
         `bars` (n_bars, n_columns) as in `bar_features`, `ends` (n_windows,) rows of them; columns
         of news and leaders are left aside by a model that does not read them. Bars of several
         symbols may lie behind one another: one call for a thousand symbols costs little more than
-        for one. Raises ArtifactMismatch where the model reads news or leaders and the bars have
-        none, or its graph fails.
+        for one. `symbols` (n_windows,) says whose each window is. Raises ArtifactMismatch where the
+        model reads news or leaders and the bars have none, or its graph fails.
         """
         layout = Layout.of(bars)
         if self.reads_news and not layout.news:
@@ -131,7 +142,8 @@ class Forecaster:
         ends = np.asarray(ends)
         features, volatility = bar_features(bars, self.lookback, self._feature_names)
         windows = (window_inputs(features, some, self.lookback) for some in batches(ends))
-        unit = np.clip(self._run(windows, len(ends)), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
+        unit = self._run(windows, len(ends)) * self._gains(symbols)
+        unit = np.clip(unit, -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
         sizes = horizon_scale(volatility[ends], self.horizons)
         last_close = bars[ends, CLOSE]
         margin = self._half_width * sizes

@@ -62,8 +62,10 @@ def fit_linear(windows: Windows, weights: Floats) -> Array:
 
 def _used_inputs(names: Sequence[str]) -> list[int]:
     """Which of the flat features the path reads, where each step has those of `names`."""
-    line = [input_named(name).feature.line for name in names]
-    every = [index for index, steps in enumerate(line) if steps == "every step"]
-    last = [index for index, steps in enumerate(line) if steps == "last step"]
+    read = [input_named(name) for name in names]
+    line = [feature.line for feature, _ in read]
+    # What moves first is in the newest bar of a leader: the ones before say nothing more.
+    every = [i for i, s in enumerate(line) if s == "every step" and not read[i].leader]
+    last = [i for i, s in enumerate(line) if s != "nowhere" and i not in every]
     used = [step * len(names) + index for step in range(LINEAR_STEPS) for index in every]
     return [*used, *((LINEAR_STEPS - 1) * len(names) + index for index in last)]

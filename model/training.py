@@ -36,7 +36,7 @@ from model.dataset import (
 from model.early import LINEAR_EARLY, LSTM_EARLY, first_horizon
 from model.features import MIN_LOOKBACK, feature_names, sequence_steps
 from model.forecast import run_graph
-from model.gains import fit_gain, fit_share
+from model.gains import fit_gain, fit_share, symbol_gains
 from model.intervals import conformal_half_width
 from model.linear import fit_linear, out_of_fold_outputs
 from model.lstm import EpochDone, History, fit_members, save_keras
@@ -110,7 +110,9 @@ def fit_model(
     begin, newest = _validated_from(series, part, settings)
     is_new = windows.end_times > newest
     _require_windows(len(windows), int(is_new.sum()), settings)
-    weights, outputs, history = _fit_paths(windows, settings, series[0].bar_ms, start, on_epoch)
+    weights, pooled, history = _fit_paths(windows, settings, series[0].bar_ms, start, on_epoch)
+    symbol_gain = _symbol_gains(pooled, windows, settings.horizons, len(series))
+    outputs = pooled * symbol_gain[windows.series]
     errors = np.abs(windows.targets - outputs)[is_new]
     half_widths = conformal_half_width(errors, settings.intervals.coverage)
     half_widths = np.maximum(half_widths, _SMALLEST_HALF_WIDTH)
@@ -128,6 +130,7 @@ def fit_model(
         half_widths=tuple(half_widths.tolist()),
         network_gain=tuple(weights.network_gain.tolist()),
         linear_gain=tuple(weights.linear_gain.tolist()),
+        symbol_gain={s.symbol: tuple(g) for s, g in zip(series, symbol_gain.tolist(), strict=True)},
         seed=settings.training.seed,
     )
     onnx = export_onnx(weights, sequence_steps(settings.lookback))
@@ -244,3 +247,17 @@ def _gains(
         gains.append((gain * share, gain * (1 - share)))
     network_gain, linear_gain = np.array(gains).T
     return network_gain, linear_gain
+
+
+def _symbol_gains(
+    outputs: Floats, windows: Windows, horizons: Sequence[int], n_series: int
+) -> Floats:
+    """How much more or less of the pooled forecast to believe for each series at each horizon
+    (n_series, n_horizons); 1 for one that is alone, whose gain is the pooled one."""
+    gains = np.ones((n_series, len(horizons)))
+    if n_series > 1:
+        of_series = windows.series
+        for index, overlap in enumerate(horizons):
+            found = symbol_gains(outputs[:, index], windows.targets[:, index], of_series, overlap)
+            gains[: len(found), index] = found
+    return gains

@@ -30,7 +30,7 @@ def forecast_outcomes(
     last = series.close[ends][:, None]
     forecasts, scales = {}, []
     for name, model in models.items():
-        found = model.predict(series.bars, ends)
+        found = model.predict(series.bars, ends, [series.symbol] * len(ends))
         forecasts[name] = _at(horizons, model, np.log(found.predicted_close / last))
         scales.append(np.log(found.upper / found.predicted_close))
     for name, baseline in (baselines or {}).items():

@@ -15,7 +15,7 @@ from pyspark.sql.types import BinaryType, LongType, StructType
 from conf.errors import ArtifactMismatch
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
-from model.features import Floats, Indices
+from model.features import Floats
 from model.forecast import Forecaster
 from model.layout import NEWS_COLUMNS
 from model.served import Models, ServedModel
@@ -101,7 +101,7 @@ def forecast_windows(
         -1, VALUES_WITH_NEWS if with_news else BAR_VALUES
     )
     session = forecaster(timeframe, model)
-    prices = _prices(session, bars, windows["end"].to_numpy())
+    prices = _prices(session, bars, windows)
     # Absurd but finite prices, as a faulty source may send, can lead out of the finite numbers.
     finite = np.logical_and.reduce([np.isfinite(price).all(axis=1) for price in prices.values()])
     made = windows.filter(pa.array(finite))
@@ -119,14 +119,14 @@ def forecast_windows(
     return len(predicted), to_bytes(predicted), len(left), to_bytes(abstained)
 
 
-def _prices(session: Forecaster, bars: Floats, ends: Indices) -> dict[str, Floats]:
+def _prices(session: Forecaster, bars: Floats, windows: pa.Table) -> dict[str, Floats]:
     """Each (n_windows, n_horizons). NaN where the graph fails on these windows, though it did well
     on ordinary ones when it was loaded: they abstain, and the query goes on."""
     try:
-        result = session.predict(bars, ends)
+        result = session.predict(bars, windows["end"].to_numpy(), windows["symbol"].to_pylist())
     except ArtifactMismatch as error:
-        event(log, "model_failed", level=logging.ERROR, windows=len(ends), reason=error)
-        nothing = np.full((len(ends), len(session.horizons)), np.nan)
+        event(log, "model_failed", level=logging.ERROR, windows=len(windows), reason=error)
+        nothing = np.full((len(windows), len(session.horizons)), np.nan)
         return dict.fromkeys(("last_close", "predicted_close", "lower", "upper"), nothing)
     return {
         "last_close": np.broadcast_to(result.last_close[:, None], result.predicted_close.shape),

@@ -27,7 +27,7 @@ def batch_predictions(
     for series in series_of(bars):
         read = series if articles is None else with_news(series, articles)
         ends = np.flatnonzero(complete_windows(series.close, forecaster.lookback))
-        forecast = forecaster.predict(read.bars, ends)
+        forecast = forecaster.predict(read.bars, ends, [series.symbol] * len(ends))
         as_of = series.close_times(ends)
         for column, horizon in enumerate(forecaster.horizons):
             frames.append(

@@ -56,7 +56,7 @@ def test_a_leaders_features_are_those_that_it_has_itself() -> None:
     for place in (1, 2):
         of_leader, _ = bar_features(series[place - 1].bars, 60)
         for column, name in enumerate(names):
-            if name.startswith(f"leader{place}_"):
+            if name.startswith(f"leader{place}_") and not name.endswith("_ahead"):
                 itself = of_leader[60:, names.index(name.split("_", 1)[1])]
                 np.testing.assert_array_equal(found[60:, column], itself)
 
@@ -117,9 +117,20 @@ def test_a_leader_that_is_not_there_makes_no_window_complete() -> None:
 def test_a_mirrored_market_has_mirrored_leaders() -> None:
     names = feature_names(Layout(leaders=1))
     order, sign = mirrored(names)
-    own = [names.index(name.removeprefix("leader1_")) for name in names]
     assert order.tolist() == list(range(len(names)))
-    np.testing.assert_array_equal(sign, sign[own])
+    assert {sign[names.index(name)] for name in names if name.startswith("leader1_")} == {-1}
+
+
+def test_a_leader_is_ahead_by_what_it_has_moved_and_its_follower_has_not() -> None:
+    own, leader = random_series(100, 1, symbol="LTC-USD"), random_series(100, 2)
+    for bars in (own.bars, leader.bars):
+        bars[:, :4] = 100.0
+    own.bars[::2, :4], leader.bars[::2, :4] = 100.1, 100.1
+    leader.bars[99, :4] *= 1.01
+    (read,) = with_leaders([own], Market(leaders=["BTC-USD"]).of, [leader])
+    found, _ = bar_features(read.bars, 60, ("leader1_ahead",))
+    assert abs(found[98]) < 1e-6
+    assert found[99] > 5
 
 
 def led_by(returns: np.ndarray, delay: int, weight: float, seed: int) -> np.ndarray:
@@ -151,6 +162,24 @@ def test_what_a_leader_shows_is_learned_and_a_leader_a_day_late_shows_nothing(
         skill[name] = found[1]["lstm"].skill
     assert skill["leader"] > 0.1
     assert abs(skill["late"]) < 0.02
+
+
+def test_a_pooled_model_forecasts_for_each_symbol_as_much_as_it_showed_there(
+    small: ModelSettings,
+) -> None:
+    leader = random_series(1500, seed=5)
+    returns = np.diff(np.log(leader.close), prepend=np.log(leader.close[0]))
+    follower = Series("ETH-USD", "1m", START, led_by(returns, delay=1, weight=0.5, seed=6))
+    apart = random_series(1500, seed=7, symbol="LTC-USD")
+    read = with_leaders([follower, apart], Market(leaders=["BTC-USD"]).of, [leader])
+    trained = fit_model(read, Span(START, START + 1200 * MINUTE_MS), small)
+    gain = {symbol: of[0] for symbol, of in trained.manifest.symbol_gain.items()}
+    assert gain["LTC-USD"] < 0.2
+    assert gain["ETH-USD"] > 0.8
+    forecaster, ends = Forecaster(trained.artifact("1m-1")), np.array([900, 900, 900])
+    unit = forecaster.predict(read[0].bars, ends, ["LTC-USD", "ETH-USD", "NEW-USD"]).unit_return
+    expected = unit[2, 0] * np.array([gain["LTC-USD"], gain["ETH-USD"], 1.0])
+    np.testing.assert_allclose(unit[:, 0], expected, rtol=1e-6)
 
 
 def test_a_model_with_leaders_is_loaded_as_it_was_saved_and_asks_for_them(tmp_path: Path) -> None:
