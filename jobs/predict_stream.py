@@ -28,6 +28,8 @@ from stream.query import checkpoint_dir, start_query
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 5
+# How long a broker that is starting may take.
+BROKER_S: Final = 15.0
 
 
 def run(settings: Settings) -> None:
@@ -36,10 +38,11 @@ def run(settings: Settings) -> None:
     topics = [kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic]
     if settings.sentiment.enabled:
         topics += [kafka.news_topic, kafka.sentiment_topic]
-    ensure_topics(kafka, dict.fromkeys(topics, kafka.partitions), retention_s=kafka.retention_s)
     metrics = StreamMetrics()
     metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)
-    session = build_session(settings)
+    session = build_session(settings)  # takes seconds, in which the broker may come up beside it
+    partitions = dict.fromkeys(topics, kafka.partitions)
+    ensure_topics(kafka, partitions, retention_s=kafka.retention_s, timeout_s=BROKER_S)
     ending = threading.Event()
     keep_warm(idle_task(session, settings.window.shards), ending)
     query = start_query(session, settings, metrics)

@@ -26,7 +26,7 @@ from model.series import Series
 
 log = logging.getLogger(__name__)
 
-Action = Literal["gate", "promote", "rollback"]
+Action = Literal["gate", "promote", "rollback", "shipped"]
 YEAR_MS: Final = 365 * 86_400_000
 # Of the level that is left: a weekly schedule judges some hundred challengers a year.
 LATER_SHARE: Final = 0.02

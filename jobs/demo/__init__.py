@@ -10,22 +10,9 @@ import typer
 from rich.console import Console
 
 from conf.errors import ConfigurationError
-from ingest.bar import Bar
-from ingest.replay import in_close_order
-from ingest.sources.recorded import Recording, read_bars
-from jobs.demo.stage import DEMO_DIR, DemoFailed, Parts, Stage
+from jobs.demo.recordings import BACKFILL, SERIES, Parts, read_all
+from jobs.demo.stage import DEMO_DIR, DemoFailed, Stage
 from jobs.terminal.stopping import ending_signals
-
-SERIES: Final = {
-    "cccagg": (
-        Recording(Path("data/btcusd_cryptocompare_cccagg_1m_2017-12.csv.gz"), "BTC-USD", "1m"),
-        Recording(Path("data/ethusd_cryptocompare_cccagg_1m_2017-12.csv.gz"), "ETH-USD", "1m"),
-    ),
-    "binance": (
-        Recording(Path("data/btcusdt_binance_1m_10086rows_2024-12.csv.gz"), "BTC-USDT", "1m"),
-    ),
-}
-
 
 LOOK: Final = f"Look at them: .venv/bin/candlecast --warehouse {DEMO_DIR} models"
 REPORT: Final = Path("reports/demo.json")
@@ -34,9 +21,10 @@ REPORT: Final = Path("reports/demo.json")
 def demo(
     series: Annotated[str, typer.Option(help=f"one of {', '.join(SERIES)}")] = "cccagg",
     speed: Annotated[float, typer.Option(help="of the replay, times real time")] = 1500.0,
-    backfill: Annotated[float, typer.Option(help="share of the bars to train on")] = 0.7,
+    backfill: Annotated[float, typer.Option(help="share of the bars before")] = BACKFILL,
+    train: Annotated[bool, typer.Option("--train", help="train on these first")] = False,
     exit_: Annotated[bool, typer.Option("--exit", help="end when the series is through")] = False,
-    allow_unproven: Annotated[bool, typer.Option(help="serve a model without skill too")] = False,
+    allow_unproven: Annotated[bool, typer.Option(help="with --train: without skill, too")] = False,
     source: Annotated[
         str | None,
         typer.Option(help="live bars instead: cryptocompare (needs a key), exchange:binance, ..."),
@@ -46,49 +34,59 @@ def demo(
         bool | None, typer.Option(help="serve the page too (not with --exit by default)")
     ] = None,
 ) -> None:
-    """Broker, backfill, training, stream and a live table; Ctrl-C ends all of it."""
+    """Broker, stream, page and a live table of predictions; Ctrl-C ends all of it."""
     if series not in SERIES:
         raise ConfigurationError(f"--series {series}: there are {', '.join(SERIES)}")
+    if backfill < BACKFILL and not train:
+        raise ConfigurationError(
+            f"--backfill {backfill}: the shipped model has seen {BACKFILL:.0%}; add --train"
+        )
     console = Console()
     end_as_by_ctrl_c()
     with ExitStack() as running:
         try:
             stage = Stage(console, running)
-            stage.start()
+            stage.start(with_shipped=not train)
             if dashboard or (dashboard is None and not exit_):
                 stage.show_page()
             if source is None:
                 parts = Parts.split(
                     read_all(SERIES[series], stage.settings.ingest.earliest_ms), backfill
                 )
-                show_recorded(stage, console, parts, speed, allow_unproven)
+                parts = train_first(stage, parts, allow_unproven) if train else begin(stage, parts)
+                show_recorded(stage, console, parts, speed)
                 if not exit_:
                     console.print("The series is through. Ctrl-C ends; the tables stay.")
                     console.print(LOOK, markup=False, highlight=False, soft_wrap=True)
                     threading.Event().wait()
             else:
                 stage.backfill_from(source, symbols)
-                stage.train(symbols.split(","), allow_unproven)
+                if train:
+                    stage.train(symbols.split(","), allow_unproven)
                 stage.show_live(until_first=exit_)
         except KeyboardInterrupt:
             console.print("Stopping the broker and the stream.")
 
 
-def read_all(recordings: tuple[Recording, ...], earliest_ms: int) -> list[Bar]:
-    """The bars of several recordings from `earliest_ms` on, in the order in which they closed."""
-    bars = (read_bars(r.path, r.symbol, r.interval, earliest_ms=earliest_ms) for r in recordings)
-    return list(in_close_order(bars))
+def train_first(stage: Stage, parts: Parts, allow_unproven: bool) -> Parts:
+    """Have the first part archived, and a model trained on it."""
+    stage.archive(parts.backfill)
+    stage.train(sorted({bar.symbol for bar in parts.backfill}), allow_unproven)
+    return parts
 
 
-def show_recorded(
-    stage: Stage, console: Console, parts: Parts, speed: float, allow_unproven: bool
-) -> None:
-    """Train on the first part of recorded bars, replay the second, and report.
+def begin(stage: Stage, parts: Parts) -> Parts:
+    """Publish what the first window of the second part looks at: the shipped model is trained."""
+    parts = parts.shortened(stage.settings.window.lookback)
+    stage.publish(parts.backfill)
+    return parts
+
+
+def show_recorded(stage: Stage, console: Console, parts: Parts, speed: float) -> None:
+    """Replay the second part of recorded bars, and report.
 
     Raises DemoFailed where a window that could be predicted was not.
     """
-    stage.archive(parts.backfill)
-    stage.train(sorted({bar.symbol for bar in parts.backfill}), allow_unproven)
     report = stage.replay(parts, speed)
     report.print(console)
     report.save(REPORT)

@@ -1,9 +1,10 @@
 """The steps of the demo.
 
-1. start a broker, and the stream by `spark-submit`
-2. publish the first part of the bars; the stream archives them
-3. train on the archive
-4. replay the rest at a chosen speed while the stream predicts, and show it
+1. start a broker and, beside it, the stream by `spark-submit`; the shipped model serves
+2. publish the end of the first part of the bars, which the first windows look at
+3. replay the rest at a chosen speed while the stream predicts, and show it
+
+Or, between 1 and 3: publish the whole first part, wait until the stream has archived it, and train.
 """
 
 import math
@@ -15,7 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,10 +28,12 @@ from conf.errors import CandlecastError
 from conf.locks import only_one
 from conf.ports import free_port, is_free
 from conf.settings import Settings, home_variables, load_settings
+from conf.shown import shown_price
 from ingest.bar import Bar
 from ingest.clock import Clock
 from ingest.publish import BarPublisher, ensure_topics
 from ingest.replay import paced
+from jobs.demo.recordings import Parts
 from jobs.demo.report import DemoReport, parquet_predictions, parquet_rows, predictable_windows
 from jobs.demo.table import DemoTable
 from jobs.machine.broker import EmbeddedBroker
@@ -44,6 +46,7 @@ from jobs.machine.processes import (
     wait_until,
 )
 from model.decisions import Arena
+from model.shipped import serve_shipped
 
 DEMO_DIR: Final = Path("warehouse/demo")
 # What the stream may need for its first micro-batch on a slow laptop, and for the last one.
@@ -55,34 +58,12 @@ class DemoFailed(CandlecastError):
     """The demo can't go on; the message says at which step and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The bars in two parts, split at a time: the second is later than everything trained on."""
-
-    backfill: list[Bar]
-    replay: list[Bar]
-
-    @classmethod
-    def split(cls, bars: list[Bar], share: float) -> "Parts":
-        """Cut `bars`, ascending by close time, after `share` of the time that they span."""
-        first, last = bars[0].close_time, bars[-1].close_time
-        border = first + (last - first) * share
-        return cls(
-            [bar for bar in bars if bar.close_time <= border],
-            [bar for bar in bars if bar.close_time > border],
-        )
-
-    @property
-    def replayed_from(self) -> int:
-        """When the last backfilled bar closed, epoch ms."""
-        return self.backfill[-1].close_time
-
-
 class Stage:
     """What runs during a demo, and the steps on it."""
 
     def __init__(self, console: Console, running: ExitStack) -> None:
         self._started = time.monotonic()
+        self._said_first = False
         running.enter_context(only_one(DEMO_DIR.parent / ".demo.lock", f"the demo in {DEMO_DIR}"))
         shutil.rmtree(DEMO_DIR, ignore_errors=True)
         self._console = console
@@ -98,14 +79,19 @@ class Stage:
             "jobs/predict_stream.py", self._env, DEMO_DIR / "stream.log"
         )
 
-    def start(self) -> None:
-        """Bring broker, topics and stream up."""
-        with self._console.status("Starting Kafka and Spark ..."):
-            self._running.enter_context(self._broker)
+    def start(self, with_shipped: bool) -> None:
+        """Bring stream, broker and topics up side by side; meanwhile the shipped model, if it is to
+        serve, goes into the registry."""
+        with self._console.status("Starting Kafka and Spark ..."), ThreadPoolExecutor(1) as pool:
+            self._running.callback(self._broker.stop)  # after the stream
+            self._running.enter_context(self._stream)
+            shipped = pool.submit(serve_shipped, Arena.of(self.settings)) if with_shipped else None
+            self._broker.start()
             kafka = self.settings.kafka
             topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
             ensure_topics(kafka, dict.fromkeys(topics, kafka.partitions))
-            self._running.enter_context(self._stream)
+            if shipped is not None:
+                shipped.result()
         self._console.print(
             f"Kafka on {self._broker.bootstrap_servers}; the stream logs to {self._stream.log}"
         )
@@ -121,9 +107,13 @@ class Stage:
 
     def archive(self, bars: list[Bar]) -> None:
         """Publish the backfill and wait until the stream has archived it."""
+        self.publish(bars)
+        self._await_archive(len(bars))
+
+    def publish(self, bars: list[Bar]) -> None:
+        """Publish bars at once."""
         with self._publisher() as publisher:
             publisher.publish(bars)
-        self._await_archive(len(bars))
 
     def _await_archive(self, bars: int) -> None:
         shown = (TextColumn("archiving"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -234,9 +224,22 @@ class Stage:
                     add(record.value for record in records)
                 table.settle()
                 live.update(table.render(), refresh=self._console.is_terminal)
+                if table.seen and not self._said_first:
+                    self._say_first(table)
                 return done()
 
             self._wait(shown, timeout_s, late)
+
+    def _say_first(self, table: DemoTable) -> None:
+        self._said_first = True
+        took_s, first = time.monotonic() - self._started, table.newest[0]
+        self._console.print(
+            f"First prediction after {took_s:.0f} s: {first['symbol']} at "
+            f"{shown_price(first['predicted_close'])} in a minute, 90 % within "
+            f"{shown_price(first['lower'])} to {shown_price(first['upper'])}, "
+            f"by {first['model_version']}",
+            highlight=False,
+        )
 
     def _run(self, name: str, arguments: list[str]) -> None:
         """Run a command to its end, its progress in this terminal."""

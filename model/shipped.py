@@ -1,0 +1,47 @@
+"""The small model that comes with the code: it serves, marked as unproven, before any other does.
+
+`model/shipped/TIMEFRAME` is an artifact, beside it its report; `make shipped` makes them anew.
+"""
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from conf.events import event
+from model.artifact import MANIFEST_FILE, read_manifest
+from model.decisions import Arena, Decision, deciding, record
+from model.promotion import Verdict
+
+log = logging.getLogger(__name__)
+
+SHIPPED_DIR: Final = Path(__file__).parent / "shipped"
+REASON: Final = (
+    "it comes with the code and was trained on other bars: it serves as unproven until a model has "
+    "passed the gate on these"
+)
+
+
+def serve_shipped(arena: Arena) -> list[str]:
+    """Let the shipped models serve at the timeframes without a champion; returns their versions.
+
+    They are registered like any other, and marked as unproven in every row that they predict.
+    """
+    served = []
+    for manifest_file in sorted(SHIPPED_DIR.glob(f"*/{MANIFEST_FILE}")):
+        folder = manifest_file.parent
+        with deciding(arena.promotions_dir):
+            if arena.registry.champion(folder.name) is None:
+                served.append(_serve(arena, folder))
+    return served
+
+
+def _serve(arena: Arena, folder: Path) -> str:
+    timeframe, until = folder.name, read_manifest(folder).trained_until
+    version = arena.registry.register(folder, timeframe)
+    record(
+        arena, Decision("shipped", timeframe, version, None, Verdict(False, REASON, until, until))
+    )
+    arena.registry.promote(version, unproven=True)
+    version = arena.registry.canonical(version)
+    event(log, "shipped", model=version)
+    return version
