@@ -17,24 +17,26 @@ install-dev: install .venv/.dev ## the same with what tests and measures, too
 
 .venv/.run: requirements.lock requirements-install.lock pyproject.toml
 	@sh conf/check_machine.sh "$(PYTHON)" 3000
-	@sh conf/install.sh "$(PYTHON)" requirements.lock "0.9 GB to fetch, 1.4 GB on disk"
+	@sh conf/install.sh "$(PYTHON)" requirements.lock
+	@$(BIN)/uv pip install --quiet --no-config --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.train: requirements-train.lock .venv/.run
 	@sh conf/check_machine.sh "$(PYTHON)" 3000
-	@sh conf/install.sh "$(PYTHON)" requirements-train.lock "0.3 GB more to fetch, 1.6 GB on disk"
+	@sh conf/install.sh "$(PYTHON)" requirements-train.lock
 	@touch $@
 
 .venv/.dev: requirements-dev.lock .venv/.run
 	@sh conf/check_machine.sh "$(PYTHON)" 4000
-	@sh conf/install.sh "$(PYTHON)" requirements-dev.lock "0.5 GB more to fetch, 2.2 GB on disk"
+	@sh conf/install.sh "$(PYTHON)" requirements-dev.lock
 	@touch $@ .venv/.train
 
 .jars/.installed: conf/jars.lock jobs/machine/jars.py .venv/.run
 	@$(BIN)/python -m jobs.machine.jars
 	@touch $@
 
-demo: install-train    ## live predictions from recorded bars: broker, training, stream, table
+# With --train the extra that it needs comes first.
+demo: install $(if $(findstring --train,$(ARGS)),install-train) ## live predictions from recorded bars
 	@$(BIN)/candlecast demo $(ARGS)
 
 dashboard: install ## the page on http://127.0.0.1:8501
@@ -57,6 +59,9 @@ fmt: install-dev     ## format the code
 
 train: install-train ## a model of what the stream has archived, put to the gate
 	@$(BIN)/candlecast train $(ARGS)
+
+shipped: install-train ## the model that comes with the code, anew: model/shipped
+	@$(BIN)/python -m jobs.ship
 
 evaluate: install-train ## walk-forward scores against persistence, ARIMA and ridge
 	@$(BIN)/candlecast evaluate $(ARGS)
@@ -95,6 +100,9 @@ exchanges: install-dev  ## every exchange of ccxt against a stand-in: a backfill
 
 environments: install-dev ## the demo in other people's shells: locales, proxies, their Spark, odd paths
 	@$(BIN)/python -m tests.environments $(ARGS)
+
+containers: install-dev ## docker-compose.yml on a real Docker engine (20 minutes at most)
+	@$(BIN)/python -m tests.containers $(ARGS)
 
 wheel: install-dev   ## the code for a cluster's workers: dist/candlecast.zip (docs/scale.md)
 	@$(BIN)/python -m jobs.machine.pack --code

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs what one of requirements*.lock lists into .venv. Usage: install.sh PYTHON LOCK SIZE
+# Installs what one of requirements*.lock lists into .venv. Usage: install.sh PYTHON LOCK
 # `uv` does it in a third of pip's time; it asks the index that pip is set to.
 set -eu
-python=$1 lock=$2 size=$3
+python=$1 lock=$2
 fail() { echo "candlecast: $*" >&2; exit 1; }
 pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
 
@@ -13,8 +13,6 @@ fi
 index=${PIP_INDEX_URL:-$(pip config get global.index-url 2>/dev/null || :)}
 [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
 export UV_SYSTEM_CERTS=1 VIRTUAL_ENV="$PWD/.venv"
-uv() { .venv/bin/uv pip --quiet --no-config --no-python-downloads "$@"; }
-echo "Installing the Python packages of $lock into .venv ($size) ..."
-uv install --no-build-isolation --require-hashes -r "$lock" \
+echo "Installing the Python packages of $lock into .venv ..."
+.venv/bin/uv pip install --quiet --no-config --no-build-isolation --require-hashes -r "$lock" \
   || fail "the packages could not be installed: see the message above (network? disk?)"
-uv install --no-build-isolation --no-deps -e .

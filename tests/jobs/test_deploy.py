@@ -34,7 +34,8 @@ def unit(file: Path) -> ConfigParser:
 
 def commands() -> dict[str, str]:
     """What is started, by service or unit."""
-    composed = {n: s["command"] for n, s in services().items() if s.get("image") == "candlecast"}
+    ours = {n: s for n, s in services().items() if s["image"].startswith("candlecast")}
+    composed = {name: service["command"] for name, service in ours.items()}
     units = {f.stem: unit(f)["Service"]["ExecStart"].rpartition("/bin/")[2] for f in UNITS}
     return composed | units
 
@@ -100,6 +101,32 @@ def test_in_compose_nothing_is_open_by_default() -> None:
     assert environments["grafana"]["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
     hosts = re.findall(r'--allowed-hosts "(.*?)"', services()["mlflow"]["command"])
     assert hosts == ["localhost:*,127.0.0.1:*"]
+
+
+def test_each_service_of_compose_comes_back_and_is_looked_at() -> None:
+    for name, service in services().items():
+        assert service["restart"] == "unless-stopped", name
+        assert service["healthcheck"]["test"], name
+        assert service["logging"]["options"]["max-file"], name
+
+
+def test_each_image_is_built_once() -> None:
+    built = [one["image"] for one in services().values() if "build" in one]
+    used = {one["image"] for one in services().values() if ":" not in one["image"]}
+    assert sorted(built) == sorted(used) == ["candlecast", "candlecast-train"]
+
+
+def test_what_trains_has_the_image_that_can() -> None:
+    trains = {name for name, one in services().items() if one["image"] == "candlecast-train"}
+    assert trains == {"score", "retrain"}
+
+
+def test_no_code_is_installed_before_the_packages_of_an_image() -> None:
+    lines = (PROJECT_DIR / "Dockerfile").read_text().splitlines()
+    packages = max(n for n, line in enumerate(lines) if "install.sh python3" in line)
+    code = next(n for n, line in enumerate(lines) if line.startswith("COPY") and " . ." in line)
+    assert packages < code
+    assert "USER candlecast" in lines
 
 
 @pytest.mark.parametrize("service", ["spark-master", "spark-worker"])
