@@ -14,12 +14,14 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
+from scipy import stats
 
 from conf.settings import Promotion, load_settings
 from model.dataset import TARGET_LIMIT, Span
 from model.decisions import level_left
 from model.outcomes import Outcomes
 from model.promotion import CHALLENGER, Verdict, compared
+from model.volatility import TRAILING
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +35,8 @@ LAGS: Final = 5
 NOISE: Final = 0.03
 # How much of a week's kernel is that of the week before.
 KEPT: Final = 0.8
+# The half-widths of the intervals of CENTRAL, of the returns as they are drawn.
+WIDTHS: Final = tuple(stats.t(4).ppf([0.75, 0.9, 0.95]) / np.sqrt(2))
 SEED: Final = 7
 
 
@@ -82,6 +86,8 @@ def _judged(
         actual=actual,
         forecasts={CHALLENGER: forecast},
         scale=ones,
+        trailing=ones,
+        spreads=dict.fromkeys((CHALLENGER, TRAILING), np.outer(ones, WIDTHS)),
     )
     level = level_left(rows, "1h", unseen.end, gate.level)
     return compared(outcomes, (1,), None, unseen, gate.model_copy(update={"level": level}))

@@ -73,6 +73,7 @@ def _bucket(rows: pd.DataFrame, horizon: int) -> Bucket:
         actual=rows["actual_return"].to_numpy(float),
         forecasts={LSTM: rows["predicted_return"].to_numpy(float)},
         scale=np.full(count, math.nan),
+        trailing=np.full(count, math.nan),
     )
     skill = outcomes.skill(LSTM)
     statistic = abs(outcomes.against(LSTM, PERSISTENCE).statistic)

@@ -65,6 +65,8 @@ def _object(value: bytes | None) -> dict[str, Any]:
 
 def _typed(found: dict[str, Any], name: str, kind: pa.DataType) -> Any:
     value = found.get(name)
+    if value is None and name in PREDICTIONS.optional:
+        return None
     if kind == TEXT:
         if isinstance(value, str) and 0 < len(value) <= MAX_TEXT and value.isprintable():
             return sys.intern(value)  # the same few come for ever

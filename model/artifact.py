@@ -31,10 +31,13 @@ class Manifest(BaseModel):
     """What a model is, what it was trained on, and how it did there.
 
     `trained_from`, `validated_from`, `trained_until` are epoch ms UTC; the last is exclusive and is
-    the end of everything that fitting saw. `half_widths` are the conformal interval's, per horizon,
-    in units of `scale * sqrt(horizon)`, calibrated on what lies between the last two. `leaders` are
-    those of each symbol as in `Market.of`; none of any where the model reads none. `symbol_gain` is
-    how much more or less of the graph's output counts for a symbol, per horizon; 1 for others.
+    the end of everything that fitting saw. `half_widths` are those of the conformal intervals that
+    cover `coverages`, of the first horizon, then of the next, in units of the size expected of the
+    move, calibrated on what lies between the last two. `coverages` is empty where there is but the
+    interval of `coverage`, in units of `volatility * sqrt(horizon)`, as in a model without a scale.
+    `leaders` are those of each symbol as in `Market.of`; none of any where the model reads none.
+    `symbol_gain` is how much more or less of the graph's output counts for a symbol, per horizon; 1
+    for others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +54,7 @@ class Manifest(BaseModel):
     validated_from: int
     trained_until: int
     coverage: float = Field(gt=0, lt=1)
+    coverages: tuple[float, ...] = ()
     half_widths: tuple[float, ...]
     network_gain: tuple[float, ...]
     linear_gain: tuple[float, ...]
@@ -59,6 +63,16 @@ class Manifest(BaseModel):
     seed: int = 0
     libraries: dict[str, str] = {}
     sha256: dict[str, str] = {}
+
+    @property
+    def calibrated(self) -> tuple[float, ...]:
+        """What each interval covers, ascending."""
+        return self.coverages or (self.coverage,)
+
+    @property
+    def n_intervals(self) -> int:
+        """How many intervals there are over all horizons, each with a factor of its own."""
+        return len(self.horizons) * len(self.calibrated)
 
     @property
     def reads_news(self) -> bool:

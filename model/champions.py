@@ -132,7 +132,11 @@ class Champions:
 
     def _served(self, timeframe: str) -> ServedModel:
         champion, *substitutes = (
-            ServedModel(artifact, self._factors(artifact))
+            ServedModel(
+                artifact,
+                self._factors(artifact),
+                proven=self._registry.proven(artifact.version),
+            )
             for artifact in (self._held[timeframe], *self._substitutes.get(timeframe, ()))
         )
         return replace(champion, substitutes=tuple(substitutes))
@@ -141,8 +145,8 @@ class Champions:
         """The model's interval factors; none where the registry's do not fit."""
         try:
             factors = self._registry.interval_factors(artifact.version)
-            if factors is not None and len(factors) != len(artifact.manifest.horizons):
-                raise ArtifactMismatch(f"interval factors {factors} are not one a horizon")
+            if factors is not None and len(factors) != artifact.manifest.n_intervals:
+                raise ArtifactMismatch(f"interval factors {factors} are not one an interval")
         except ArtifactMismatch as error:
             if f"{artifact.version} factors" not in self._rejected:
                 self._rejected.add(f"{artifact.version} factors")

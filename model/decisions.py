@@ -49,6 +49,9 @@ _SCHEMA: Final = pa.schema(
         ("p_persistence", pa.float64()),
         ("p_champion", pa.float64()),
         ("level", pa.float64()),
+        ("crps_skill", pa.float64()),
+        ("p_trailing", pa.float64()),
+        ("proven", pa.string()),
     ]
 )
 
@@ -172,6 +175,7 @@ def record(arena: Arena, decision: Decision) -> None:
         "decision": decision.action,
         "promoted": str(verdict.promoted).lower(),
         "reason": verdict.reason,
+        "proven": verdict.proven,
     }
     for tag, value in tags.items():
         arena.registry.tag(decision.challenger, tag, value)

@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -31,6 +31,7 @@ from model.layout import BAR_COLUMNS, BASE_VOLUME, CLOSE, HIGH, LOW, QUOTE_VOLUM
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.integer]
+AnyNumber = TypeVar("AnyNumber", bound=np.generic)
 
 MIN_LOOKBACK: Final = 10
 # A series that stood still has no volatility to divide by. A hundredth of a basis point lies
@@ -289,10 +290,10 @@ def window_inputs(
     return sliding_window_view(features, shape)[:, 0][np.asarray(ends) - (shape[0] - 1)]
 
 
-def batches(ends: Indices) -> Iterator[Indices]:
-    """Some ends at a time, as many as a network takes in one go."""
-    for start in range(0, len(ends), _BATCH_SIZE):
-        yield ends[start : start + _BATCH_SIZE]
+def batches(rows: NDArray[AnyNumber]) -> Iterator[NDArray[AnyNumber]]:
+    """Some rows at a time, as many as a network takes in one go."""
+    for start in range(0, len(rows), _BATCH_SIZE):
+        yield rows[start : start + _BATCH_SIZE]
 
 
 def mirrored(names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -1,6 +1,7 @@
 """Serve an artifact: bars in, prices with intervals out. No TensorFlow, no Spark, no registry."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,9 +19,13 @@ from model.features import (
     input_named,
     window_inputs,
 )
+from model.intervals import around
 from model.layout import CLOSE, Layout
+from model.size import NORMAL_SIZE, size_inputs
 
 Floats = NDArray[np.float64]
+# What a graph takes, by name.
+Feed = dict[str, NDArray[np.float32]]
 # No return of more than this many volatilities is ever forecast: an odd window should not move the
 # prediction further than the market moves.
 _OUTPUT_LIMIT: Final = 2.0
@@ -30,9 +35,10 @@ _OUTPUT_LIMIT: Final = 2.0
 class Forecast:
     """Prices forecast for some windows.
 
-    `last_close` (n_windows,); `predicted_close`, `lower`, `upper` (n_windows, n_horizons). `scale`
-    (n_windows, n_horizons) is the size expected of the log return, `unit_return` of the same shape
-    the forecast return in it.
+    `last_close` (n_windows,); all others (n_windows, n_horizons): prices, and `scale`, the mean
+    size expected of the log return. `quantiles` are prices by the names of QUANTILES, NaN where the
+    model is not calibrated for one; `trailing` is the volatility before the window times the root
+    of the horizon, `unit_return` the forecast return in it.
     """
 
     last_close: Floats
@@ -40,14 +46,16 @@ class Forecast:
     lower: Floats
     upper: Floats
     scale: Floats
+    quantiles: Mapping[str, Floats]
+    trailing: Floats
     unit_return: Floats
 
 
 class Forecaster:
     """An artifact in memory, with its own one-threaded ONNX Runtime session.
 
-    `interval_factor` (n_horizons,) widens the conformal intervals of each horizon, 1.0 by default:
-    live coverage says by how much.
+    `interval_factor` widens each conformal interval, those of the first horizon first, 1.0 by
+    default: live coverage says by how much.
     """
 
     def __init__(
@@ -64,18 +72,22 @@ class Forecaster:
         self.reads_news = manifest.reads_news
         self._feature_names = manifest.feature_names
         self._n_leaders = max(input_named(name).leader for name in manifest.feature_names)
-        factor = (1.0,) * len(self.horizons) if interval_factor is None else interval_factor
-        if len(factor) != len(self.horizons) or len(manifest.half_widths) != len(self.horizons):
+        self.calibrated = manifest.calibrated
+        factor = (1.0,) * manifest.n_intervals if interval_factor is None else interval_factor
+        if len(factor) != manifest.n_intervals or len(manifest.half_widths) != len(factor):
             raise ArtifactMismatch(
-                f"{artifact.version}: {len(self.horizons)} horizons, "
-                f"{len(manifest.half_widths)} half-widths, {len(factor)} interval factors"
+                f"{artifact.version}: {len(self.horizons)} horizons of {len(self.calibrated)} "
+                f"intervals, {len(manifest.half_widths)} half-widths, {len(factor)} factors"
             )
         self._symbol_gain = manifest.symbol_gain
-        self._half_width = np.array(manifest.half_widths) * np.array(factor)
+        widths = np.array(manifest.half_widths) * np.array(factor)
+        # Each interval has a factor of its own, and holds the narrower ones all the same.
+        self._widths = np.maximum.accumulate(widths.reshape(len(self.horizons), -1), axis=1)
         try:
             self._session = _session(artifact.onnx)
             takes = self._session.get_inputs()[0].shape[-1]
             gives = self._session.get_outputs()[0].shape[-1]
+            self._has_size = len(self._session.get_outputs()) > 1
         except Exception as error:
             raise ArtifactMismatch(
                 f"{artifact.version}: model.onnx cannot be loaded: {error}"
@@ -94,23 +106,32 @@ class Forecaster:
         """Forecast from two ordinary windows: a graph may load, and not run or not fit."""
         bars = _ordinary_bars(self.lookback + 2, self._n_leaders)
         forecast = self.predict(bars, np.array([self.lookback, self.lookback + 1]))
-        prices = forecast.predicted_close, forecast.lower, forecast.upper
+        prices = forecast.predicted_close, forecast.lower, forecast.upper, forecast.scale
         if not all((np.isfinite(price) & (price > 0)).all() for price in prices):
             raise ArtifactMismatch(
                 f"{self.version}: forecasts no price from an ordinary window: {prices}"
             )
 
-    def _run(self, windows: Iterable[NDArray[np.float32]], n_windows: int) -> Floats:
+    def _run(self, features: NDArray[np.float32], bars: Floats, ends: Indices) -> Floats:
+        """(2, n_windows, n_horizons): the forecast returns in volatilities, and the logarithm of
+        the size expected of the move in them."""
+        shape = len(ends), len(self.horizons)
+        feeds = ({"features": window_inputs(features, e, self.lookback)} for e in batches(ends))
+        if self._has_size:
+            sizes = batches(size_inputs(bars, self.lookback, ends))
+            feeds = ({**feed, "sizes": some} for feed, some in zip(feeds, sizes, strict=True))
         try:
-            unit = _infer(self._session, windows)
+            found = _infer(self._session, feeds)
         except Exception as error:
             raise ArtifactMismatch(f"{self.version}: model.onnx cannot be run: {error}") from error
-        if unit.shape != (n_windows, len(self.horizons)):
+        if not self._has_size:
+            found = [*found, np.full(shape, math.log(NORMAL_SIZE))]
+        if [one.shape for one in found] != [shape, shape]:
             raise ArtifactMismatch(
-                f"{self.version}: model.onnx makes {unit.shape} of {n_windows} windows and "
-                f"{len(self.horizons)} horizons"
+                f"{self.version}: model.onnx makes {[one.shape for one in found]} of {shape[0]} "
+                f"windows and {shape[1]} horizons"
             )
-        return unit
+        return np.stack(found)
 
     def _gains(self, symbols: Sequence[str] | None) -> Floats:
         """How much of the graph's output counts, (n_windows, n_horizons) or (1, n_horizons)."""
@@ -141,19 +162,27 @@ class Forecaster:
             )
         ends = np.asarray(ends)
         features, volatility = bar_features(bars, self.lookback, self._feature_names)
-        windows = (window_inputs(features, some, self.lookback) for some in batches(ends))
-        unit = self._run(windows, len(ends)) * self._gains(symbols)
-        unit = np.clip(unit, -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
-        sizes = horizon_scale(volatility[ends], self.horizons)
-        last_close = bars[ends, CLOSE]
-        margin = self._half_width * sizes
-        log_return = unit * sizes
+        unit, log_size = self._run(features, bars, ends)
+        unit = np.clip(unit * self._gains(symbols), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
+        trailing = horizon_scale(volatility[ends], self.horizons)
+        scale = trailing * np.exp(log_size)
+        # The intervals of a model without a scale are in units of the volatility itself.
+        margins = self._widths * (scale if self._has_size else trailing)[:, :, None]
+        last_close, log_return = bars[ends, CLOSE], unit * trailing
+        margin = margins[:, :, self.calibrated.index(self.coverage)]
+
+        def price(moved: Floats) -> Floats:
+            return np.asarray(last_close[:, None] * np.exp(moved))
+
+        found = around(log_return, margins, self.calibrated)
         return Forecast(
             last_close=last_close,
-            predicted_close=last_close[:, None] * np.exp(log_return),
-            lower=last_close[:, None] * np.exp(log_return - margin),
-            upper=last_close[:, None] * np.exp(log_return + margin),
-            scale=sizes,
+            predicted_close=price(log_return),
+            lower=price(log_return - margin),
+            upper=price(log_return + margin),
+            scale=scale,
+            quantiles={name: price(at) for name, at in found.items()},
+            trailing=trailing,
             unit_return=unit,
         )
 
@@ -172,14 +201,15 @@ def _ordinary_bars(count: int, n_leaders: int) -> Floats:
 def run_graph(onnx: bytes, features: Iterable[NDArray[np.float32]]) -> Floats:
     """The output (n_windows, n_horizons) of a graph that is no artifact yet; `features` come in
     batches (n, steps, n_features)."""
-    return _infer(_session(onnx), features)
+    return _infer(_session(onnx), ({"features": batch} for batch in features))[0]
 
 
-def _infer(session: onnxruntime.InferenceSession, batches: Iterable[NDArray[np.float32]]) -> Floats:
-    outputs = [session.run(None, {"features": batch})[0] for batch in batches]
+def _infer(session: onnxruntime.InferenceSession, feeds: Iterable[Feed]) -> list[Floats]:
+    """Each output (n_windows, n) of the graph over all batches."""
+    outputs = [session.run(None, feed) for feed in feeds]
     if not outputs:
-        return np.empty((0, session.get_outputs()[0].shape[1]))
-    return np.concatenate(outputs).astype(float)
+        return [np.empty((0, one.shape[1])) for one in session.get_outputs()]
+    return [np.concatenate(of).astype(float) for of in zip(*outputs, strict=True)]
 
 
 def _session(onnx: bytes) -> onnxruntime.InferenceSession:

@@ -39,7 +39,7 @@ def fit_share(
     prior = 0.5 * n_trained / (n_trained + HALF_SHARE_WINDOWS)
     beyond = network - linear
     from_prior, variance = _least_squares(beyond, clipped - linear - prior * beyond, overlap)
-    return min(1.0, max(0.0, prior + _shrunk(from_prior, variance)))
+    return min(1.0, max(0.0, prior + shrunk(from_prior, variance)))
 
 
 def fit_gain(forecast: Floats, targets: Floats, overlap: int) -> float:
@@ -55,7 +55,7 @@ def fit_gain(forecast: Floats, targets: Floats, overlap: int) -> float:
     """
     clipped = np.clip(targets, -GAIN_TARGET_LIMIT, GAIN_TARGET_LIMIT)
     gain, variance = _least_squares(forecast, clipped, overlap)
-    return min(MAX_GAIN, max(0.0, _shrunk(gain, variance)))
+    return min(MAX_GAIN, max(0.0, shrunk(gain, variance)))
 
 
 def symbol_gains(
@@ -83,7 +83,7 @@ def symbol_gains(
             known = SPREAD**2 / (SPREAD**2 + variance / CAUTION)
             drawn = known * factor + 1 - known
             noise = SYMBOL_CAUTION * known**2 * variance / CAUTION
-            gains[index] = min(MAX_GAIN, max(0.0, _shrunk(drawn, noise)))
+            gains[index] = min(MAX_GAIN, max(0.0, shrunk(drawn, noise)))
     return gains
 
 
@@ -97,5 +97,6 @@ def _least_squares(inputs: Floats, targets: Floats, overlap: int) -> tuple[float
     return factor, CAUTION * overlap * float(np.sum((inputs * left) ** 2)) / power**2
 
 
-def _shrunk(value: float, variance: float) -> float:
+def shrunk(value: float, variance: float) -> float:
+    """A value drawn to none by its noise: positive-part James-Stein."""
     return 0.0 if value == 0 else value * max(0.0, 1 - variance / value**2)

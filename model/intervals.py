@@ -1,14 +1,18 @@
-"""Prediction intervals: split conformal, scaled by recent volatility, adapted to live coverage.
+"""Prediction intervals and quantiles: split conformal, scaled, adapted to live coverage.
 
-The residual of a past forecast is its absolute error over `scale * sqrt(horizon)`. On data that was
-not trained on, the right quantile of the residuals is the half-width that covers as often as
-promised if the future resembles the past (split conformal: Lei et al. 2018, scaled scores). Where
-it does not, the factor follows the misses: adaptive conformal inference (Gibbs and Candes 2021) in
-the form that tracks the quantile itself (Angelopoulos, Candes and Tibshirani 2023), on a log scale,
-so that a factor stays positive.
+The residual of a past forecast is its absolute error over the size expected of the move
+(`model.size`). On data that was not trained on, the right quantile of the residuals is the
+half-width that covers as often as promised if the future resembles the past (split conformal: Lei
+et al. 2018, scaled scores). Where it does not, the factor follows the misses: adaptive conformal
+inference (Gibbs and Candes 2021) in the form that tracks the quantile itself (Angelopoulos, Candes
+and Tibshirani 2023), on a log scale, so that a factor stays positive.
+
+The quantiles lie around the forecast: those at 5 and 95 % are the ends of the interval that covers
+90 %, and so on; the median is the forecast.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -17,6 +21,60 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 # Keeps a factor finite when every forecast, or none, has hit for days.
 _MAX_LOG_FACTOR: Final = math.log(20.0)
+# The quantiles of a prediction by the names of their columns.
+QUANTILES: Final = {
+    "q05": 0.05,
+    "q10": 0.10,
+    "q25": 0.25,
+    "q50": 0.50,
+    "q75": 0.75,
+    "q90": 0.90,
+    "q95": 0.95,
+}
+# The intervals whose ends they are.
+CENTRAL: Final = (0.5, 0.8, 0.9)
+# Where the price never moved an interval has a width all the same, far below any tick, so that
+# errors can be divided by it. In units of what it is scaled by.
+SMALLEST_HALF_WIDTH: Final = 1e-3
+UPPER: Final = ("q75", "q90", "q95")
+
+
+def coverages(coverage: float) -> tuple[float, ...]:
+    """The intervals that are calibrated where `lower..upper` should cover so much, ascending.
+
+    >>> coverages(0.9), coverages(0.85)
+    ((0.5, 0.8, 0.9), (0.5, 0.8, 0.85, 0.9))
+    """
+    return tuple(sorted({*CENTRAL, coverage}))
+
+
+def ends_of(coverage: float, promised: float) -> tuple[str, str]:
+    """The columns that hold the ends of an interval, where `lower..upper` covers `promised`.
+
+    >>> ends_of(0.5, 0.9), ends_of(0.85, 0.85)
+    (('q25', 'q75'), ('lower', 'upper'))
+    """
+    if coverage == promised:
+        return "lower", "upper"
+    low, high = (name for name, at in QUANTILES.items() if math.isclose(abs(2 * at - 1), coverage))
+    return low, high
+
+
+def around(centre: Floats, widths: Floats, calibrated: Sequence[float]) -> dict[str, Floats]:
+    """The quantiles by name, each (...): NaN where no interval ends there.
+
+    `centre` (...), `widths` (..., n_intervals) of the intervals that cover `calibrated`.
+
+    >>> found = around(np.array([1.0]), np.array([[0.5, 0.75]]), (0.5, 0.9))
+    >>> {name: float(at[0]) for name, at in found.items()}
+    {'q05': 0.25, 'q10': nan, 'q25': 0.5, 'q50': 1.0, 'q75': 1.5, 'q90': nan, 'q95': 1.75}
+    """
+    by_coverage = {round(one, 6): widths[..., place] for place, one in enumerate(calibrated)}
+    found = {}
+    for name, level in QUANTILES.items():
+        width = by_coverage.get(round(abs(2 * level - 1), 6), np.full_like(centre, np.nan))
+        found[name] = centre if level == 0.5 else centre + math.copysign(1, level - 0.5) * width
+    return found
 
 
 def conformal_half_width(residuals: Floats, coverage: float) -> Floats:
@@ -57,19 +115,29 @@ def adapt_online(
     """Which forecasts are covered when the factor follows each outcome as soon as it is known.
 
     `residuals` (n_windows,) in order of time are absolute errors over the half-width before any
-    factor. The factor of a forecast knows only outcomes `horizon` or more forecasts back, as it
-    would live.
+    factor.
 
     >>> residuals = np.random.default_rng(1).exponential(size=5000)
     >>> bool(abs(adapt_online(residuals, 5, coverage=0.9, rate=0.05).mean() - 0.9) < 0.005)
     True
     """
-    log_factor = np.zeros(len(residuals) + 1)
-    covered = np.zeros(len(residuals), dtype=bool)
+    one, promised = residuals[:, None], np.array([coverage])
+    return np.asarray(residuals <= online_factors(one, horizon, promised, rate)[:, 0])
+
+
+def online_factors(residuals: Floats, horizon: int, coverage: Floats, rate: float) -> Floats:
+    """The factor of each forecast when it follows each outcome as soon as it is known.
+
+    `residuals` (n_windows, n_intervals) in order of time are absolute errors over the half-width
+    before any factor, `coverage` (n_intervals,). The factor of a forecast knows only outcomes
+    `horizon` or more forecasts back, as it would live. Returns the shape of `residuals`.
+    """
+    log_factors, now = np.zeros(residuals.shape), np.zeros(residuals.shape[1])
+    steps = np.zeros(residuals.shape)
     log_residuals = np.log(np.maximum(residuals, 1e-12))
     for i in range(len(residuals)):
-        known = i - horizon
-        moved = rate * (coverage - covered[known]) if known >= 0 else 0.0
-        log_factor[i] = min(max(log_factor[i - 1] + moved, -_MAX_LOG_FACTOR), _MAX_LOG_FACTOR)
-        covered[i] = log_residuals[i] <= log_factor[i]
-    return covered
+        if i >= horizon:
+            now = np.clip(now + steps[i - horizon], -_MAX_LOG_FACTOR, _MAX_LOG_FACTOR)
+        log_factors[i] = now
+        steps[i] = rate * (coverage - (log_residuals[i] <= now))
+    return np.exp(log_factors)

@@ -8,6 +8,7 @@ are folded into the last weights, so that serving takes a handful of operators:
                          |             +- LSTM 2 -+- Concat - MatMul -+
                          |             +- ...    -+                   +- Add - Add bias - output
                          +- Slice last steps - Reshape ------ MatMul -+
+ sizes (n, k) - MatMul - Add bias - log_size
 ```
 """
 
@@ -18,6 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from model.size import SizeLine
 from model.weights import MemberWeights, NetworkWeights
 
 _OPSET: Final = 17
@@ -27,8 +29,11 @@ _IR_VERSION: Final = 8
 Array = NDArray[np.float32]
 
 
-def export_onnx(weights: NetworkWeights, steps: int) -> bytes:
-    """The graph `features (n_windows, steps, n_features) -> output (n_windows, n_horizons)`."""
+def export_onnx(weights: NetworkWeights, steps: int, size: SizeLine | None = None) -> bytes:
+    """The graph `features (n_windows, steps, n_features) -> output (n_windows, n_horizons)`, and,
+    where there is a line of sizes, `sizes (n_windows, n_inputs) -> log_size (n_windows,
+    n_horizons)`.
+    """
     graph = _Graph()
     graph.node("Transpose", ["features"], "by_step", perm=[1, 0, 2])
     hidden = [_state(graph, f"member{i}", member) for i, member in enumerate(weights.members)]
@@ -50,7 +55,11 @@ def export_onnx(weights: NetworkWeights, steps: int) -> bytes:
     graph.node("Add", ["network", "linear"], "sum")
     bias = share * sum(member.head_bias for member in weights.members)
     graph.node("Add", ["sum", graph.constant("bias", bias)], "output")
-    return graph.model(steps, n_features, n_horizons)
+    if size is not None:
+        graph.node("MatMul", ["sizes", graph.constant("size_kernel", size.kernel)], "size_line")
+        graph.node("Add", ["size_line", graph.constant("size_bias", size.bias)], "log_size")
+    n_sizes = 0 if size is None else len(size.kernel)
+    return graph.model(steps, n_features, n_horizons, n_sizes)
 
 
 def _state(graph: "_Graph", name: str, member: MemberWeights) -> str:
@@ -92,15 +101,14 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
-    def model(self, steps: int, n_features: int, n_horizons: int) -> bytes:
+    def model(self, steps: int, n_features: int, n_horizons: int, n_sizes: int = 0) -> bytes:
         """The checked model as bytes."""
-        taken = helper.make_tensor_value_info(
-            "features", TensorProto.FLOAT, ["n_windows", steps, n_features]
-        )
-        given = helper.make_tensor_value_info(
-            "output", TensorProto.FLOAT, ["n_windows", n_horizons]
-        )
-        graph = helper.make_graph(self.nodes, "candlecast", [taken], [given], self._constants)
+        taken = [_tensor("features", steps, n_features)]
+        given = [_tensor("output", n_horizons)]
+        if n_sizes:
+            taken.append(_tensor("sizes", n_sizes))
+            given.append(_tensor("log_size", n_horizons))
+        graph = helper.make_graph(self.nodes, "candlecast", taken, given, self._constants)
         model = helper.make_model(
             graph,
             producer_name="candlecast",
@@ -109,3 +117,7 @@ class _Graph:
         )
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
+
+
+def _tensor(name: str, *shape: int) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n_windows", *shape])

@@ -9,12 +9,14 @@ over a series than within a bar. Skill compares with exactly that forecast, on r
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.distribution import crps, interval_score, symmetric
+from model.intervals import CENTRAL, online_factors
 from model.significance import (
     DieboldMariano,
     Lagged,
@@ -76,7 +78,9 @@ class Outcomes:
 
     `symbol`; `time` the close of the window's last bar, epoch ms UTC; `horizon` in bars;
     `last_close` a price; `actual` and each of `forecasts` the log return from there to the horizon;
-    `scale` the half-width of the prediction interval as a log return, NaN where there is none.
+    `scale` the half-width of the prediction interval as a log return, NaN where there is none;
+    `trailing` the volatility before the window times the root of the horizon. `spreads` maps names
+    to the half-widths (n_rows, n_intervals) of the intervals of `CENTRAL` around the forecast.
     """
 
     symbol: NDArray[np.str_]
@@ -86,6 +90,8 @@ class Outcomes:
     actual: Floats
     forecasts: Mapping[str, Floats]
     scale: Floats
+    trailing: Floats
+    spreads: Mapping[str, Floats] = field(default_factory=dict)
 
     @classmethod
     def of_windows(
@@ -96,15 +102,19 @@ class Outcomes:
         closes: Floats,
         forecasts: Mapping[str, Floats],
         scale: Floats,
+        trailing: Floats,
+        spreads: Mapping[str, Floats] | None = None,
     ) -> Self:
         """Of the windows that end at `times` (n_windows,).
 
         `closes` (n_windows, 1 + n_horizons): the last close, and those at the horizons; each of
-        `forecasts` and `scale` (n_windows, n_horizons).
+        `forecasts`, `scale` and `trailing` (n_windows, n_horizons), of `spreads` (n_windows,
+        n_horizons, n_intervals).
 
         >>> closes, change = np.array([[100.0, 101.0], [101.0, 99.0]]), np.array([[0.01], [-0.01]])
-        >>> Outcomes.of_windows("BTC", np.array([0, 1]), (1,), closes, {"up": change}, change)
-        ... # doctest: +ELLIPSIS
+        >>> Outcomes.of_windows(
+        ...     "BTC", np.array([0, 1]), (1,), closes, {"up": change}, change, change
+        ... )  # doctest: +ELLIPSIS
         Outcomes(symbol=array(['BTC', 'BTC'], dtype='<U3'), time=array([0, 1]), ...
         """
         count = len(horizons)
@@ -117,6 +127,8 @@ class Outcomes:
             actual.ravel(),
             {name: forecast.ravel() for name, forecast in forecasts.items()},
             scale.ravel(),
+            trailing.ravel(),
+            {name: of.reshape(actual.size, -1) for name, of in (spreads or {}).items()},
         )
 
     def __len__(self) -> int:
@@ -124,27 +136,77 @@ class Outcomes:
 
     def chosen(self, rows: NDArray[np.bool_]) -> "Outcomes":
         """Some of the rows."""
-        arrays = {name: getattr(self, name)[rows] for name in _ARRAYS}
-        kept = {name: values[rows] for name, values in self.forecasts.items()}
-        return replace(self, forecasts=kept, **arrays)
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        maps: dict[str, Any] = {
+            name: {key: values[rows] for key, values in getattr(self, name).items()}
+            for name in _MAPS
+        }
+        return replace(self, **arrays, **maps)
 
     def at(self, horizon: int) -> "Outcomes":
         """The rows of one horizon."""
         return self.chosen(self.horizon == horizon)
 
     def forecast(self, name: str) -> Floats:
-        """The log returns (n_rows,) that `name` forecast; 0 where that is but a rounding."""
-        return np.zeros(len(self)) if name == PERSISTENCE else rounded(self.forecasts[name])
+        """The log returns (n_rows,) that `name` forecast; 0 where that is but a rounding, and of
+        who has a spread alone, around the last price."""
+        if name == PERSISTENCE or (name in self.spreads and name not in self.forecasts):
+            return np.zeros(len(self))
+        return rounded(self.forecasts[name])
 
     def loss(self, name: str) -> Floats:
         """Squared errors (n_rows,)."""
         return (self.actual - self.forecast(name)) ** 2
 
-    def loss_by_time(self, name: str) -> Floats:
-        """Squared errors (n_times,) in order of time, means over the symbols of each: errors of
-        several symbols at one time are not independent, and count as one."""
+    def quantiles(self, name: str) -> Floats:
+        """The quantiles (n_rows, n_levels) that `name` forecast, as log returns."""
+        return symmetric(self.forecast(name), self.spreads[name])
+
+    def crps(self, name: str) -> Floats:
+        """Continuous ranked probability scores (n_rows,)."""
+        return crps(self.actual, self.quantiles(name))
+
+    def crps_skill(self, name: str, other: str) -> float:
+        """1 - CRPS / CRPS of another, means over all rows; NaN where the other's is none."""
+        return _one_minus_ratio(self.crps(name).sum(), self.crps(other).sum())
+
+    def winkler(self, name: str) -> Floats:
+        """Interval scores (n_rows,) of the widest of the intervals of CENTRAL."""
+        quantiles = self.quantiles(name)
+        return interval_score(self.actual, quantiles[:, 0], quantiles[:, -1], CENTRAL[-1])
+
+    def covered(self, name: str) -> NDArray[np.bool_]:
+        """Which of the intervals of CENTRAL held: (n_rows, n_intervals)."""
+        missed = np.abs(self.actual - self.forecast(name))
+        return np.asarray(missed[:, None] <= self.spreads[name])
+
+    def tracked(self, rate: float) -> Self:
+        """The same with every spread adapted to the outcomes so far, as live coverage does: one by
+        one of each symbol and horizon."""
+        spreads = {name: of.copy() for name, of in self.spreads.items()}
+        coverage = np.tile(CENTRAL, len(spreads))
+        for symbol, horizon in {*zip(self.symbol.tolist(), self.horizon.tolist(), strict=True)}:
+            here = (self.symbol == symbol) & (self.horizon == horizon)
+            errors = [
+                np.abs(self.actual - self.forecast(name))[here, None] / of[here]
+                for name, of in self.spreads.items()
+            ]
+            factors = online_factors(np.concatenate(errors, axis=1), horizon, coverage, rate)
+            for place, name in enumerate(spreads):
+                of_name = factors[:, place * len(CENTRAL) : (place + 1) * len(CENTRAL)]
+                widened = spreads[name][here] * of_name
+                spreads[name][here] = np.maximum.accumulate(widened, axis=1)
+        return replace(self, spreads=spreads)
+
+    def by_time(self, loss: Floats) -> Floats:
+        """Losses (n_times,) in order of time, means over the symbols of each: errors of several
+        symbols at one time are not independent, and count as one."""
         _, place, count = np.unique(self.time, return_inverse=True, return_counts=True)
-        return np.bincount(place, self.loss(name), minlength=len(count)) / count
+        return np.bincount(place, loss, minlength=len(count)) / count
+
+    def loss_by_time(self, name: str) -> Floats:
+        """Squared errors (n_times,), see `by_time`."""
+        return self.by_time(self.loss(name))
 
     def residuals(self, name: str) -> Floats:
         """Errors (n_rows,) over the half-width of the interval: beyond 1 the price is outside."""
@@ -176,19 +238,34 @@ class Outcomes:
 
     def against(self, name: str, other: str) -> DieboldMariano:
         """Whether `name` errs less than `other`, over rows of one horizon."""
+        return self._compared(self.loss(name), self.loss(other))
+
+    def crps_against(self, name: str, other: str) -> DieboldMariano:
+        """Whether the distribution of `name` is better than that of `other`, at one horizon."""
+        return self._compared(self.crps(name), self.crps(other))
+
+    def _compared(self, loss: Floats, other: Floats) -> DieboldMariano:
         horizon = int(self.horizon.max(initial=1))
-        return diebold_mariano(self.loss_by_time(name), self.loss_by_time(other), horizon)
+        return diebold_mariano(self.by_time(loss), self.by_time(other), horizon)
 
 
-_ARRAYS: Final = ("symbol", "time", "horizon", "last_close", "actual", "scale")
+_ARRAYS: Final = ("symbol", "time", "horizon", "last_close", "actual", "scale", "trailing")
+_MAPS: Final = ("forecasts", "spreads")
 
 
 def joined(parts: Sequence[Outcomes]) -> Outcomes:
     """The rows of several parts behind one another; each has the same forecasters."""
-    arrays = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _ARRAYS}
-    names = parts[0].forecasts
-    kept = {name: np.concatenate([p.forecasts[name] for p in parts]) for name in names}
-    return Outcomes(forecasts=kept, **arrays)
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(p, name) for p in parts]) for name in _ARRAYS
+    }
+    maps: dict[str, Any] = {
+        name: {
+            key: np.concatenate([getattr(p, name)[key] for p in parts])
+            for key in getattr(parts[0], name)
+        }
+        for name in _MAPS
+    }
+    return Outcomes(**arrays, **maps)
 
 
 def rounded(forecast: Floats) -> Floats:

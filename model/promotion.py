@@ -1,13 +1,17 @@
-"""The gate: a model serves only after it has beaten persistence and the model in service.
+"""The gate: a model serves only after it has beaten what anyone could say, and the one in service.
 
-Judged out of sample, on the same windows, by Diebold-Mariano: against persistence at the
-challenger's first horizon, against the champion at the first horizon that both have; at no horizon
-may the challenger be worse than persistence by more than chance. Errors of several symbols at one
-time count as one: they are not independent.
+Judged out of sample, on the same windows, by Diebold-Mariano: the CRPS of its distribution against
+that of the last price with trailing volatility at the challenger's first horizon, and against the
+champion's at the first horizon that both have. At no horizon may its CRPS be worse than that, or
+its squared error than persistence's, by more than chance. Errors of several symbols at one time
+count as one: they are not independent.
+
+What is proven is `how far` where its spread around the last price beats that of trailing
+volatility, `where` where its squared error beats persistence's.
 
 Errors are in units of the volatility before the window or of its symbol's usual one, whichever is
 more, and a move of more than TARGET_LIMIT of it counts as that much: a symbol that jumps tenfold
-neither decides nor drowns what all others say.
+neither decides nor drowns what all others say. All spreads follow live coverage in the same way.
 """
 
 import math
@@ -27,9 +31,21 @@ from model.forecast import Forecaster
 from model.outcomes import PERSISTENCE, Floats, Outcomes, joined
 from model.series import Series
 from model.validate import forecast_outcomes
+from model.volatility import TRAILING
 
 CHALLENGER: Final = "challenger"
 CHAMPION: Final = "champion"
+# What a challenger is proven in.
+HOW_FAR: Final = "how far"
+WHERE: Final = "where"
+BOTH: Final = "how far and where"
+NOTHING: Final = "nothing yet"
+PROVEN: Final = (HOW_FAR, WHERE, BOTH, NOTHING)
+_ALONE: Final = "persistence with trailing volatility"
+# The challenger's spread around the last price.
+_SPREAD: Final = "spread"
+# The default of `intervals.adapt_rate`, of all who compete.
+_ADAPT_RATE: Final = 0.02
 # A share of the squared error: two forecasts that differ by less are the same.
 _ROUNDING: Final = 1e-9
 
@@ -38,10 +54,11 @@ _ROUNDING: Final = 1e-9
 class Verdict:
     """What the gate found; `reason` is one sentence.
 
-    `skill` and `p_persistence` are those of the challenger at its first horizon, `champion_skill`
-    and `p_champion` at the first that both have, of errors in volatilities; p-values are one-sided
-    and had to lie below `level`; NaN where nothing was compared. `judged_from` and `judged_until`
-    are epoch ms UTC.
+    `crps_skill` and `p_trailing` are the challenger's against the last price with trailing
+    volatility at its first horizon, `champion_skill` (against the same) and `p_champion` of CRPS at
+    the first that both have; `skill` and `p_persistence` of its squared error, in volatilities.
+    p-values are one-sided and had to lie below `level`, but for `p_persistence`; NaN where nothing
+    was compared. `proven` is one of PROVEN. `judged_from` and `judged_until` are epoch ms UTC.
     """
 
     promoted: bool
@@ -54,6 +71,9 @@ class Verdict:
     p_persistence: float = math.nan
     p_champion: float = math.nan
     level: float = math.nan
+    crps_skill: float = math.nan
+    p_trailing: float = math.nan
+    proven: str = NOTHING
 
 
 def judge(
@@ -82,12 +102,15 @@ def judge(
     try:
         forecasters = {name: Forecaster(model) for name, model in models.items()}
         outcomes = joined(
-            [forecast_outcomes(one, Span(begin, part.end), forecasters) for one in series]
-        )
+            [
+                forecast_outcomes(one, Span(begin, part.end), forecasters, volatile=(TRAILING,))
+                for one in series
+            ]
+        ).tracked(_ADAPT_RATE)
     except ArtifactMismatch as error:
         return rejected(f"cannot be served: {error}")
     return compared(
-        in_volatilities(outcomes, challenger),
+        in_volatilities(outcomes),
         challenger.manifest.horizons,
         champion.manifest.horizons if champion else None,
         Span(begin, part.end),
@@ -95,20 +118,17 @@ def judge(
     )
 
 
-def in_volatilities(outcomes: Outcomes, model: Artifact) -> Outcomes:
+def in_volatilities(outcomes: Outcomes) -> Outcomes:
     """The outcomes with actual and forecast returns in units of the size expected of them, at least
     of the size that is usual for their symbol: a quiet minute counts no more than it moves. The
-    actual ones are clipped; `outcomes.scale` is of the intervals of `model`."""
-    widths = dict(zip(model.manifest.horizons, model.manifest.half_widths, strict=True))
-    half_width = np.array([widths[horizon] for horizon in outcomes.horizon.tolist()])
-    unit = np.divide(
-        outcomes.scale, half_width, out=np.zeros_like(outcomes.scale), where=half_width > 0
-    )
+    actual ones are clipped."""
+    unit = outcomes.trailing
     unit = np.maximum(unit, np.maximum(_usual(unit, outcomes), MIN_VOLATILITY))
     return replace(
         outcomes,
         actual=np.clip(outcomes.actual / unit, -TARGET_LIMIT, TARGET_LIMIT),
         forecasts={name: outcomes.forecast(name) / unit for name in outcomes.forecasts},
+        spreads={name: of / unit[:, None] for name, of in outcomes.spreads.items()},
     )
 
 
@@ -142,13 +162,15 @@ def compared(
         return rejected(reason, n_windows=n_windows)
     if not np.isfinite(outcomes.forecast(CHALLENGER)).all():
         return rejected("a forecast is not a finite number", n_windows=n_windows)
-    alone = _Contest.of(outcomes, horizons[0], PERSISTENCE)
+    alone = _Contest.of(outcomes, horizons[0], TRAILING)
     shared = [h for h in horizons if champions and h in champions]
     rival = _Contest.of(outcomes, shared[0], CHAMPION) if shared else None
     objection = _objection(outcomes, horizons, alone, rival, gate.level)
-    reason = f"beats persistence by {alone.skill:.2%}, p {alone.p:.2g}"
+    first = outcomes.at(horizons[0])
+    proven = _proven(first, gate.level)
+    reason = f"beats {_ALONE}: {alone}; proven: {proven}"
     if rival:
-        reason = f"beats the champion: {rival}"
+        reason = f"beats the champion: {rival}; proven: {proven}"
     elif champions:
         reason += "; no horizon in common with the champion"
     return Verdict(
@@ -157,17 +179,21 @@ def compared(
         judged_from=unseen.start,
         judged_until=unseen.end,
         n_windows=n_windows,
-        skill=alone.skill,
+        skill=first.skill(CHALLENGER),
         champion_skill=rival.rival_skill if rival else math.nan,
-        p_persistence=alone.p,
+        p_persistence=first.against(CHALLENGER, PERSISTENCE).p_better,
         p_champion=rival.p if rival else math.nan,
         level=gate.level,
+        crps_skill=alone.skill,
+        p_trailing=alone.p,
+        proven=proven,
     )
 
 
 @dataclass(frozen=True)
 class _Contest:
-    """The challenger against one rival at one horizon; `p` is one-sided."""
+    """The challenger's CRPS against that of one rival at one horizon; skills are against the last
+    price with trailing volatility, `p` is one-sided."""
 
     skill: float
     rival_skill: float
@@ -176,11 +202,20 @@ class _Contest:
     @classmethod
     def of(cls, outcomes: Outcomes, horizon: int, rival: str) -> "_Contest":
         here = outcomes.at(horizon)
-        p = here.against(CHALLENGER, rival).p_better
-        return cls(here.skill(CHALLENGER), here.skill(rival), p)
+        p = here.crps_against(CHALLENGER, rival).p_better
+        return cls(here.crps_skill(CHALLENGER, TRAILING), here.crps_skill(rival, TRAILING), p)
 
     def __str__(self) -> str:
-        return f"skill {self.skill:.2%} against {self.rival_skill:.2%}, p {self.p:.2g}"
+        against = f" against {self.rival_skill:.2%}" if self.rival_skill else ""
+        return f"CRPS {self.skill:.2%} better{against}, p {self.p:.2g}"
+
+
+def _proven(first: Outcomes, level: float) -> str:
+    """What the challenger tells better than chance at its first horizon, one of PROVEN."""
+    spread = replace(first, spreads={**first.spreads, _SPREAD: first.spreads[CHALLENGER]})
+    far = spread.crps_against(_SPREAD, TRAILING).p_better < level
+    where = first.against(CHALLENGER, PERSISTENCE).p_better < level
+    return {(1, 1): BOTH, (1, 0): HOW_FAR, (0, 1): WHERE, (0, 0): NOTHING}[int(far), int(where)]
 
 
 def _objection(
@@ -191,13 +226,16 @@ def _objection(
     level: float,
 ) -> str | None:
     """Why the challenger may not serve, or None."""
-    if math.isnan(alone.skill):
-        return "does not beat persistence: the price never moved"
+    if not outcomes.at(horizons[0]).actual.any():
+        return f"does not beat {_ALONE}: the price never moved"
     if not alone.p < level:
-        return f"does not beat persistence: skill {alone.skill:.2%}, p {alone.p:.2g} of {level:.2g}"
+        return f"does not beat {_ALONE}: {alone} of {level:.2g}"
     for horizon in horizons:
-        if is_worse(outcomes.at(horizon), CHALLENGER, level):
+        here = outcomes.at(horizon)
+        if is_worse(here, CHALLENGER, level):
             return f"worse than persistence at horizon {horizon}"
+        if 1 - here.crps_against(CHALLENGER, TRAILING).p_better < level:
+            return f"worse than {_ALONE} at horizon {horizon}"
     if rival and not rival.p < level:
         return f"does not beat the champion: {rival} of {level:.2g}"
     return None

@@ -235,6 +235,10 @@ class Registry:
         """Set the factor of each horizon; the stream reads them with the champion."""
         self.tag(version, "interval_factors", json.dumps(list(factors)))
 
+    def proven(self, version: str) -> str | None:
+        """What the gate found `version` to tell; None of one that was judged before it said so."""
+        return self.tags(version).get("proven")
+
     @property
     def exists(self) -> bool:
         """Whether there is a registry; of one that is no SQLite file it is taken for granted."""

@@ -18,12 +18,14 @@ class ServedModel:
     """A champion as it travels with a micro-batch: version and bytes, so no worker reads a file.
 
     `substitutes` serve where the champion needs news that have fallen silent or bars of leaders
-    that are missing, each where its own needs are met, the first before the others.
+    that are missing, each where its own needs are met, the first before the others. `proven` is
+    what the gate found the model to tell better than chance.
     """
 
     artifact: Artifact
     interval_factors: tuple[float, ...] | None = None
     substitutes: tuple["ServedModel", ...] = ()
+    proven: str | None = None
 
     @property
     def reads_news(self) -> bool:
@@ -89,6 +91,7 @@ def _to_json(model: ServedModel) -> dict[str, Any]:
         "onnx": base64.b64encode(model.artifact.onnx).decode(),
         "interval_factors": model.interval_factors,
         "substitutes": [_to_json(one) for one in model.substitutes],
+        "proven": model.proven,
     }
 
 
@@ -102,4 +105,5 @@ def _from_json(found: Mapping[str, Any]) -> ServedModel:
         Artifact(version, manifest, onnx),
         None if factors is None else tuple(factors),
         tuple(_from_json(one) for one in found.get("substitutes", ())),
+        found.get("proven"),
     )

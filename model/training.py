@@ -37,21 +37,23 @@ from model.early import LINEAR_EARLY, LSTM_EARLY, first_horizon
 from model.features import MIN_LOOKBACK, feature_names, sequence_steps
 from model.forecast import run_graph
 from model.gains import fit_gain, fit_share, symbol_gains
-from model.intervals import conformal_half_width
+from model.intervals import SMALLEST_HALF_WIDTH, conformal_half_width, coverages
 from model.linear import fit_linear, out_of_fold_outputs
 from model.lstm import EpochDone, History, fit_members, save_keras
 from model.onnx_export import export_onnx
 from model.series import Series
+from model.size import SizeLine
+from model.size_line import fit_size
 from model.weights import MemberWeights, NetworkWeights
 
 Floats = NDArray[np.float64]
-# TensorFlow and what comes with it; and of each bar its series, features, windows, sequences,
-# TensorFlow's copy of them and the linear fit. Measured with 100 symbols, rounded up.
 # What a window may count at most in the linear fit: that of a hundred times the median volatility.
 _MOST_WEIGHT: Final = 10.0
-# Where the price never moved an interval has a width all the same, far below any tick, so that
-# errors can be divided by it.
-_SMALLEST_HALF_WIDTH: Final = 1e-3
+# Interval widths need so many windows at least, where there are so many: few say little of what is
+# far ahead, and each was forecast by what was not fitted to it.
+_CALIBRATED: Final = 2_000
+# TensorFlow and what comes with it; and of each bar its series, features, windows, sequences,
+# TensorFlow's copy of them and the linear fit. Measured with 100 symbols, rounded up.
 _BYTES_AT_FIRST: Final = 900_000_000
 _BYTES_A_BAR: Final = 1_500
 
@@ -75,6 +77,7 @@ class TrainedModel:
     """A fitted network with everything that its artifact says about it."""
 
     weights: NetworkWeights
+    size: SizeLine
     manifest: Manifest
     onnx: bytes
     history: History
@@ -108,14 +111,18 @@ def fit_model(
     """
     windows = windows_of(series, part, settings.lookback, settings.horizons)
     begin, newest = _validated_from(series, part, settings)
+    if len(windows):
+        newest = min(newest, int(np.sort(windows.end_times)[-_CALIBRATED:][0]) - 1)
     is_new = windows.end_times > newest
     _require_windows(len(windows), int(is_new.sum()), settings)
     weights, pooled, history = _fit_paths(windows, settings, series[0].bar_ms, start, on_epoch)
     symbol_gain = _symbol_gains(pooled, windows, settings.horizons, len(series))
     outputs = pooled * symbol_gain[windows.series]
-    errors = np.abs(windows.targets - outputs)[is_new]
-    half_widths = conformal_half_width(errors, settings.intervals.coverage)
-    half_widths = np.maximum(half_widths, _SMALLEST_HALF_WIDTH)
+    size, log_size = _fit_size(series, windows, settings)
+    errors = (np.abs(windows.targets - outputs) / np.exp(log_size))[is_new]
+    calibrated = coverages(settings.intervals.coverage)
+    widths = np.stack([conformal_half_width(errors, one) for one in calibrated], axis=1)
+    half_widths = np.maximum(widths, SMALLEST_HALF_WIDTH).ravel()
     manifest = Manifest(
         interval=series[0].interval,
         symbols=tuple(s.symbol for s in series),
@@ -127,14 +134,24 @@ def fit_model(
         validated_from=newest,
         trained_until=part.end,
         coverage=settings.intervals.coverage,
+        coverages=calibrated,
         half_widths=tuple(half_widths.tolist()),
         network_gain=tuple(weights.network_gain.tolist()),
         linear_gain=tuple(weights.linear_gain.tolist()),
         symbol_gain={s.symbol: tuple(g) for s, g in zip(series, symbol_gain.tolist(), strict=True)},
         seed=settings.training.seed,
     )
-    onnx = export_onnx(weights, sequence_steps(settings.lookback))
-    return TrainedModel(weights, manifest, onnx, history)
+    onnx = export_onnx(weights, sequence_steps(settings.lookback), size)
+    return TrainedModel(weights, size, manifest, onnx, history)
+
+
+def _fit_size(
+    series: Sequence[Series], windows: Windows, settings: ModelSettings
+) -> tuple[SizeLine, Floats]:
+    """How far, and what that is on each window without its stretch; see `fit_size`."""
+    held_out = stretches(windows.end_times, settings.training.members)
+    embargo_ms = embargo_bars(settings.lookback, settings.horizons) * series[0].bar_ms
+    return fit_size(series, windows, settings.horizons, held_out, embargo_ms)
 
 
 def _fit_paths(

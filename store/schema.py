@@ -13,6 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from conf.timeframes import TIMEFRAME_MS
+from model.intervals import QUANTILES
 from model.layout import NEWS_COLUMNS
 
 TEXT: Final = pa.string()
@@ -167,6 +168,8 @@ PREDICTIONS: Final = Table(
         **_FORECAST,
         "target_time": TIME,
         **dict.fromkeys(("last_close", "predicted_close", "lower", "upper", "coverage"), NUMBER),
+        **dict.fromkeys(("scale", *QUANTILES), NUMBER),
+        "proven": TEXT,
         "model_version": TEXT,
         "query_id": TEXT,
         "batch_id": COUNT,
@@ -175,6 +178,7 @@ PREDICTIONS: Final = Table(
     time="as_of",
     identity=(*_FORECAST, "model_version"),
     best_first="predicted_at, batch",
+    optional=frozenset(("scale", *QUANTILES, "proven")),
     prices=("last_close", "predicted_close", "lower", "upper"),
 )
 SKIPPED: Final = Table(
@@ -262,7 +266,16 @@ SCORES: Final = Table(
 )
 
 # SQL: whether the bar `b` closed within the prediction interval of `p`, up to single precision.
-COVERED: Final = "(b.close >= p.lower * (1 - 1e-7) AND b.close <= p.upper * (1 + 1e-7))"
+_ROUNDING: Final = 1e-7
+COVERED: Final = (
+    f"(b.close >= p.lower * (1 - {_ROUNDING}) AND b.close <= p.upper * (1 + {_ROUNDING}))"
+)
+
+
+def within(close: Any, lower: Any, upper: Any) -> Any:
+    """The same of arrays."""
+    return (close >= lower * (1 - _ROUNDING)) & (close <= upper * (1 + _ROUNDING))
+
 
 # What the stream writes, a folder a micro-batch; compaction merges them. `score` writes the others.
 STREAM_TABLES: Final = {t.name: t for t in (BARS, PREDICTIONS, SKIPPED, ARTICLES, SENTIMENT)}

@@ -17,8 +17,10 @@ from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from model.features import Floats
 from model.forecast import Forecaster
+from model.intervals import QUANTILES
 from model.layout import NEWS_COLUMNS
 from model.served import Models, ServedModel
+from store.schema import PREDICTIONS
 from stream.packed import constant, from_bytes, repeated, to_bytes
 
 log = logging.getLogger(__name__)
@@ -101,12 +103,15 @@ def forecast_windows(
         -1, VALUES_WITH_NEWS if with_news else BAR_VALUES
     )
     session = forecaster(timeframe, model)
-    prices = _prices(session, bars, windows)
+    numbers = _numbers(session, bars, windows)
     # Absurd but finite prices, as a faulty source may send, can lead out of the finite numbers.
-    finite = np.logical_and.reduce([np.isfinite(price).all(axis=1) for price in prices.values()])
+    needed = [at for name, at in numbers.items() if name not in PREDICTIONS.optional]
+    finite = np.logical_and.reduce([np.isfinite(at).all(axis=1) for at in needed])
     made = windows.filter(pa.array(finite))
-    finite_prices = {name: price[finite] for name, price in prices.items()}
-    predicted = prediction_table(timeframe, session, made, finite_prices, micro_batch)
+    finite_numbers = {name: at[finite] for name, at in numbers.items()}
+    predicted = prediction_table(
+        timeframe, session, made, finite_numbers, micro_batch, model.proven
+    )
     left = windows.filter(pa.array(~finite))
     abstained = pa.table(
         {
@@ -119,7 +124,7 @@ def forecast_windows(
     return len(predicted), to_bytes(predicted), len(left), to_bytes(abstained)
 
 
-def _prices(session: Forecaster, bars: Floats, windows: pa.Table) -> dict[str, Floats]:
+def _numbers(session: Forecaster, bars: Floats, windows: pa.Table) -> dict[str, Floats]:
     """Each (n_windows, n_horizons). NaN where the graph fails on these windows, though it did well
     on ordinary ones when it was loaded: they abstain, and the query goes on."""
     try:
@@ -127,12 +132,14 @@ def _prices(session: Forecaster, bars: Floats, windows: pa.Table) -> dict[str, F
     except ArtifactMismatch as error:
         event(log, "model_failed", level=logging.ERROR, windows=len(windows), reason=error)
         nothing = np.full((len(windows), len(session.horizons)), np.nan)
-        return dict.fromkeys(("last_close", "predicted_close", "lower", "upper"), nothing)
+        return dict.fromkeys(PREDICTIONS.prices, nothing)
     return {
         "last_close": np.broadcast_to(result.last_close[:, None], result.predicted_close.shape),
         "predicted_close": result.predicted_close,
         "lower": result.lower,
         "upper": result.upper,
+        "scale": result.scale,
+        **result.quantiles,
     }
 
 
@@ -140,10 +147,12 @@ def prediction_table(
     timeframe: str,
     session: Forecaster,
     windows: pa.Table,
-    prices: Mapping[str, Any],
+    numbers: Mapping[str, Any],
     micro_batch: tuple[str, int],
+    proven: str | None,
 ) -> pa.Table:
-    """Packed predictions for `windows` and their prices, each (n_windows, n_horizons)."""
+    """Packed predictions for `windows` and their numbers, each (n_windows, n_horizons); those that
+    are optional may be NaN or left out, which makes them null."""
     horizons = np.asarray(session.horizons, np.int32)
     count = len(windows) * len(horizons)
     each = np.repeat(np.arange(len(windows), dtype=np.int32), len(horizons))
@@ -151,6 +160,11 @@ def prediction_table(
     symbols = windows["symbol"].combine_chunks().dictionary_encode()
     as_of = windows["as_of"].to_numpy()
     lengths = horizons * np.int64(TIMEFRAME_MS[timeframe])
+    missing = np.full(count, np.nan)
+    distribution = {
+        name: pa.array(numbers[name].ravel() if name in numbers else missing, from_pandas=True)
+        for name in ("scale", *QUANTILES)
+    }
     return pa.table(
         {
             "symbol": repeated(symbols.dictionary, symbols.indices.to_numpy()[each]),
@@ -158,8 +172,10 @@ def prediction_table(
             "as_of": repeated(windows["as_of"], each),
             "horizon": repeated(pa.array(horizons), which),
             "target_time": pa.array((as_of[:, None] + lengths).ravel()),
-            **{name: pa.array(price.ravel()) for name, price in prices.items()},
+            **{name: pa.array(numbers[name].ravel()) for name in PREDICTIONS.prices},
             "coverage": constant(session.coverage, count),
+            **distribution,
+            "proven": constant(proven, count),
             "model_version": constant(session.version, count),
             "query_id": constant(micro_batch[0], count),
             "batch_id": constant(micro_batch[1], count),

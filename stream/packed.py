@@ -36,9 +36,10 @@ def from_bytes(packed: bytes | pa.Buffer) -> pa.Table:
     return pa.ipc.open_stream(packed, options=_READ).read_all()
 
 
-def constant(value: str | float, count: int) -> pa.Array:
-    """A column that says the same in every row, and holds it once."""
-    return repeated(pa.array([value]), np.zeros(count, np.int8))
+def constant(value: str | float | None, count: int) -> pa.Array:
+    """A column that says the same in every row, and holds it once; None is a null text."""
+    kind = pa.string() if value is None else None
+    return repeated(pa.array([value], kind), np.zeros(count, np.int8))
 
 
 def repeated(values: pa.Array | pa.ChunkedArray, places: NDArray[np.signedinteger]) -> pa.Array:

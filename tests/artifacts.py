@@ -12,6 +12,7 @@ from model.features import feature_names, sequence_steps
 from model.layout import Layout
 from model.onnx_export import export_onnx
 from model.registry import Registry
+from model.size import SizeLine
 from model.weights import MemberWeights, NetworkWeights
 
 HORIZONS = (1, 5, 15)
@@ -57,11 +58,14 @@ def save_random_artifact(
         validated_from=0,
         trained_until=0,
         coverage=0.9,
-        half_widths=(2.0,) * n_horizons,
+        coverages=(0.5, 0.8, 0.9),
+        half_widths=(1.0, 2.0, 3.0) * n_horizons,
         network_gain=(1.0,) * n_horizons,
         linear_gain=(1.0,) * n_horizons,
     )
-    files = {ONNX_FILE: export_onnx(network, sequence_steps(lookback)), KERAS_FILE: b"none"}
+    size = SizeLine(weights(10, n_horizons) / 10, weights(n_horizons) / 10)
+    graph = export_onnx(network, sequence_steps(lookback), size)
+    files = {ONNX_FILE: graph, KERAS_FILE: b"none"}
     save_artifact(folder, manifest, files)
 
 

@@ -8,11 +8,12 @@ from ingest.bar import Bar
 from jobs.demo.report import series_of
 from model.features import complete_windows
 from model.forecast import Forecaster
+from model.intervals import QUANTILES
 from model.news import ScoredArticles, with_news
 from model.registry import Registry
 
 IDENTITY = ["symbol", "as_of", "horizon"]
-PRICES = ["last_close", "predicted_close", "lower", "upper"]
+PRICES = ["last_close", "predicted_close", "lower", "upper", "scale", *QUANTILES]
 
 
 def batch_predictions(
@@ -40,6 +41,8 @@ def batch_predictions(
                         "predicted_close": forecast.predicted_close[:, column],
                         "lower": forecast.lower[:, column],
                         "upper": forecast.upper[:, column],
+                        "scale": forecast.scale[:, column],
+                        **{name: at[:, column] for name, at in forecast.quantiles.items()},
                     }
                 )
             )

@@ -5,6 +5,7 @@ hour late, too. What is counted and the factors that follow are kept in one step
 told what is kept.
 """
 
+import itertools
 import logging
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,9 @@ from conf.timeframes import TIMEFRAME_MS
 from jobs.scoring.kept import opened, transaction
 from jobs.scoring.scoreboard import take_in_all
 from model.artifact import Manifest
-from model.intervals import adapt_factor
+from model.intervals import QUANTILES, adapt_factor, ends_of
 from model.registry import Registry
-from store.schema import COVERED
+from store.schema import within
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,9 @@ _OUTCOMES: Final = f"""
 WITH new AS (
     SELECT target FROM kept.predictions WHERE look > $since AND interval = $interval
     UNION SELECT time FROM kept.closes WHERE look > $since AND interval = $interval)
-SELECT horizon, covered, 1 / at_once AS share FROM (
-    SELECT p.horizon, {COVERED} AS covered, greatest(p.look, b.look) AS look,
+SELECT * EXCLUDE (look, at_once), 1 / at_once AS share FROM (
+    SELECT p.horizon, b.close, p.lower, p.upper, {", ".join(f"p.{name}" for name in QUANTILES)},
+           greatest(p.look, b.look) AS look,
            count(*) OVER (PARTITION BY p.horizon, p.target) AS at_once
     FROM kept.predictions p INNER JOIN kept.closes b
       ON b.symbol = p.symbol AND b.interval = p.interval AND b.time = p.target
@@ -58,7 +60,7 @@ def adapt_intervals(warehouse_dir: Path, registry: Registry, rate: float) -> dic
 def _adapt(warehouse_dir: Path, registry: Registry, version: str, rate: float) -> int:
     manifest, told = registry.load(version).manifest, registry.interval_factors(version)
     with opened(warehouse_dir) as connection, transaction(connection):
-        before, since = _kept_factors(connection, version, told, len(manifest.horizons))
+        before, since = _kept_factors(connection, version, told, manifest.n_intervals)
         values = {"version": version, "interval": manifest.interval, "since": since}
         rows = connection.execute(_OUTCOMES, values).df()
         factors = _moved(before, manifest, rows, rate)
@@ -77,15 +79,15 @@ def _kept_factors(
     connection: duckdb.DuckDBPyConnection,
     version: str,
     told: tuple[float, ...] | None,
-    n_horizons: int,
+    n_intervals: int,
 ) -> tuple[list[float], int]:
     """The factors, and the look up to which outcomes are in them."""
     query = "SELECT factors, look FROM kept.factors WHERE model_version = ?"
     kept = connection.execute(query, [version]).fetchone()
-    if kept is not None and len(kept[0]) == n_horizons:
+    if kept is not None and len(kept[0]) == n_intervals:
         return list(kept[0]), int(kept[1])
     if told is None:
-        return [1.0] * n_horizons, 0
+        return [1.0] * n_intervals, 0
     # What the registry holds has counted outcomes that nobody remembers: those there are, are in.
     look = connection.execute("SELECT look FROM kept.state").fetchone()
     return list(told), int(look[0]) if look else 0
@@ -93,9 +95,11 @@ def _kept_factors(
 
 def _moved(before: list[float], manifest: Manifest, rows: pd.DataFrame, rate: float) -> list[float]:
     factors = []
-    for factor, horizon in zip(before, manifest.horizons, strict=True):
-        chosen = rows[rows["horizon"] == horizon]
-        covered, share = (chosen[name].to_numpy() for name in ("covered", "share"))
-        moved = adapt_factor(factor, covered.astype(bool), manifest.coverage, rate * share)
+    intervals = itertools.product(manifest.horizons, manifest.calibrated)
+    for factor, (horizon, coverage) in zip(before, intervals, strict=True):
+        low, high = ends_of(coverage, manifest.coverage)
+        chosen = rows[(rows["horizon"] == horizon) & rows[low].notna()]
+        inside = within(chosen["close"], chosen[low], chosen[high]).to_numpy()
+        moved = adapt_factor(factor, inside, coverage, rate * chosen["share"].to_numpy())
         factors.append(moved if len(chosen) else factor)
     return factors

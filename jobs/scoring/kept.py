@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
+from model.intervals import QUANTILES
 from store.files import BATCH, COMMITTED
 from store.schema import ARIMA, BARS, FITS, PREDICTIONS, Table
 from store.views import open_duckdb
@@ -43,7 +44,9 @@ _ROWS_AT_ONCE: Final = 1_500_000
 _READ: Final = (BARS, PREDICTIONS, ARIMA)
 # One row a series, horizon, model version, and live or backfilled.
 KEY: Final = ("symbol", "interval", "horizon", "model_version", "backfilled")
-_VERSION: Final = 1
+# What is known of a prediction beside its interval; null where its model has no scale.
+DISTRIBUTION: Final = ("scale", *QUANTILES)
+_VERSION: Final = 2
 _LAYOUT: Final = f"""
 CREATE TABLE kept.files (name VARCHAR, size BIGINT, changed BIGINT);
 CREATE TABLE kept.closes (symbol VARCHAR, interval VARCHAR, time BIGINT, close DOUBLE,
@@ -51,7 +54,8 @@ CREATE TABLE kept.closes (symbol VARCHAR, interval VARCHAR, time BIGINT, close D
 CREATE TABLE kept.predictions (
     symbol VARCHAR, interval VARCHAR, horizon INTEGER, model_version VARCHAR, backfilled BOOLEAN,
     as_of BIGINT, target BIGINT, last_close DOUBLE, predicted_close DOUBLE, lower DOUBLE,
-    upper DOUBLE, coverage DOUBLE, predicted_at BIGINT, look BIGINT);
+    upper DOUBLE, coverage DOUBLE, {", ".join(f"{name} DOUBLE" for name in DISTRIBUTION)},
+    predicted_at BIGINT, look BIGINT);
 CREATE TABLE kept.arima (symbol VARCHAR, interval VARCHAR, as_of BIGINT, horizon INTEGER,
                          arima_close DOUBLE);
 CREATE TABLE kept.sums (symbol VARCHAR, interval VARCHAR, horizon INTEGER, model_version VARCHAR,
@@ -94,11 +98,11 @@ INSERT INTO kept.closes
 SELECT n.*, coalesce(k.look, $look) FROM new_closes n
 LEFT JOIN known_closes k USING (symbol, interval, time) ORDER BY n.time
 """
-_NEW_PREDICTIONS: Final = """
+_NEW_PREDICTIONS: Final = f"""
 CREATE OR REPLACE TEMP TABLE new_predictions AS
 SELECT symbol, interval, horizon, model_version, backfilled, epoch_ms(as_of) AS as_of,
        epoch_ms(target_time) AS target, last_close, predicted_close, lower, upper, coverage,
-       epoch_ms(predicted_at) AS predicted_at
+       {", ".join(DISTRIBUTION)}, epoch_ms(predicted_at) AS predicted_at
 FROM predictions WHERE NOT in_sample AND epoch_ms(target_time) <= $latest
   AND last_close BETWEEN 1e-30 AND 1e30 AND predicted_close BETWEEN 1e-30 AND 1e30
   AND lower BETWEEN 0 AND upper AND upper < 1e30

@@ -68,8 +68,8 @@ def test_a_champion_whose_graph_is_none_is_rejected(registry: Registry, tmp_path
 def test_interval_factors_reach_a_model_that_serves_already(registry: Registry) -> None:
     champions = Champions(registry, ("1m",), lookback=60, market=Market())
     assert champions.current()["1m"].interval_factors is None
-    registry.set_interval_factors("1m-2", (1.5, 1.0, 1.0))
-    assert champions.current()["1m"].interval_factors == (1.5, 1.0, 1.0)
+    registry.set_interval_factors("1m-2", (1.5, *(1.0,) * 8))
+    assert champions.current()["1m"].interval_factors == (1.5, *(1.0,) * 8)
 
 
 def promote_reader_of_news(registry: Registry, folder: Path) -> None:
@@ -151,7 +151,7 @@ def test_while_the_registry_is_away_the_champion_serves_on_and_the_log_says_so_o
     troubled: Troubled, trouble: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     champions = troubled.served()
-    troubled.set_interval_factors("1m-2", (1.5, 1.0, 1.0))
+    troubled.set_interval_factors("1m-2", (1.5, *(1.0,) * 8))
     before = champions.current()
     troubled.trouble = trouble
     for _ in range(20):
@@ -177,7 +177,7 @@ def test_a_registry_that_is_back_is_heard_again(troubled: Troubled) -> None:
 def test_after_a_restart_what_served_before_serves_while_the_registry_is_away(
     troubled: Troubled,
 ) -> None:
-    troubled.set_interval_factors("1m-2", (1.5, 1.0, 1.0))
+    troubled.set_interval_factors("1m-2", (1.5, *(1.0,) * 8))
     before = troubled.served().current()
     kept = unsealed(sealed(models_to_json(before)))
     shutil.rmtree(troubled.place / "models")
@@ -303,7 +303,7 @@ def test_a_graph_that_loads_and_does_not_fit_is_rejected_before_it_serves(
     assert serving(Champions(registry, ("1m",), lookback=60, market=Market())) == {"1m": served}
 
 
-@pytest.mark.parametrize("factors", ["[1.0]", '"wide"', "[NaN, 1, 1]"])
+@pytest.mark.parametrize("factors", ["[1.0]", '"wide"', "[NaN, 1, 1, 1, 1, 1, 1, 1, 1]"])
 def test_interval_factors_that_do_not_fit_leave_the_model_serving_without(
     registry: Registry, factors: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -28,7 +28,9 @@ def test_the_interval_holds_the_predicted_price(trained: TrainedModel) -> None:
 def test_an_interval_factor_widens_its_horizon_only(trained: TrainedModel) -> None:
     bars, ends = random_bars(50, 1), np.array([49])
     plain = Forecaster(trained.artifact("1m-1")).predict(bars, ends)
-    wide = Forecaster(trained.artifact("1m-1"), interval_factor=(1.0, 2.0)).predict(bars, ends)
+    wide = Forecaster(trained.artifact("1m-1"), interval_factor=(1.0,) * 3 + (2.0,) * 3).predict(
+        bars, ends
+    )
     np.testing.assert_array_equal(wide.upper[:, 0], plain.upper[:, 0])
     assert wide.upper[0, 1] > plain.upper[0, 1]
     np.testing.assert_array_equal(wide.predicted_close, plain.predicted_close)

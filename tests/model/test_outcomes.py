@@ -13,15 +13,16 @@ def outcomes_of(symbol: str, actual: list[float], forecast: list[float]) -> Outc
     closes = 100 * np.exp(np.column_stack([np.zeros(len(actual)), actual]))
     times = np.arange(len(actual)) * 60_000
     forecasts = {"lstm": np.array(forecast)[:, None]}
-    return Outcomes.of_windows(
-        symbol, times, (1,), closes, forecasts, np.full((len(actual), 1), 0.02)
-    )
+    scale = np.full((len(actual), 1), 0.02)
+    return Outcomes.of_windows(symbol, times, (1,), closes, forecasts, scale, scale)
 
 
 def test_a_row_is_a_window_at_a_horizon() -> None:
     closes = np.array([[100.0, 101.0, 102.0], [101.0, 102.0, 103.0]])
     forecast = np.array([[0.1, 0.2], [0.3, 0.4]])
-    found = Outcomes.of_windows("BTC", np.array([7, 8]), (1, 5), closes, {"a": forecast}, forecast)
+    found = Outcomes.of_windows(
+        "BTC", np.array([7, 8]), (1, 5), closes, {"a": forecast}, forecast, forecast
+    )
     later = found.at(5)
     assert found.horizon.tolist() == [1, 5, 1, 5]
     assert later.time.tolist() == [7, 8]

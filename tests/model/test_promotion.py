@@ -34,7 +34,9 @@ def _with_gain(trained: TrainedModel, factor: float | Sequence[float]) -> Artifa
         network_gain=trained.weights.network_gain * np.asarray(factor, np.float32),
         linear_gain=trained.weights.linear_gain * np.asarray(factor, np.float32),
     )
-    return replace(trained.artifact("1m-2"), onnx=export_onnx(weights, sequence_steps(16)))
+    return replace(
+        trained.artifact("1m-2"), onnx=export_onnx(weights, sequence_steps(16), trained.size)
+    )
 
 
 @pytest.fixture
@@ -65,11 +67,22 @@ def test_a_model_that_repeats_the_last_price_at_later_horizons_is_not_worse_ther
     assert judge(_with_gain(trained, gains), None, momentum_series, LATER, GATE).promoted
 
 
-def test_a_model_that_repeats_the_last_price_everywhere_does_not_beat_it(
+def test_a_model_that_repeats_the_last_price_is_proven_in_how_far_alone(
+    trained: TrainedModel, good: Artifact, momentum_series: Sequence[Series]
+) -> None:
+    silent = judge(_with_gain(trained, 0.0), None, momentum_series, LATER, GATE)
+    assert silent.promoted
+    assert silent.proven == "how far"
+    assert judge(good, None, momentum_series, LATER, GATE).proven == "how far and where"
+
+
+def test_a_model_that_says_neither_where_nor_how_far_does_not_beat_persistence(
     trained: TrainedModel, momentum_series: Sequence[Series]
 ) -> None:
-    verdict = judge(_with_gain(trained, 0.0), None, momentum_series, LATER, GATE)
-    assert verdict.reason.startswith("does not beat persistence")
+    still = replace(trained, size=replace(trained.size, kernel=trained.size.kernel * 0))
+    verdict = judge(_with_gain(still, 0.0), None, momentum_series, LATER, GATE)
+    assert verdict.reason.startswith("does not beat persistence with trailing volatility")
+    assert verdict.proven == "nothing yet"
 
 
 def test_a_better_challenger_passes(
@@ -197,8 +210,8 @@ def test_absurd_moves_do_not_promote_a_model_without_skill(
 
 
 def test_quiet_minutes_count_no_more_than_they_move(good: Artifact) -> None:
-    widths = np.array([1.0, 1.0, 1.0, 0.01, 50.0]) * good.manifest.half_widths[0] * 0.001
-    first, count = good.manifest.horizons[0], len(widths)
+    trailing = np.array([1.0, 1.0, 1.0, 0.01, 50.0]) * 0.001
+    first, count = good.manifest.horizons[0], len(trailing)
     outcomes = Outcomes(
         symbol=np.full(count, "BTC-USD"),
         time=np.arange(count),
@@ -206,9 +219,10 @@ def test_quiet_minutes_count_no_more_than_they_move(good: Artifact) -> None:
         last_close=np.ones(count),
         actual=np.full(count, 0.001),
         forecasts={},
-        scale=widths,
+        scale=trailing,
+        trailing=trailing,
     )
-    assert in_volatilities(outcomes, good).actual == pytest.approx([1, 1, 1, 1, 0.02])
+    assert in_volatilities(outcomes).actual == pytest.approx([1, 1, 1, 1, 0.02])
 
 
 def test_windows_of_many_symbols_at_one_time_count_as_one(

@@ -93,6 +93,7 @@ def _excludes_a_half(actual: np.ndarray, forecast: np.ndarray, horizon: int) -> 
         actual,
         {"lstm": forecast},
         np.ones(n),
+        np.ones(n),
     )
     _, low, high = outcomes.direction("lstm")
     return low > 0.5 or high < 0.5

@@ -172,14 +172,14 @@ def test_a_repeated_micro_batch_is_predicted_by_the_champion_that_it_was_begun_w
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     registry.promote(register(registry, tmp_path, seed=1))
-    registry.set_interval_factors("1m-1", (1.5, 1.0, 1.0))
+    registry.set_interval_factors("1m-1", (1.5,) * 9)
     own_stream.publish(btc[:80])
     own_stream.stop()
     own_stream.queries.clear()
 
     sinks = query.all_sinks
     monkeypatch.setattr(query, "all_sinks", lambda s: [sinks(s)[0], Dies(), *sinks(s)[1:]])
-    registry.set_interval_factors("1m-1", (3.0, 1.0, 1.0))
+    registry.set_interval_factors("1m-1", (3.0,) * 9)
     with pytest.raises(StreamingQueryException, match="died between"):
         own_stream.publish(btc[80:100])
     monkeypatch.undo()

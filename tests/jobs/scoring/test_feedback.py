@@ -69,8 +69,9 @@ def test_intervals_that_miss_too_often_widen(tmp_path: Path, registry: Registry)
     assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 199}
     factors = registry.interval_factors("1m-1")
     assert factors is not None
-    assert factors[0] > 2
-    assert factors[1:] == (1.0, 1.0)
+    assert factors[2] > 2
+    assert factors[:2] == (1.0, 1.0)
+    assert factors[3:] == (1.0,) * 6
 
 
 def test_intervals_that_always_hold_narrow(tmp_path: Path, registry: Registry) -> None:
@@ -78,7 +79,7 @@ def test_intervals_that_always_hold_narrow(tmp_path: Path, registry: Registry) -
     adapt_intervals(tmp_path, registry, rate=0.02)
     factors = registry.interval_factors("1m-1")
     assert factors is not None
-    assert factors[0] == pytest.approx(np.exp(-0.02 * 0.1 * 199))
+    assert factors[2] == pytest.approx(np.exp(-0.02 * 0.1 * 199))
 
 
 def test_an_outcome_moves_the_intervals_once(tmp_path: Path, registry: Registry) -> None:
@@ -353,7 +354,7 @@ def test_an_outcome_that_becomes_known_late_still_moves_the_intervals_once(
     after = registry.interval_factors("1m-1")
     assert before is not None
     assert after is not None
-    assert after[0] > before[0]
+    assert after[2] > before[2]
     write(tmp_path, "bars", bars(close[:50], fetched_s=30.0).assign(volume=2.0), "q-2")
     assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 0}
 
@@ -369,7 +370,7 @@ def test_symbols_of_one_minute_move_the_intervals_as_one(
     assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 4 * 49}
     factors = registry.interval_factors("1m-1")
     assert factors is not None
-    assert factors[0] == pytest.approx(np.exp(-0.02 * 0.1 * 49))
+    assert factors[2] == pytest.approx(np.exp(-0.02 * 0.1 * 49))
 
 
 def test_factors_that_the_registry_did_not_take_are_told_again(
@@ -383,7 +384,7 @@ def test_factors_that_the_registry_did_not_take_are_told_again(
     assert adapt_intervals(tmp_path, registry, rate=0.02) == {"1m-1": 0}
     factors = registry.interval_factors("1m-1")
     assert factors is not None
-    assert factors[0] > 1
+    assert factors[2] > 1
 
 
 def drift_days(
