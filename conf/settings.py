@@ -74,6 +74,7 @@ class Ingest(Section):
     symbols: list[str] = SHIPPED
     intervals: list[Timeframe] = SHIPPED
     intervals_of: dict[str, list[Timeframe]] = SHIPPED
+    live: Literal["websocket", "poll"] = SHIPPED
     every_s: PositiveInt = SHIPPED
     grace_s: dict[Timeframe, Annotated[float, Field(ge=0)]] = SHIPPED
     backfill_bars: PositiveInt = SHIPPED

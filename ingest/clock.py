@@ -5,7 +5,9 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
+from queue import Empty, SimpleQueue
 from typing import Final, Literal, TypeVar
 
 from conf.errors import BrokerUnavailable, RetryLater
@@ -18,6 +20,8 @@ LONGEST_WAIT_S: Final = 30.0
 LONGEST_BROKER_WAIT_S: Final = 10.0
 MAX_DOUBLINGS: Final = 10  # by then every wait is the longest
 JITTER_S: Final = 1.0
+# So late a wait for a queue sees that the program is to stop.
+LOOK_AT_STOP_S: Final = 0.1
 # Below every grace; what a clock that is kept by slewing never does between two looks.
 STEP_MS: Final = 1_000
 # A step that stays for so long is the time; one that is gone by then was none.
@@ -46,6 +50,17 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Wait for `seconds`, or until `stopping` is set."""
         self.stopping.wait(max(0.0, seconds))
+
+    def wait(self, queue: "SimpleQueue[T]", seconds: float) -> T | None:
+        """The next of `queue`; None where none comes for `seconds`, or `stopping` is set."""
+        until_ms = self.monotonic_ms() + seconds * 1000
+        while not self.stopping.is_set():
+            left_s = max(0.0, (until_ms - self.monotonic_ms()) / 1000)
+            with suppress(Empty):
+                return queue.get(timeout=min(LOOK_AT_STOP_S, left_s))
+            if not left_s:
+                break
+        return None
 
 
 class StepWatch:

@@ -34,11 +34,14 @@ REMEMBERED: Final = 2_000
 class Findings:
     """What a poll has to publish: `records`, of which `new` and `revised` are bars or articles.
 
+    `bars` are those of the new ones that are bars.
+
     `rejected` are the reasons of those that break a rule; `answered` is how many bars need not be
     asked for any more; `cuts` is 1 where the answer was cut short, so that its rest is asked for.
     """
 
     records: list[Record] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
     new: int = 0
     revised: int = 0
     rejected: list[str] = field(default_factory=list)
@@ -60,6 +63,8 @@ class Feed(ABC):
     """
 
     kind: str
+    # Whether something of it was published between two polls.
+    live = False
 
     def __init__(self, name: str, period_ms: int, grace_ms: int = 0) -> None:
         self.name = name
@@ -248,6 +253,7 @@ class BarFeed(Feed):
                 self._reject(bar.open_time, bar, reason, findings, now_ms)
             elif self.coverage.state(bar.open_time) in (UNKNOWN, ABSENT):
                 findings.new += 1
+                findings.bars.append(bar)
                 published.append(bar)
             elif known and replace(known, source=bar.source, fetched_at=bar.fetched_at) != bar:
                 findings.revised += 1

@@ -3,9 +3,10 @@
 from functools import partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 NAMESPACE: Final = "candlecast_ingest"
+CLOSE_BUCKETS_S: Final = (0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 30, 60, 120)
 
 
 class IngestMetrics:
@@ -38,4 +39,22 @@ class IngestMetrics:
             "Seconds since the close of the newest bar of the symbol that is furthest behind",
         )
         self.budget = gauge("rate_budget_left", "Calls that may be made at once", ["window"])
+        self.closed_to_acknowledged = Histogram(
+            "closed_to_acknowledged_seconds",
+            "From a bar's close to its acknowledgement by Kafka, of bars that came at their time",
+            ["source", "by"],
+            namespace=NAMESPACE,
+            registry=self.registry,
+            buckets=CLOSE_BUCKETS_S,
+        )
+        self.live_connections = gauge("live_connections", "Websockets that tell candles")
+        self.live_away_s = gauge(
+            "live_away_seconds", "Since when the websocket that is away longest tells nothing"
+        )
+        self.live_cuts = counter("live_cuts", "Websockets that were cut, or told nothing")
+        self.live_resubscribed = counter("live_resubscribed", "Websockets that were made anew")
+        self.live_filled = counter("live_filled", "Bars by a poll that no websocket had told")
+        self.live_differences = counter(
+            "live_differences", "Bars that a poll found otherwise than they were published"
+        )
         self.poll_s = gauge("poll_seconds", "Duration of the last poll")

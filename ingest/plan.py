@@ -77,14 +77,19 @@ def check_symbols(symbols: Sequence[str]) -> None:
 
 
 def bar_feeds(
-    source: Source, settings: Ingest, topics: Kafka, now_ms: int, since_ms: int | None = None
+    source: Source,
+    settings: Ingest,
+    topics: Kafka,
+    now_ms: int,
+    since_ms: int | None = None,
+    kind: type[BarFeed] = BarFeed,
 ) -> list[BarFeed]:
     """A feed for each series, from `since_ms` (epoch ms) or `backfill_bars` before now on.
 
     Raises ConfigurationError naming the setting that makes no sense.
     """
     return [
-        BarFeed(
+        kind(
             one,
             source,
             topics,

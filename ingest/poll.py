@@ -10,6 +10,7 @@ import heapq
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -22,10 +23,12 @@ from conf.settings import Ingest
 from ingest.budget import RateBudget
 from ingest.clock import Clock, StepWatch, backoff_s, until_broker_answers
 from ingest.feed import Feed, Findings, Steps
+from ingest.live import Live, LiveFeed
 from ingest.metrics import IngestMetrics
 from ingest.publish import Publisher
 from ingest.refusals import Refusals
 from ingest.rounds import Books, Round
+from ingest.sources import Closed, Cut
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,7 @@ class Poller:
         budget: RateBudget,
         metrics: IngestMetrics,
         report: Callable[[int], None] = lambda bars: None,
+        live: Live | None = None,
     ) -> None:
         self._feeds = list(feeds)
         self._publisher = publisher
@@ -83,7 +87,10 @@ class Poller:
         self._due: list[tuple[int, int, Feed]] = []
         self._ready: list[tuple[int, int, Poll]] = []
         self._in_flight = 0
-        self._answers: SimpleQueue[tuple[Poll, object]] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[Poll, object] | Closed | Cut] = SimpleQueue()
+        self._live = live
+        # Those that something was heard for; True where it is new.
+        self._heard: dict[LiveFeed, bool] = {}
         self._found: list[tuple[Poll, Findings]] = []
         self._found_since_ms = 0
         self._refusals = Refusals(self._feeds)
@@ -99,6 +106,8 @@ class Poller:
         now_ms = self._clock.monotonic_ms()
         last_ms = None if until_ms is None else now_ms + until_ms - self._clock.now_ms()
         self._all_due(now_ms)
+        if self._live is not None:
+            self._live.start(self._answers.put)
         while not self._clock.stopping.is_set():
             now_ms = self._clock.monotonic_ms()
             self._look_at_clock(now_ms)
@@ -106,16 +115,19 @@ class Poller:
             if not self._stepped:
                 self._begin_polls(now_ms)
                 wait_s = self._call_sources(now_ms)
+            if self._live is not None:
+                self._live.look()
             if self._in_flight:
                 self._receive(min(wait_s, SLICE_S))
+            self._publish_heard()
             if self._found and self._gathered():
                 self._publish()
             elif not self._in_flight:
                 if last_ms is not None and self._done(last_ms):
                     break
                 self._books.behind(self._refusals.left_out)
-                next_ms = self._next_event_ms(wait_s)
-                self._clock.sleep(min(LOOK_S, (next_ms - self._clock.monotonic_ms()) / 1000))
+                self._idle(min(LOOK_S, self._until_next_s(wait_s)))
+                self._publish_heard()
 
     def _done(self, last_ms: int) -> bool:
         return not self._ready and not (self._due and self._due[0][0] <= last_ms)
@@ -191,21 +203,63 @@ class Poller:
 
     def _receive(self, timeout_s: float) -> None:
         """Take the answers that are there; wait up to `timeout_s` for the first."""
-        try:
-            poll, answer = self._answers.get(timeout=timeout_s)
+        with suppress(Empty):
+            self._take(self._answers.get(timeout=timeout_s))
             while True:
-                self._in_flight -= 1
-                if isinstance(answer, Exception):
-                    self._failed(poll, answer)
-                elif self._watch.look() == "stepped":
-                    # What is closed, and when it was fetched, nobody knows now.
-                    self._plan(poll, self._clock.monotonic_ms())
-                else:
-                    self._refusals.answered(poll.feed)
-                    self._go_on(poll, answer)
-                poll, answer = self._answers.get_nowait()
-        except Empty:
+                self._take(self._answers.get_nowait())
+
+    def _idle(self, seconds: float) -> None:
+        """Wait while no call is under way, for what is heard if anything may be."""
+        if self._live is None:
+            self._clock.sleep(seconds)
+        elif (first := self._clock.wait(self._answers, seconds)) is not None:
+            self._take(first)
+            with suppress(Empty):
+                while True:
+                    self._take(self._answers.get_nowait())
+
+    def _take(self, came: tuple[Poll, object] | Closed | Cut) -> None:
+        if isinstance(came, Closed | Cut):
+            self._hear(came)
             return
+        poll, answer = came
+        self._in_flight -= 1
+        if isinstance(answer, Exception):
+            self._failed(poll, answer)
+        elif self._watch.look() == "stepped":
+            # What is closed, and when it was fetched, nobody knows now.
+            self._plan(poll, self._clock.monotonic_ms())
+        else:
+            self._refusals.answered(poll.feed)
+            self._go_on(poll, answer)
+
+    def _hear(self, came: Closed | Cut) -> None:
+        assert self._live is not None
+        if isinstance(came, Cut):
+            self._live.cut(*came)
+        elif self._watch.look() != "stepped" and (feed := self._live.hear(*came)) is not None:
+            self._heard[feed] = True
+
+    def _publish_heard(self) -> None:
+        """Publish what was heard and nothing keeps back; ask now for what keeps the rest back."""
+        if not self._heard:
+            return
+        if self._found:
+            self._publish()  # what a poll found may be the same bars
+        heard, self._heard = self._heard, {}
+        ready = {feed: bars for feed in heard if (bars := feed.ready())}
+        records = [record for feed, bars in ready.items() for record in feed.records(bars)]
+        if records:
+            send = partial(self._publisher.send, records)
+            until_broker_answers(send, self._clock, self._broker_is_away)
+            for feed, bars in ready.items():
+                feed.published(bars)
+                self._books.heard(bars)
+        waiting = {f for f, new in heard.items() if new and f.waits} - set(self._refusals.left_out)
+        if waiting:
+            now_ms = self._clock.monotonic_ms()
+            self._due = [(now_ms if f in waiting else at, n, f) for at, n, f in self._due]
+            heapq.heapify(self._due)
 
     def _failed(self, poll: Poll, error: Exception) -> None:
         """Plan the call again, leave it to the next poll, leave the feed out, or end."""
@@ -235,6 +289,8 @@ class Poller:
             self._plan(poll, at_ms)
 
     def _end(self, poll: Poll, next_ms: int) -> None:
+        if isinstance(poll.feed, LiveFeed) and poll.feed.waits:
+            self._heard.setdefault(poll.feed, False)
         heapq.heappush(self._due, (next_ms, next(self._order), poll.feed))
         self._books.finish(poll.round, self._budget, self._refusals.left_out)
 
@@ -252,7 +308,7 @@ class Poller:
             send = partial(self._publisher.send, records)
             until_broker_answers(send, self._clock, self._broker_is_away)
         for poll, findings in found:
-            self._books.found(poll.round, poll.feed.kind, findings)
+            self._books.found(poll.round, poll.feed, findings)
             self._report(findings.answered)
             self._go_on(poll, None)
 
@@ -260,8 +316,10 @@ class Poller:
         self._books.failed(error)
         self._books.behind(self._refusals.left_out)
 
-    def _next_event_ms(self, wait_s: float) -> int:
+    def _until_next_s(self, wait_s: float) -> float:
         now_ms = self._clock.monotonic_ms()
         planned = [now_ms + int(wait_s * 1000) + 1] if self._ready else []
         due = [] if self._stepped else [at for at, _, _ in self._due[:1]]
-        return min(planned + due, default=now_ms + int(HELD_S * 1000))
+        looked = [] if self._live is None else self._live.looks_at()
+        next_ms = min(planned + due + looked, default=now_ms + int(HELD_S * 1000))
+        return (next_ms - now_ms) / 1000

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from conf.events import event
+from ingest.bar import Bar
 from ingest.budget import RateBudget
 from ingest.clock import Clock
 from ingest.feed import Feed, Findings
@@ -13,6 +14,8 @@ from ingest.metrics import IngestMetrics
 
 log = logging.getLogger(__name__)
 
+# A bar that is older was away when it closed: how late it is says nothing of the way here.
+AT_ITS_TIME_MS: Final = 120_000
 COUNTED: Final = ("bars", "articles", "revised", "rejected", "calls", "errors")
 COUNTED_LAST: Final = ("cuts", "gave_up")
 
@@ -52,8 +55,25 @@ class Books:
         together.counts["gave_up"] += 1
         self._metrics.gave_up.inc()
 
-    def found(self, together: Round, kind: str, findings: Findings) -> None:
-        """Count what is published; `kind` is bars or articles."""
+    def heard(self, bars: Sequence[Bar]) -> None:
+        """Count bars that a websocket told, which are published."""
+        self._metrics.published["bars"].inc(len(bars))
+        self._observe(bars, "websocket")
+
+    def _observe(self, bars: Iterable[Bar], by: str) -> None:
+        now_ms = self._clock.now_ms()
+        for bar in bars:
+            if now_ms - bar.close_time < AT_ITS_TIME_MS:
+                seen = self._metrics.closed_to_acknowledged.labels(source=bar.source, by=by)
+                seen.observe(max(0, now_ms - bar.close_time) / 1000)
+
+    def found(self, together: Round, feed: Feed, findings: Findings) -> None:
+        """Count what a feed's poll found, which is published."""
+        kind = feed.kind
+        self._observe(findings.bars, "poll")
+        if feed.live:
+            self._metrics.live_filled.inc(findings.new)
+            self._metrics.live_differences.inc(findings.revised)
         together.counts[kind] += findings.new
         together.counts["revised"] += findings.revised
         together.counts["cuts"] += findings.cuts

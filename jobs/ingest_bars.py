@@ -24,6 +24,8 @@ from conf.timeframes import TIMEFRAME_MS
 from ingest.budget import RateBudget
 from ingest.clock import Clock, until_answered
 from ingest.cursor import resume
+from ingest.feed import BarFeed
+from ingest.live import Live, LiveFeed
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
 from ingest.plan import as_named, bar_feeds, check_source, plan_series
@@ -50,6 +52,9 @@ def ingest(
     interval: Annotated[
         str | None, typer.Option(help=f"{', '.join(TIMEFRAME_MS)}; several: 1m,1d")
     ] = None,
+    live: Annotated[
+        str | None, typer.Option(help="websocket: as the exchange closes them; poll")
+    ] = None,
     every: Annotated[int | None, typer.Option(help="seconds between two polls of a series")] = None,
     news: Annotated[
         int | None, typer.Option(help="seconds between two polls of news; 0: no news")
@@ -73,6 +78,7 @@ def ingest(
         "source": source,
         "symbols": _listed(symbols),
         "intervals": _listed(interval),
+        "live": live,
         "every_s": every,
         "news_every_s": news,
         "metrics_port": metrics_port,
@@ -86,14 +92,14 @@ def ingest(
         elif check:
             raise typer.Exit(report_check(asked, settings.kafka))
         else:
-            live(asked, settings, first_ms, clock, once=once)
+            publish_live(asked, settings, first_ms, clock, once=once)
     except BrokerUnavailable as error:
         if not clock.stopping.is_set():
             raise
         event(log, "stopped", level=logging.ERROR, reason=error)
 
 
-def live(
+def publish_live(
     asked: Ingest, settings: Settings, since_ms: int | None, clock: Clock, *, once: bool
 ) -> None:
     """Fill what is missing on the topic, then poll until the clock is stopping, or `once`.
@@ -111,7 +117,8 @@ def live(
         attempts=asked.attempts if once else None,
     )
     now_ms = clock.now_ms()
-    bars = bar_feeds(source, asked, kafka, now_ms, since_ms)
+    listens = asked.live == "websocket" and not once
+    bars = bar_feeds(source, asked, kafka, now_ms, since_ms, LiveFeed if listens else BarFeed)
     news = []
     if asked.news_every_s:
         period_ms, delay_ms = asked.news_every_s * 1000, int(settings.sentiment.delay_s * 1000)
@@ -121,7 +128,9 @@ def live(
     serve_metrics(asked.metrics_host, asked.metrics_port, metrics)
     missing = resume(bars, news, kafka, clock, asked.earliest_ms)
     budget = RateBudget(asked.calls_per if source.metered else {}, clock.monotonic_ms())
+    heard = Live(source, bars, clock, metrics)
     with (
+        closing(heard),
         closing(Publisher(kafka, stopping=clock.stopping)) as publisher,
         backfill_bar("backfill", missing) as report,
     ):
@@ -133,6 +142,7 @@ def live(
             budget=budget,
             metrics=metrics,
             report=report,
+            live=heard if listens else None,
         )
         poller.run(clock.now_ms() if once else None)
     event(log, "stopped")

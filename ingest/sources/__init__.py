@@ -1,10 +1,10 @@
 """Where bars and news come from: a class and a line in SOURCES for each source."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
 from conf.errors import ConfigurationError
 from ingest.article import Article
@@ -46,6 +46,39 @@ class SourceOptions:
     timeout_s: float = 8.0
 
 
+class Closed(NamedTuple):
+    """A candle of a symbol and timeframe that is closed, as a row, heard at `heard_ms`."""
+
+    series: tuple[str, str]
+    row: list[Any]
+    heard_ms: int
+
+
+class Cut(NamedTuple):
+    """The connection `number` is gone, in its `life`-th life."""
+
+    number: int
+    life: int
+    reason: str
+
+
+class Stream(Protocol):
+    """Connections that tell candles as they close, each for one of `groups` of series.
+
+    What is heard is `Closed`, a connection's end `Cut`. `heard_at` is when each connection told
+    something last (ms, of the monotonic clock).
+    """
+
+    groups: Sequence[Sequence[tuple[str, str]]]
+    heard_at: Mapping[int, int]
+
+    def open(self, number: int, life: int) -> None:
+        """Connect one of `groups`, again where it was connected before."""
+
+    def close(self) -> None:
+        """Close all, and leave no thread behind."""
+
+
 class Source(ABC):
     """Answers for any range of any symbol's bars, from several threads at once.
 
@@ -82,6 +115,12 @@ class Source(ABC):
         time alone says that there is nothing. The symbol comes without a venue. Raises what `fetch`
         raises; any other error ends the program.
         """
+
+    def listen(
+        self, series: Sequence[tuple[str, str]], put: Callable[[Any], None]
+    ) -> Stream | None:
+        """Candles of symbols and timeframes as they close, told to `put`; None without such."""
+        return None
 
     def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> Answer:
         """Ask once for the bars with `first_ms <= open_time <= last_ms`.

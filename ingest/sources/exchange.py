@@ -1,8 +1,8 @@
 """Any exchange that ccxt speaks to, without a key: `exchange:binance`, `exchange:kraken` ..."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from traceback import walk_tb
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -19,6 +19,7 @@ from conf.errors import (
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import market_of
 from ingest.sources import Source, SourceOptions, Terms, not_served
+from ingest.sources.candles import FORMS, Form, optional
 from ingest.sources.rows import listed
 
 # Asked for at once where ccxt does not say how many candles an exchange gives.
@@ -58,6 +59,7 @@ class Exchange(Source):
                 f" {', '.join(ccxt.exchanges[:5])} and {len(ccxt.exchanges) - 5} more"
             )
         super().__init__(f"exchange:{options.argument}", options)
+        self._form = FORMS.get(options.argument, Form())
         # The calls are spaced by our own budget: ccxt's would sleep inside a worker.
         self._exchange: Any = getattr(ccxt, options.argument)(
             {"enableRateLimit": False, "timeout": int(options.timeout_s * 1000)}
@@ -73,8 +75,7 @@ class Exchange(Source):
             self._kinds[:] = ["spot"]
         if type(self._exchange).parse_ohlcvs is ccxt.Exchange.parse_ohlcvs:
             self._exchange.parse_ohlcvs = self._each_by_itself
-        if options.base_url:
-            self._exchange.urls["api"] = _moved(self._exchange.urls["api"], options.base_url)
+        self._exchange.urls["api"] = _moved(self._exchange.urls["api"], options.base_url)
         self._markets = threading.Lock()
 
     def terms(self, timeframe: str) -> Terms:
@@ -99,13 +100,31 @@ class Exchange(Source):
         return symbol.removesuffix(market) + str(alike[0]).replace("/", "-")
 
     def rows(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> list[Any]:
-        """Ask once for the candles; none tells its quote volume."""
+        """Ask once for the candles, with what `FORMS` knows to be in them."""
         count = (last_ms - first_ms) // TIMEFRAME_MS[timeframe] + 1
         with self._ours(symbol):
             market = symbol.replace("-", "/")
             self._load_markets(contract=":" in symbol, wanted=market)
             rows = self._exchange.fetch_ohlcv(market, timeframe, first_ms, count)
-        return [[*row[:6], None] if isinstance(row, list) else row for row in listed(rows)]
+        return listed(rows)
+
+    def listen(self, series: Sequence[tuple[str, str]], put: Callable[[Any], None]) -> Any:
+        """By ccxt.pro, where it watches candles of the exchange."""
+        from ingest.sources import websocket  # who only polls needs none of it
+
+        if not websocket.can_watch(self._exchange.id):
+            return None
+        with self._ours("live"):
+            self._load_markets(contract=any(":" in market_of(symbol) for symbol, _ in series))
+        return websocket.Streams(
+            self._exchange.id,
+            series,
+            put,
+            clock=self._options.clock,
+            markets=self._exchange.markets,
+            timeout_s=self._options.timeout_s,
+            moved=lambda urls: _moved(urls, self._options.base_url),
+        )
 
     def _load_markets(self, *, contract: bool, wanted: str | None = None) -> None:
         """Load the list of markets once, and again where a market is wanted that it lacks.
@@ -140,9 +159,11 @@ class Exchange(Source):
 
     def _row(self, row: Any, market: Any) -> list[Any]:
         try:
-            time, *values = self._exchange.parse_ohlcv(row, market)
+            time, *values = self._exchange.parse_ohlcv(row, market)[:6]
         except UNREADABLE:
             time, values = None, []
+        with suppress(*UNREADABLE):  # what a shorter row lacks is not known
+            values += optional(self._form.by_rest(row, market or {}))
         return [repr(row) if time is None else time, *values]
 
 
@@ -181,11 +202,14 @@ def mapped(error: Exception, where: str) -> Exception:
     return error
 
 
-def _moved(urls: Any, base_url: str) -> Any:
-    """The same paths on another host."""
+def _moved(urls: Any, base_url: str | None) -> Any:
+    """The same paths on another host, if there is one."""
+    if base_url is None:
+        return urls
     if isinstance(urls, dict):
         return {name: _moved(url, base_url) for name, url in urls.items()}
     if not isinstance(urls, str):
         return urls
-    base, path = urlsplit(base_url), urlsplit(urls).path
-    return urlunsplit((base.scheme, base.netloc, path, "", ""))
+    base, was = urlsplit(base_url), urlsplit(urls)
+    scheme = base.scheme.replace("http", "ws") if was.scheme in ("ws", "wss") else base.scheme
+    return urlunsplit((scheme, base.netloc, was.path, "", ""))

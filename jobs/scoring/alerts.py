@@ -20,6 +20,7 @@ from conf.events import event
 from conf.settings import Alerts, Secrets
 from conf.state_files import read_state, write_state
 from conf.timeframes import TIMEFRAME_MS
+from ingest.bar import CLOCK_SKEW_MS
 from jobs.scoring.kept import DAY_MS, FOLDER, new_files, opened
 from store.prometheus import Samples
 
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 _LAG: Final = ("candlecast_lag_records", ())
 _BEHIND: Final = ("candlecast_ingest_seconds_behind", ())
 _GAPS: Final = ("candlecast_ingest_gaps_open", ())
+_POLLED_S: Final = ("candlecast_ingest_live_away_seconds", ())
+# A websocket that is made anew is back by then; what lasts longer is the exchange's, or a wrong
+# setting.
+_LIVE_AWAY_S: Final = 600
 _PUBLISHED: Final = "candlecast_ingest_bars_published_total"
 _REJECTED: Final = "candlecast_ingest_rejected_total"
 # Fewer records since the last look say nothing about a share.
@@ -36,16 +41,16 @@ _MIN_RECORDS: Final = 20
 _MISSED_S: Final = 7 * DAY_MS / 1000
 # By series: when it was last predicted live, how many of its bars came as they closed, and when the
 # last. Recorded bars, years old, are no reason to wake anyone.
-_SEEN: Final = """
+_SEEN: Final = f"""
 WITH seen AS (
     SELECT symbol, interval, predicted_at AS predicted, NULL AS bar FROM kept.predictions
     WHERE NOT backfilled
     UNION ALL SELECT symbol, interval, epoch_ms(predicted_at), NULL FROM predictions_raw
     WHERE predicted_at <= target_time
     UNION ALL SELECT symbol, interval, NULL, time FROM kept.closes
-    WHERE fetched_at - time BETWEEN 0 AND 60000
+    WHERE fetched_at - time BETWEEN -{CLOCK_SKEW_MS} AND 60000
     UNION ALL SELECT symbol, interval, NULL, epoch_ms(close_time) FROM bars
-    WHERE epoch_ms(fetched_at) - epoch_ms(close_time) BETWEEN 0 AND 60000)
+    WHERE epoch_ms(fetched_at) - epoch_ms(close_time) BETWEEN -{CLOCK_SKEW_MS} AND 60000)
 SELECT symbol, interval, max(predicted) / 1000 AS predicted_s, max(bar) / 1000 AS bar_s,
        count(DISTINCT bar) AS bars
 FROM seen WHERE interval IN (SELECT unnest($timeframes)) GROUP BY ALL ORDER BY ALL
@@ -192,6 +197,8 @@ def ingest_alerts(
         )
     if gaps > bounds.gap_bars:
         yield Alert("ingest gaps", f"{gaps:.0f} bars are missing between others")
+    if (away_s := metrics.ingest.get(_POLLED_S, 0.0)) > _LIVE_AWAY_S:
+        yield Alert("ingest polls", f"a websocket is away for {away_s:.0f} s: polled")
     # Counters begin anew with a new process.
     rejected, published = (
         seen[name] - before.get(name, 0.0) if seen[name] >= before.get(name, 0.0) else seen[name]

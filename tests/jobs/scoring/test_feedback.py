@@ -263,8 +263,11 @@ def test_series_with_bars_that_were_never_predicted_are_reported(tmp_path: Path)
     assert raise_alerts(board, tmp_path, Alerts(), None, lambda: now, lookback=90) == []
 
 
-def ingest_metrics(behind_s: float, gaps: float, rejected: float, published: float) -> Metrics:
+def ingest_metrics(
+    behind_s: float, gaps: float, rejected: float, published: float, away_s: float = 0.0
+) -> Metrics:
     samples = {
+        ("candlecast_ingest_live_away_seconds", ()): away_s,
         ("candlecast_ingest_seconds_behind", ()): behind_s,
         ("candlecast_ingest_gaps_open", ()): gaps,
         ("candlecast_ingest_rejected_total", (("kind", "bar"), ("reason", "high"))): rejected,
@@ -279,6 +282,7 @@ def ingest_metrics(behind_s: float, gaps: float, rejected: float, published: flo
         (ingest_metrics(30, 0, 0, 100), []),
         (ingest_metrics(600, 0, 0, 100), ["ingest behind"]),
         (ingest_metrics(30, 500, 0, 100), ["ingest gaps"]),
+        (ingest_metrics(30, 0, 0, 100, away_s=700), ["ingest polls"]),
         (ingest_metrics(30, 0, 50, 100), ["ingest rejects"]),
         (ingest_metrics(30, 0, 5, 5), []),
         (Metrics(asks_ingest=True), ["ingest does not answer"]),
