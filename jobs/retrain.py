@@ -19,6 +19,7 @@ from conf.events import event
 from conf.extras import without_train
 from conf.settings import Settings, load_settings
 from conf.state_files import read_state, write_state
+from ingest.sources.candles import lacking_fields
 from jobs.machine.memory import free_bytes, require_memory
 from jobs.scoring.drift import drifted
 from jobs.terminal.logs import configure_logging
@@ -65,7 +66,8 @@ def look(
     _note_attempt(warehouse, timeframe, now)
     series = with_archived_news(read_polled(settings, timeframe), warehouse)
     require_memory(memory_needed(series), free_bytes(), sum(one.n_present for one in series))
-    model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
+    without = lacking_fields(settings.ingest.source)
+    model = ModelSettings(settings.window.lookback, settings.training, settings.intervals, without)
     reports_dir = Path(settings.warehouse.reports_dir)
     for result in retrain(series, model, arena, settings.sentiment.enabled):
         update_fits(warehouse, arena.registry)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from conf.errors import ConfigurationError
 from conf.settings import Settings, load_settings
+from ingest.sources.candles import lacking_fields
 from jobs.machine.memory import free_bytes, require_memory
 from jobs.terminal.program import run_program
 from jobs.terminal.progress import training_bar
@@ -54,7 +55,8 @@ def main(
     n_bars, needed = sum(one.n_present for one in series), memory_needed(series)
     console.print(f"{n_bars:,} bars, about {needed / 1e9:.1f} GB of memory", markup=False)
     require_memory(needed, free_bytes(), n_bars)
-    model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
+    without = lacking_fields(settings.ingest.source)
+    model = ModelSettings(settings.window.lookback, settings.training, settings.intervals, without)
     arena = Arena.of(settings, allow_unproven)
     reports_dir = Path(settings.warehouse.reports_dir)
     for reading in readings(series, settings.sentiment.enabled):

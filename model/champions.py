@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from conf.errors import ArtifactMismatch, CandlecastError, RegistryUnavailable
@@ -11,6 +12,7 @@ from conf.events import event
 from conf.settings import Market
 from model.artifact import Artifact
 from model.asking import Asking
+from model.features import input_named, reading
 from model.forecast import Forecaster
 from model.registry import Registry
 from model.served import Models, ServedModel
@@ -26,11 +28,13 @@ ANSWER_S: Final = 2.0
 class Champions:
     """The model to serve at each interval, whether the registry answers or not.
 
-    A champion that can't be served (tampered with, an unknown feature, another lookback, other
-    leaders, a graph that fails) is rejected and logged once; the last good one serves on, after a
-    restart the one of before it, or the one that the champion replaced. So it does, with its
-    interval factors, while the registry is away. For a champion that reads news or leaders the
-    newest good ones that do not are kept ready.
+    A champion that can't be served (tampered with, an unknown feature, one that needs a field
+    which the source lacks, another lookback, other leaders, a graph that fails) is rejected and
+    logged once; the last good one serves on, after a restart the one of before it, or the one that
+    the champion replaced. So it does, with its interval factors, while the registry is away. For a
+    champion that reads news or leaders the newest good ones that do not are kept ready.
+
+    `lacking` are fields of a bar, and the source that lacks each.
 
     `away_since` is the unix time since which the registry has not answered; 0.0 while it does.
     """
@@ -41,6 +45,7 @@ class Champions:
         intervals: Iterable[str],
         lookback: int,
         market: Market,
+        lacking: Mapping[str, str] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.away_since = 0.0
@@ -48,6 +53,7 @@ class Champions:
         self._intervals = tuple(intervals)
         self._lookback = lookback
         self._market = market
+        self._lacking = lacking
         self._asking = Asking(self._look, clock)
         self._begun = False
         self._serving: dict[str, ServedModel] = {}
@@ -221,6 +227,12 @@ class Champions:
                     f"{symbol}, the settings name {_named(named)}: train again, or set [market] "
                     "as it was"
                 )
+        for name in reading(manifest.feature_names, self._lacking):
+            field = input_named(name).feature.needs or ""
+            raise ArtifactMismatch(
+                f"{artifact.version} reads {name}, which needs {field}, and {self._lacking[field]} "
+                "does not tell it: train again, which leaves it out"
+            )
         Forecaster(artifact)  # a graph that fails is rejected here, not in a worker
 
 

@@ -15,7 +15,7 @@ pass over 2 * steps - 1 bars serves `steps` targets instead of one, at a fifteen
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ from model.features import (
     batches,
     complete_windows,
     feature_names,
+    reading,
     sequence_steps,
     window_inputs,
     window_targets,
@@ -200,17 +201,25 @@ def window_ends(
 
 
 def windows_of(
-    all_series: Sequence[Series], part: Span, lookback: int, horizons: Sequence[int]
+    all_series: Sequence[Series],
+    part: Span,
+    lookback: int,
+    horizons: Sequence[int],
+    without: Collection[str] = (),
 ) -> Windows:
-    """Cut every window of `part` out of the series."""
+    """Cut every window of `part` out of the series.
+
+    Features that need a field of `without` are left out.
+    """
     counts = [len(series.bars) for series in all_series]
     firsts = np.cumsum([0, *counts]).tolist()
     names = feature_names(all_series[0].layout)
+    names = tuple(name for name in names if name not in reading(names, without))
     bars = np.empty((firsts[-1], len(names)), np.float32)
     found = []
     for first, series in zip(firsts, all_series, strict=False):
         ends = window_ends(series, part, lookback, horizons)
-        features, volatility = bar_features(series.bars, lookback)
+        features, volatility = bar_features(series.bars, lookback, names)
         bars[first : first + len(features)] = np.nan_to_num(features, copy=False)
         scale = volatility[ends]
         targets = window_targets(series.close, ends, scale, tuple(horizons))

@@ -17,7 +17,7 @@ on the window that the bar is seen through: every window ending anywhere shares 
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal, NamedTuple, TypeVar
@@ -105,7 +105,8 @@ class Feature:
     changes its "sign", stays the "same", or becomes the feature that is named. `line` says at which
     of its last steps the linear path reads it. `of_news` where it needs the columns of the news;
     `of_leaders` where it is read of each leader, too, under the name `leader1_NAME`, 0 where there
-    is none.
+    is none. `needs` is the field of a bar that some sources lack; without it the feature says
+    nothing.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Feature:
     of_news: bool = False
     of_itself: bool = True
     of_leaders: bool = False
+    needs: str | None = None
 
 
 # The line reads the return and the news score of each step; of the last step also what says whether
@@ -123,7 +125,11 @@ FEATURES: Final = (
     Feature("log_return", lambda m: m.scaled_return, line="every step", of_leaders=True),
     Feature("close_in_range", lambda m: m.close_in_range, line="last step", of_leaders=True),
     Feature("range", lambda m: m.range / m.volatility, mirrored="same"),
-    Feature("vwap_gap", lambda m: _vwap_gap(m.bars, m.log_close) / m.volatility),
+    Feature(
+        "vwap_gap",
+        lambda m: _vwap_gap(m.bars, m.log_close) / m.volatility,
+        needs="quote_volume",
+    ),
     Feature("drift", lambda m: m.drift / m.volatility),
     Feature("short_volatility", lambda m: m.short_volatility / m.volatility, mirrored="same"),
     Feature("volume", lambda m: m.volume, mirrored="same"),
@@ -185,6 +191,15 @@ def input_named(name: str) -> Input:
     if not (feature.of_leaders if led else feature.of_itself):
         raise KeyError(name)
     return Input(feature, int(led[1]) if led else 0)
+
+
+def reading(names: Iterable[str], fields: Collection[str]) -> list[str]:
+    """Those of the features `names` that need one of the fields of a bar.
+
+    >>> reading(["log_return", "vwap_gap"], {"quote_volume", "trades"})
+    ['vwap_gap']
+    """
+    return [name for name in names if input_named(name).feature.needs in fields]
 
 
 def unknown_features(names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ bar is learned from and every bar says how good a forecast is. Four members:
 ```
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,7 +34,7 @@ from model.dataset import (
     windows_of,
 )
 from model.early import LINEAR_EARLY, LSTM_EARLY, first_horizon
-from model.features import MIN_LOOKBACK, feature_names, sequence_steps
+from model.features import MIN_LOOKBACK, sequence_steps
 from model.forecast import run_graph
 from model.gains import fit_gain, fit_share, symbol_gains
 from model.intervals import SMALLEST_HALF_WIDTH, conformal_half_width, coverages
@@ -60,11 +60,15 @@ _BYTES_A_BAR: Final = 1_500
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The settings that say what kind of model to fit, and how."""
+    """The settings that say what kind of model to fit, and how.
+
+    `without` are fields of a bar that the source lacks: nothing is learned from them.
+    """
 
     lookback: int
     training: Training
     intervals: Intervals
+    without: Collection[str] = ()
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -109,7 +113,8 @@ def fit_model(
     NotEnoughBars where there are too few complete windows to learn from, and ConfigurationError
     where the lookback is too short for the features.
     """
-    windows = windows_of(series, part, settings.lookback, settings.horizons)
+    lookback, horizons = settings.lookback, settings.horizons
+    windows = windows_of(series, part, lookback, horizons, settings.without)
     begin, newest = _validated_from(series, part, settings)
     if len(windows):
         newest = min(newest, int(np.sort(windows.end_times)[-_CALIBRATED:][0]) - 1)
@@ -126,7 +131,7 @@ def fit_model(
     manifest = Manifest(
         interval=series[0].interval,
         symbols=tuple(s.symbol for s in series),
-        feature_names=feature_names(series[0].layout),
+        feature_names=windows.feature_names,
         leaders={s.symbol: s.leaders for s in series if s.leaders},
         lookback=settings.lookback,
         horizons=settings.horizons,

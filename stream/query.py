@@ -10,6 +10,7 @@ from conf.errors import ConfigurationError, DataLoss
 from conf.kafka import spark_options
 from conf.settings import Settings
 from conf.timeframes import TIMEFRAME_MS
+from ingest.sources.candles import lacking_fields
 from model.champions import Champions
 from model.registry import Registry
 from spark.files import read_text, write_text
@@ -89,7 +90,9 @@ def start_query(
     require_same_topics(spark, checkpoint, settings.kafka, topics_read(settings))
     messages = read_all(spark, settings)
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
-    champions = Champions(registry, tuple(TIMEFRAME_MS), window.lookback, settings.market)
+    lacking = dict.fromkeys(lacking_fields(settings.ingest.source), settings.ingest.source)
+    intervals = tuple(TIMEFRAME_MS)
+    champions = Champions(registry, intervals, window.lookback, settings.market, lacking)
     metrics.follow_registry(lambda: champions.away_since)
     record = ServiceRecord(
         spark, f"{checkpoint}/served.json", champions, begun_micro_batch(spark, checkpoint)

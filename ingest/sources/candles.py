@@ -101,6 +101,19 @@ def _bybit_live(message: Any, kind: str) -> Iterator[Candle]:
         yield Candle(name, timeframe, row, raw["confirm"] is True)
 
 
+def lacking_fields(source: str) -> frozenset[str]:
+    """Which of `OPTIONAL` no bar of a source has; none where that is not known.
+
+    >>> sorted(lacking_fields("exchange:okx"))
+    ['taker_base_volume', 'taker_quote_volume', 'trades']
+    >>> sorted(lacking_fields("recorded"))
+    []
+    """
+    kind, _, name = source.partition(":")
+    told = FORMS.get(name, Form()).fields if kind == "exchange" else TOLD.get(kind, OPTIONAL)
+    return frozenset(OPTIONAL) - set(told)
+
+
 _BINANCE: Final = Form(OPTIONAL, _binance, _binance_live)
 FORMS: Final = {
     "binance": _BINANCE,
@@ -110,3 +123,5 @@ FORMS: Final = {
     "okx": Form(("quote_volume",), _okx, _okx_live),
     "bybit": Form(("quote_volume",), _bybit, _bybit_live),
 }
+# What other sources tell.
+TOLD: Final = dict.fromkeys(("cryptocompare", "coindesk", "synthetic"), ("quote_volume",))

@@ -320,3 +320,14 @@ def test_a_model_registered_for_another_timeframe_does_not_serve(
     save_random_artifact(tmp_path / "hours", seed=5, timeframe="1h")
     registry.promote(registry.register(tmp_path / "hours", "1m"))
     assert serving(Champions(registry, ("1m",), lookback=60, market=Market())) == {"1m": "1m-2"}
+
+
+def test_a_model_is_refused_for_a_source_that_lacks_what_it_reads(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    lacking = {"quote_volume": "exchange:coinbase"}
+    champions = Champions(registry, ("1m",), lookback=60, market=Market(), lacking=lacking)
+    assert serving(champions) == {}
+    (said, *_) = [line for line in caplog.messages if "event=model_rejected" in line]
+    assert "1m-2 reads vwap_gap, which needs quote_volume" in said
+    assert "exchange:coinbase does not tell it" in said

@@ -18,7 +18,9 @@ from model.dataset import (
     windows_of,
 )
 from model.early import EARLY_BARS, columns
-from model.features import complete_windows
+from model.features import FEATURE_NAMES, complete_windows
+from model.forecast import Forecaster
+from model.layout import QUOTE_VOLUME
 from model.scorecard import score_series
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
@@ -144,3 +146,17 @@ def test_too_few_bars_to_validate_a_member_on_are_said(small: ModelSettings) -> 
     many = [random_series(bars, seed=seed, symbol=f"S{seed}-USD") for seed in range(6)]
     with pytest.raises(NotEnoughBars, match="windows are too few"):
         fit_model(many, Span(0, START + bars * 60_000), settings)
+
+
+def test_a_feature_of_a_field_that_the_source_lacks_is_left_out(
+    momentum_series: Sequence[Series], small: ModelSettings
+) -> None:
+    part = Span(START, START + 1200 * 60_000)
+    trained = fit_model(momentum_series, part, replace(small, without={"quote_volume"}))
+    assert set(FEATURE_NAMES) - set(trained.manifest.feature_names) == {"vwap_gap"}
+    forecaster = Forecaster(trained.artifact("new"))
+    blank = momentum_series[0].bars.copy()
+    blank[:, QUOTE_VOLUME] = np.nan
+    ends = np.array([600, 900])
+    seen = [forecaster.predict(bars, ends) for bars in (momentum_series[0].bars, blank)]
+    np.testing.assert_array_equal(seen[0].predicted_close, seen[1].predicted_close)
