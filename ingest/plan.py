@@ -13,7 +13,6 @@ from ingest.sources import Source
 
 # On top of the age that an answer may have: the source needs a moment to close its books.
 GRACE_MARGIN_S: Final = 2.0
-CHECKED_BARS: Final = 3
 
 
 def plan_series(source: Source, settings: Ingest) -> list[Series]:
@@ -116,19 +115,6 @@ def check_budget(series: Sequence[Series], settings: Ingest) -> None:
                 f" {window}, but polling {len(series)} series takes {needed:g}: poll fewer of"
                 " ingest.symbols, raise ingest.every_s, or raise the limit to what your key allows"
             )
-
-
-def check_source(source: Source, series: Series, now_ms: int) -> str:
-    """Ask once for a few closed bars and describe the answer; raises what `fetch` may raise."""
-    last_ms = series.last_closed(now_ms)
-    first_ms = last_ms - (CHECKED_BARS - 1) * series.bar_ms
-    bars = source.fetch(series.symbol, series.interval, first_ms, last_ms)
-    rejected = [reason for bar in bars if (reason := bar.rejection_reason(now_ms)) is not None]
-    newest = f" newest_close={bars[-1].close:g}" if bars else ""
-    return (
-        f"source={source.name} symbol={series.symbol} interval={series.interval}"
-        f" bars={len(bars)}/{CHECKED_BARS} rejected={len(rejected) + len(bars.unreadable)}{newest}"
-    )
 
 
 def _grace_s(source: Source, timeframe: str, settings: Ingest) -> float:

@@ -22,13 +22,14 @@ from conf.ports import listening
 from conf.settings import Ingest, Kafka, Settings, load_settings, wrong_settings
 from conf.timeframes import TIMEFRAME_MS
 from ingest.budget import RateBudget
+from ingest.check import check_source
 from ingest.clock import Clock, until_answered
 from ingest.cursor import resume
 from ingest.feed import BarFeed
 from ingest.live import Live, LiveFeed
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
-from ingest.plan import as_named, bar_feeds, check_source, plan_series
+from ingest.plan import as_named, bar_feeds, plan_series
 from ingest.poll import Poller
 from ingest.publish import Publisher, check_broker
 from ingest.sources import SOURCES, NewsSource, Source, SourceOptions, open_source
@@ -172,7 +173,7 @@ def report_check(asked: Ingest, kafka: Kafka) -> int:
     checks: list[Callable[[], str]] = [
         lambda: check_broker(kafka, kafka.bars_topic),
         lambda: check_source(
-            source, plan_series(source, as_named(source, asked))[0], clock.now_ms()
+            source, plan_series(source, as_named(source, asked))[0], asked, clock.now_ms()
         ),
     ]
     for check in checks:

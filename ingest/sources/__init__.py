@@ -122,6 +122,15 @@ class Source(ABC):
         """Candles of symbols and timeframes as they close, told to `put`; None without such."""
         return None
 
+    @property
+    def can_listen(self) -> bool:
+        """Whether `listen` has something to tell."""
+        return False
+
+    def clock_off_ms(self) -> int | None:
+        """The source's clock less ours, ms; None where it does not tell. Raises RetryLater."""
+        return None
+
     def fetch(self, symbol: str, timeframe: str, first_ms: int, last_ms: int) -> Answer:
         """Ask once for the bars with `first_ms <= open_time <= last_ms`.
 

@@ -20,7 +20,7 @@ from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import market_of
 from ingest.sources import Source, SourceOptions, Terms, not_served
 from ingest.sources.candles import FORMS, Form, optional
-from ingest.sources.rows import listed
+from ingest.sources.rows import listed, whole
 
 # Asked for at once where ccxt does not say how many candles an exchange gives.
 PAGE_BARS: Final = 500
@@ -108,11 +108,27 @@ class Exchange(Source):
             rows = self._exchange.fetch_ohlcv(market, timeframe, first_ms, count)
         return listed(rows)
 
-    def listen(self, series: Sequence[tuple[str, str]], put: Callable[[Any], None]) -> Any:
-        """By ccxt.pro, where it watches candles of the exchange."""
+    @property
+    def can_listen(self) -> bool:
+        """Whether ccxt.pro watches candles of the exchange."""
         from ingest.sources import websocket  # who only polls needs none of it
 
-        if not websocket.can_watch(self._exchange.id):
+        return websocket.can_watch(self._exchange.id)
+
+    def clock_off_ms(self) -> int | None:
+        """By the exchange's own time, seen half-way between question and answer."""
+        if not self._exchange.has.get("fetchTime"):
+            return None
+        began_ms = self._options.clock.now_ms()
+        with self._ours("time"):
+            told_ms = whole(self._exchange.fetch_time())
+        return None if told_ms is None else told_ms - (began_ms + self._options.clock.now_ms()) // 2
+
+    def listen(self, series: Sequence[tuple[str, str]], put: Callable[[Any], None]) -> Any:
+        """By ccxt.pro, where it watches candles of the exchange."""
+        from ingest.sources import websocket
+
+        if not self.can_listen:
             return None
         with self._ours("live"):
             self._load_markets(contract=any(":" in market_of(symbol) for symbol, _ in series))

@@ -289,6 +289,8 @@ class ExchangeServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._listen(request)
+        if request.path.endswith("/time"):
+            return web.json_response({"serverTime": self.clock.now_ms() + 250})
         listed = self.protocol.listed(request.path, self.symbols)
         if listed is not None:
             return web.json_response(listed)

@@ -4,17 +4,23 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import date
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
+from conf.settings import Ingest
+from ingest.bar import OPTIONAL
+from ingest.check import check_source
 from ingest.clock import Clock
+from ingest.feed import Series
 from ingest.sources import Closed, SourceOptions, open_source
-from ingest.sources.candles import FORMS, optional
+from ingest.sources.candles import FORMS, lacking_fields, optional
 from ingest.sources.websocket import MOST_SERIES, Forming, grouped
 from tests.ingest.exchange_server import MINUTE_MS, PROTOCOLS, ExchangeServer
 from tests.ingest.live_run import START_MS, LiveRun
+from tests.ingest.market_server import SimulatedClock
 
 SYMBOLS = ["BTC-USDT", "ETH-USDT"]
 NEVER = 1e9
@@ -138,3 +144,33 @@ def test_a_connection_has_series_of_one_kind_and_timeframe_in_the_order_of_the_s
     series = [(f"S{n}-USDT", "1m") for n in range(MOST_SERIES + 1)] + [("S1-USDT", "1h")]
     groups = grouped(series, lambda one: "spot")
     assert groups == [series[:MOST_SERIES], [series[MOST_SERIES]], [series[-1]]]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_source_is_known_to_tell_what_its_bars_have(name: str) -> None:
+    clock = SimulatedClock(START_MS + 10 * MINUTE_MS)
+    with ExchangeServer(PROTOCOLS[name](), SYMBOLS, clock) as server:
+        options = SourceOptions(clock=clock, base_url=server.url, timeout_s=30)
+        source = open_source(f"exchange:{name}", options)
+        bars = source.fetch("BTC-USDT", "1m", START_MS, START_MS + 5 * MINUTE_MS)
+    lacking = {field for field in OPTIONAL if all(getattr(bar, field) is None for bar in bars)}
+    assert bars
+    assert lacking == lacking_fields(source.name)
+
+
+def test_a_check_says_what_a_source_gives() -> None:
+    clock = SimulatedClock(START_MS + 10 * MINUTE_MS)
+    series = Series("BTC-USDT", "1m", MINUTE_MS, 3_000)
+    with ExchangeServer(PROTOCOLS["binance"](), SYMBOLS, clock) as server:
+        options = SourceOptions(clock=clock, base_url=server.url, timeout_s=30)
+        source = open_source("exchange:binance", options)
+        settings = Ingest(live="websocket", earliest=date(2020, 1, 1))
+        said = check_source(source, series, settings, clock.now_ms())
+    assert "bars=3/3 rejected=0 newest_close=" in said
+    assert "fields=quote_volume,trades,taker_base_volume,taker_quote_volume page=500" in said
+    assert "history_from=2020-01-01 clock_off_s=0.25" in said
+    assert said.endswith('live=websocket after_close_s="0 to 3"')
+    synthetic = open_source("synthetic", SourceOptions(clock=clock))
+    said = check_source(synthetic, series, settings, clock.now_ms())
+    assert "fields=quote_volume" in said
+    assert said.endswith('clock_off_s="not told" live=poll after_close_s=3')
