@@ -6,7 +6,7 @@ They serve one made-up market, so that a test knows what is right.
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from itertools import count
@@ -19,6 +19,7 @@ from conf.timeframes import TIMEFRAME_MS
 from ingest.clock import Clock
 from ingest.sources import SourceOptions
 from ingest.sources.synthetic import Synthetic
+from ingest.sources.websocket import MOST_SERIES
 from tests.ingest.test_exchange import SYMBOL
 
 MINUTE_MS = TIMEFRAME_MS["1m"]
@@ -235,7 +236,7 @@ class ExchangeServer:
     """One exchange on a free loopback port, driven from the thread of the test.
 
     `lag_ms` is how long after its close REST has a candle as it stays; `away` refuses websockets.
-    `met` counts the websockets that are subscribed to every symbol, or refused.
+    `met` counts the websockets that are subscribed to all that one connection has, or refused.
     """
 
     def __init__(self, protocol: Protocol, symbols: list[str], clock: Clock) -> None:
@@ -244,9 +245,8 @@ class ExchangeServer:
         self.away = False
         self.met = 0
         self.calls = 0
-        self.subscribed: set[str] = set()
         self._loop = asyncio.new_event_loop()
-        self._sockets: dict[web.WebSocketResponse, asyncio.Event] = {}
+        self._sockets: dict[web.WebSocketResponse, tuple[asyncio.Event, set[str]]] = {}
         self._numbers = count()
 
     def __enter__(self) -> Self:
@@ -262,8 +262,13 @@ class ExchangeServer:
         self._loop.close()
 
     def say(self, *messages: dict[str, Any] | str) -> None:
-        """Tell all who are subscribed, and wait until they have read it."""
-        self._do(self._say([m if isinstance(m, str) else json.dumps(m) for m in messages]))
+        """Tell all who are subscribed to anything, and wait until they have read it."""
+        self._do(self._say([(None, m if isinstance(m, str) else json.dumps(m)) for m in messages]))
+
+    def close(self, candles: dict[str, Candle]) -> None:
+        """Tell those who are subscribed to them that these candles are closed, all at once."""
+        told = [(s, json.dumps(self.protocol.told(s, c, True))) for s, c in candles.items()]
+        self._do(self._say(told))
 
     def cut(self) -> int:
         """Close every websocket; how many they were."""
@@ -307,18 +312,18 @@ class ExchangeServer:
             return web.Response(status=503)
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
-        self.subscribed = set()
+        subscribed: set[str] = set()
         async for message in socket:
             if message.type is WSMsgType.PONG and socket in self._sockets:
-                self._sockets[socket].set()
+                self._sockets[socket][0].set()
             elif message.type is WSMsgType.PING:
                 await socket.pong(message.data)
             elif message.type is WSMsgType.TEXT:
-                await self._told(socket, message.data)
+                await self._told(socket, message.data, subscribed)
         self._sockets.pop(socket, None)
         return socket
 
-    async def _told(self, socket: web.WebSocketResponse, text: str) -> None:
+    async def _told(self, socket: web.WebSocketResponse, text: str, subscribed: set[str]) -> None:
         if text == "ping":
             await socket.send_str("pong")
             return
@@ -328,21 +333,28 @@ class ExchangeServer:
         symbols, answers = self.protocol.subscribed(message)
         for answer in answers:
             await socket.send_json(answer)
-        self.subscribed |= set(symbols)
-        if self.subscribed >= set(self.symbols):
-            self._sockets[socket] = asyncio.Event()
+        subscribed |= set(symbols)
+        if len(subscribed) == min(MOST_SERIES, len(self.symbols)):
+            self._sockets[socket] = (asyncio.Event(), subscribed)
             self.met += 1
 
-    async def _say(self, messages: list[str]) -> None:
-        for socket, read in list(self._sockets.items()):
-            read.clear()
-            try:
-                for message in messages:
+    async def _say(self, messages: Sequence[tuple[str | None, str]]) -> None:
+        sockets = list(self._sockets)
+        await asyncio.gather(*(self._say_to(socket, messages) for socket in sockets))
+
+    async def _say_to(
+        self, socket: web.WebSocketResponse, messages: Sequence[tuple[str | None, str]]
+    ) -> None:
+        read, symbols = self._sockets[socket]
+        read.clear()
+        try:
+            for symbol, message in messages:
+                if symbol is None or symbol in symbols:
                     await socket.send_str(message)
-                await socket.ping(str(next(self._numbers)).encode())
-                await asyncio.wait_for(read.wait(), PATIENT_S)
-            except ConnectionError:
-                self._sockets.pop(socket, None)
+            await socket.ping(str(next(self._numbers)).encode())
+            await asyncio.wait_for(read.wait(), PATIENT_S)
+        except ConnectionError:
+            self._sockets.pop(socket, None)
 
     async def _cut(self) -> int:
         sockets = list(self._sockets)

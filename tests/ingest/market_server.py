@@ -126,7 +126,8 @@ class MarketServer:
     def __enter__(self) -> Self:
         server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         server.daemon_threads = True
-        server.handle_error = lambda *_: None  # type: ignore[method-assign] - a client that left
+        # a client that left
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
         server.market = self  # type: ignore[attr-defined]
         self._server = server
         self._thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
