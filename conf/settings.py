@@ -270,6 +270,7 @@ class Promotion(Section):
 
     level: Share = SHIPPED
     min_windows: PositiveInt = SHIPPED
+    shipped: bool = SHIPPED
 
 
 class Retrain(Section):

@@ -20,6 +20,7 @@ from jobs.terminal.program import run_program
 # it is started by `spark-submit jobs/predict_stream.py`, which chooses Spark's master.
 COMMANDS: Final = {
     "demo": ("jobs.demo:demo", "Live predictions from recorded bars, all in one terminal."),
+    "start": ("jobs.start:start", "From nothing to live predictions: asks, checks, runs."),
     "run": ("jobs.run:run", "Keep ingest, stream and the rest alive."),
     "ingest": ("jobs.ingest_bars:ingest", "Publish closed bars to Kafka."),
     "train": ("jobs.train:main", "Train on the warehouse, and let the best model serve."),

@@ -8,6 +8,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,10 +18,12 @@ import typer
 from conf.errors import ConfigurationError, DataLoss, Stop
 from conf.events import event
 from conf.extras import without_train
-from conf.settings import load_settings
+from conf.settings import Settings, load_settings
 from jobs.machine.processes import Program, candlecast, spark_submit
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.stopping import ending_signals
+from model.decisions import Arena
+from model.shipped import serve_shipped
 from store.locks import only_worker
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ LONGEST_PAUSE_S: Final = 300.0
 HEALTHY_AFTER_S: Final = 600.0
 FOR_A_PERSON: Final = (Stop.exit_code, DataLoss.exit_code)
 LOOK_EVERY_S: Final = 1.0
+EVERYTHING: Final = ("ingest", "stream", "score", "retrain", "housekeeping")
 # Of one program; its log before that takes up as much once more.
 LOG_BYTES: Final = 20_000_000
 
@@ -93,6 +97,7 @@ def programs(names: list[str], logs: Path) -> list[Program]:
         "score": ("--every", "60"),
         "retrain": (),
         "housekeeping": ("--every", "60"),
+        "dashboard": (),
     }
     known = {"stream": spark_submit("jobs/predict_stream.py", {}, logs / "stream.log")}
     for name, given in arguments.items():
@@ -107,18 +112,24 @@ def programs(names: list[str], logs: Path) -> list[Program]:
 
 
 def run(
-    only: Annotated[
-        str, typer.Option(help="which programs, with commas")
-    ] = "ingest,stream,score,retrain,housekeeping",
+    only: Annotated[str, typer.Option(help="which programs, with commas")] = ",".join(EVERYTHING),
 ) -> None:
     """Keep the programs alive until Ctrl-C; their logs lie in reports/logs."""
     configure_logging()
+    settings = load_settings()
+    logs = Path(settings.warehouse.reports_dir) / "logs"
+    keep_running(programs(only.split(","), logs), settings)
+
+
+def keep_running(those: Sequence[Program], settings: Settings) -> None:
+    """Keep programs alive until Ctrl-C. Where no model serves yet, the shipped one does first."""
     stopping = threading.Event()
     for number in ending_signals():
         signal.signal(number, lambda *_: stopping.set())
-    warehouse = load_settings().warehouse
-    kept = [Kept(one) for one in programs(only.split(","), Path(warehouse.reports_dir) / "logs")]
-    with only_worker(warehouse, "run"):
+    kept = [Kept(one) for one in those]
+    with only_worker(settings.warehouse, "run"):
+        if settings.promotion.shipped:
+            serve_shipped(Arena.of(settings))
         try:
             while not stopping.is_set():
                 for one in kept:

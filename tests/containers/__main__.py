@@ -45,16 +45,17 @@ class Check:
         """Whether something holds within a time; what can't be asked does not hold."""
         start = time.monotonic()
         within_s = min(within_s, LIMIT_S - (start - self.began))
-        while not (held := _holds(holds)) and time.monotonic() - start < within_s:
+        while (why := _why_not(holds)) and time.monotonic() - start < within_s:
             time.sleep(2)
-        return self.say(what, held, time.monotonic() - start)
+        return self.say(f"{what}{why and f': {why}'}", not why, time.monotonic() - start)
 
 
-def _holds(question: Callable[[], object]) -> bool:
+def _why_not(question: Callable[[], object]) -> str:
+    """Empty where it holds."""
     try:
-        return bool(question())
-    except (subprocess.SubprocessError, OSError, ValueError, KeyError):
-        return False
+        return "" if question() else "no"
+    except (subprocess.SubprocessError, OSError, ValueError, KeyError, IndexError) as error:
+        return str(error) or repr(error)
 
 
 def get(port: int, path: str) -> str:

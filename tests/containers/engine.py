@@ -18,16 +18,20 @@ COMPOSE_FILE: Final = PROJECT_DIR / "docker-compose.yml"
 STANDINS: Final = Path(__file__).parent / "standins.sh"
 PULL_S: Final = 120
 # Bars that need no network.
-SYNTHETIC: Final = {
-    "services": {"ingest": {"environment": {"CANDLECAST_INGEST__SOURCE": "synthetic"}}}
-}
+SYNTHETIC: Final = {"ingest": {"environment": {"CANDLECAST_INGEST__SOURCE": "synthetic"}}}
+
+
+class Failed(subprocess.SubprocessError):
+    """A command ended badly; the message is the end of what it said."""
 
 
 def run(command: Sequence[str], limit_s: float = 60, **options: Any) -> str:
-    """What a command prints; raises CalledProcessError or TimeoutExpired."""
+    """What a command prints; raises Failed or TimeoutExpired."""
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=limit_s, **options
+        command, capture_output=True, text=True, check=False, timeout=limit_s, **options
     )
+    if done.returncode:
+        raise Failed(f"{' '.join(command[-4:])}: {done.stderr.strip()[-500:]}")
     return done.stdout
 
 
@@ -61,8 +65,8 @@ class Compose:
         assert command
         self._folder = Path(tempfile.mkdtemp(prefix="candlecast-containers-"))
         more = self._folder / "more.json"
-        services = {name: {"profiles": ["left-out"]} for name in left_out}
-        more.write_text(json.dumps({"services": {**SYNTHETIC, **services}}))
+        services = {**SYNTHETIC, **{name: {"profiles": ["left-out"]} for name in left_out}}
+        more.write_text(json.dumps({"services": services}))
         files = ["--file", str(COMPOSE_FILE), "--file", str(more)]
         self._command = [*command, "--project-name", project, *files]
         os.environ.setdefault("CANDLECAST_SPARK_SECRET", os.urandom(16).hex())
@@ -96,7 +100,7 @@ def base_images() -> list[str]:
     """The images that docker-compose.yml and the Dockerfile take from elsewhere, in this order:
     one may be needed for the stand-in of the next."""
     lines = (PROJECT_DIR / "Dockerfile").read_text().splitlines()
-    froms = [line.split()[1] for line in lines if line.startswith("FROM python")]
+    froms = {line.split()[1] for line in lines if line.startswith("FROM python")}
     services = yaml.safe_load(COMPOSE_FILE.read_text())["services"].values()
     return [*froms, *sorted({s["image"] for s in services if ":" in s["image"]})]
 
