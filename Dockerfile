@@ -6,7 +6,7 @@ FROM python:3.11-slim-bookworm AS java
 RUN apt-get update \
  && apt-get install -y --no-install-recommends openjdk-17-jdk-headless ca-certificates-java \
  && jlink --compress=2 --strip-java-debug-attributes --no-header-files --no-man-pages \
-    --add-modules java.se,jdk.crypto.ec,jdk.jfr,jdk.management,jdk.net,jdk.security.auth,jdk.unsupported,jdk.zipfs \
+    --add-modules java.se,jdk.crypto.ec,jdk.incubator.vector,jdk.jfr,jdk.management,jdk.net,jdk.security.auth,jdk.unsupported,jdk.zipfs \
     --output /opt/java \
  && cp -L /etc/ssl/certs/java/cacerts /opt/java/lib/security/cacerts \
  && /opt/java/bin/java -Xshare:dump

@@ -21,8 +21,9 @@ from conf.errors import MissingPrerequisite, RetryLater
 from conf.ports import require_free
 from conf.settings import Ingest, Settings, load_settings
 from conf.timeframes import TIMEFRAME_MS
+from ingest.check import check_source
 from ingest.clock import Clock
-from ingest.plan import as_named, check_source, plan_series
+from ingest.plan import as_named, plan_series
 from ingest.publish import check_broker
 from jobs.ingest_bars import opened, overridden
 from jobs.machine.broker import EmbeddedBroker
@@ -119,7 +120,7 @@ def examine(settings: Settings, wanted: Wanted) -> bool:
     source = opened(asked, clock)
     series = plan_series(source, as_named(source, asked))
     for one in series:
-        typer.echo(f"ok      source: {check_source(source, one, clock.now_ms())}")
+        typer.echo(f"ok      source: {check_source(source, one, asked, clock.now_ms())}")
     try:
         typer.echo(
             f"ok      broker: {check_broker(settings.kafka, settings.kafka.bars_topic, 2.0)}"
