@@ -18,6 +18,7 @@ from ingest.clock import Clock, until_broker_answers
 from ingest.feed import BarFeed
 from ingest.news import BACKFILL_MS, OVERLAP_MS, NewsFeed
 from ingest.publish import ensure_topics
+from ingest.wake import read_wake
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def bars_since(broker: Broker, topic: str, since_ms: int, earliest_ms: int = 0) 
         try:
             bar = Bar.from_json(message.value)
         except MalformedBar:
-            refused += 1
+            refused += read_wake(message.value) is None
             continue
         # A bar of the future was refused when it came, though its time has passed by now.
         sent_ms = message.timestamp if message.timestamp > 0 else time.time_ns() // 1_000_000

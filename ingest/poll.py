@@ -56,6 +56,8 @@ class Poll:
 class Poller:
     """Drives `feeds` until the clock is stopping.
 
+    Of those that are due together the first of `feeds` is asked first, and published first.
+
     `unanswered` has each feed whose last poll left something to the next one, and why. Of
     `settings` it needs `workers`, calls at the same time, and `attempts`, how often a call is made
     in one poll before the next poll has to try. `report` receives how many bars need not be asked
@@ -84,6 +86,7 @@ class Poller:
         self._watch = StepWatch(clock)
         self._stepped = False
         self._order = count()
+        self._rank = {feed: rank for rank, feed in enumerate(self._feeds)}
         self._due: list[tuple[int, int, Feed]] = []
         self._ready: list[tuple[int, int, Poll]] = []
         self._in_flight = 0
@@ -133,7 +136,7 @@ class Poller:
         return not self._ready and not (self._due and self._due[0][0] <= last_ms)
 
     def _all_due(self, now_ms: int) -> None:
-        self._due = [(now_ms, next(self._order), feed) for feed in self._feeds]
+        self._due = [(now_ms, rank, feed) for feed, rank in self._rank.items()]
 
     def _look_at_clock(self, now_ms: int) -> None:
         """Poll nothing while the wall clock is being set; then everything that waits, at once."""
@@ -291,7 +294,7 @@ class Poller:
     def _end(self, poll: Poll, next_ms: int) -> None:
         if isinstance(poll.feed, LiveFeed) and poll.feed.waits:
             self._heard.setdefault(poll.feed, False)
-        heapq.heappush(self._due, (next_ms, next(self._order), poll.feed))
+        heapq.heappush(self._due, (next_ms, self._rank[poll.feed], poll.feed))
         self._books.finish(poll.round, self._budget, self._refusals.left_out)
 
     def _gathered(self) -> bool:
@@ -302,7 +305,7 @@ class Poller:
 
     def _publish(self) -> None:
         """Send all findings as one group; only once all is acknowledged the polls go on."""
-        found, self._found = self._found, []
+        found, self._found = sorted(self._found, key=lambda one: self._rank[one[0].feed]), []
         records = [record for _, findings in found for record in findings.records]
         if records:
             send = partial(self._publisher.send, records)

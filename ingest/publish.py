@@ -37,11 +37,15 @@ SLICE_S: Final = 0.25
 
 
 class Record(NamedTuple):
-    """One message for Kafka; records of one key keep their order."""
+    """One message for Kafka; records of one key keep their order.
+
+    partition: None for the one that the key gives.
+    """
 
     topic: str
     key: bytes
     value: bytes
+    partition: int | None = None
 
 
 class KeptPartitions(DefaultPartitioner):  # type: ignore[misc]
@@ -109,12 +113,25 @@ class Publisher:
         while group := list(islice(waiting, MAX_PENDING)):
             try:
                 producer = self._connected()
-                self._await([producer.send(topic, value, key) for topic, key, value in group])
+                self._await(
+                    [
+                        producer.send(topic, value, key, partition=partition)
+                        for topic, key, value, partition in group
+                    ]
+                )
             except KafkaError as error:
                 self.close()
                 raise unusable(self._broker, error) from error
             sent += len(group)
         return sent
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has; raises what `send` raises."""
+        try:
+            return len(self._connected().partitions_for(topic))
+        except KafkaError as error:
+            self.close()
+            raise unusable(self._broker, error) from error
 
     def _await(self, pending: Sequence[Any]) -> None:
         """Wait until all is acknowledged; raises the KafkaError of the first that is not."""

@@ -120,6 +120,8 @@ def publish_live(
     now_ms = clock.now_ms()
     listens = asked.live == "websocket" and not once
     bars = bar_feeds(source, asked, kafka, now_ms, since_ms, LiveFeed if listens else BarFeed)
+    # Their followers wait for them.
+    bars.sort(key=lambda feed: feed.series.symbol not in settings.market.names)
     news = []
     if asked.news_every_s:
         period_ms, delay_ms = asked.news_every_s * 1000, int(settings.sentiment.delay_s * 1000)
