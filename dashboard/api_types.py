@@ -50,7 +50,9 @@ class HealthAnswer(BaseModel):
     `skipped` counts bars without a prediction that were written in the last 24 hours, by reason;
     `rejected` is the whole topic, `rejections` the reasons of its newest messages; `passed_over`
     counts records of the topics that are no predictions or rejections, by reason;
-    `unreadable_files` are those of the warehouse, as far as they were asked for.
+    `unreadable_files` are those of the warehouse, as far as they were asked for. `waiting_bars`
+    wait for the bars of their leaders; `leader_waits` counts since the stream's start how waits
+    ended: the leaders' `came`, or it `ran_out`; and the windows predicted `without` leaders.
     """
 
     broker: str
@@ -59,6 +61,8 @@ class HealthAnswer(BaseModel):
     last_prediction_age_s: float | None
     lag_records: float | None
     lag_seconds: float | None
+    waiting_bars: float | None
+    leader_waits: dict[str, float]
     micro_batch_seconds: float | None
     champions: dict[str, str]
     rejected: int

@@ -22,6 +22,12 @@ def read_health(sources: Sources) -> HealthAnswer:
         ),
         lag_records=sample(metrics, "lag_records"),
         lag_seconds=sample(metrics, "lag_seconds"),
+        waiting_bars=sample(metrics, "waiting_bars"),
+        leader_waits={
+            dict(labels)["end"]: count
+            for (name, labels), count in (metrics or {}).items()
+            if name == "candlecast_leader_waits_total"
+        },
         micro_batch_seconds=sample(metrics, "micro_batch_seconds", phase="triggerExecution"),
         champions={
             dict(labels)["interval"]: dict(labels)["version"]

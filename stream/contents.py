@@ -8,9 +8,11 @@ import pyarrow as pa
 from ingest.bar import MESSAGE_BYTES
 from stream.packed import PACKED
 
-# What such a row holds: checked bars, articles for the state, articles for the table, or messages
-# of either topic that are rejected.
+# What such a row holds: checked bars, copies of leaders' bars, wake-ups, articles for the state,
+# articles for the table, or messages of either topic that are rejected.
 BARS: Final = "bars"
+LEADERS: Final = "leaders"
+WAKE_UPS: Final = "wake_ups"
 NEWS: Final = "news"
 ARTICLES: Final = "articles"
 REJECTED: Final = "rejected"

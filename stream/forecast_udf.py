@@ -18,16 +18,12 @@ from conf.timeframes import TIMEFRAME_MS
 from model.features import Floats
 from model.forecast import Forecaster
 from model.intervals import QUANTILES
-from model.layout import NEWS_COLUMNS
+from model.layout import Layout
 from model.served import Models, ServedModel
 from store.schema import PREDICTIONS
-from stream.packed import constant, from_bytes, repeated, to_bytes
+from stream.packed import constant, from_bytes, repeated, to_bytes, width_of
 
 log = logging.getLogger(__name__)
-
-# Columns of the bars, without the news and with them.
-BAR_VALUES: Final = 6
-VALUES_WITH_NEWS: Final = BAR_VALUES + len(NEWS_COLUMNS)
 
 # `predicted` and `abstained` are tables as bytes, with their numbers of rows.
 FORECAST: Final = (
@@ -58,9 +54,9 @@ def forecast_udf(models: Models, query_id: str, batch_id: int) -> Callable[..., 
     """The UDF for one micro-batch, bound to the champion of each timeframe.
 
     Its arguments, a row for all series of a shard: timeframe, the windows (a table as bytes:
-    symbol, as_of in epoch ms, end) and their bars (float64 bytes of (n_bars, 6), or of (n_bars, 11)
-    where the windows have columns of their news; `end` is the row of a window's last bar). Its
-    result: `FORECAST`; null for a timeframe without a model.
+    symbol, as_of in epoch ms, end) and their bars (float64 bytes of (n_bars, n_columns) as
+    `model.layout` has them, `width_of` the windows says how many; `end` is the row of a window's
+    last bar). Its result: `FORECAST`; null for a timeframe without a model.
     """
 
     def forecast(timeframe: pd.Series, windows: pd.Series, bars: pd.Series) -> pd.DataFrame:
@@ -87,7 +83,7 @@ def forecast_windows(
 ) -> tuple[object, ...]:
     """One row of `FORECAST`: all windows predicted in one pass.
 
-    By the champion; where that needs news and these windows have none, by its substitute.
+    By the champion; where that needs news or leaders and these windows have none, by a substitute.
 
     micro_batch: query id and batch id, written here: as a literal in Spark's plan the number would
     be in the code that Spark generates, and compiles anew in every micro-batch.
@@ -95,13 +91,11 @@ def forecast_windows(
     The series lie end to end; no window crosses from one to the next, since each window is complete
     within its own.
     """
-    with_news = NEWS_COLUMNS[0] in windows.column_names
-    model = champion.serving(with_news, with_leaders=False)
+    bars = np.frombuffer(raw_bars, np.float64).reshape(-1, width_of(windows))
+    layout = Layout.of(bars)
+    model = champion.serving(layout.news, layout.leaders > 0)
     if model is None:
         return (None,) * 4
-    bars = np.frombuffer(raw_bars, np.float64).reshape(
-        -1, VALUES_WITH_NEWS if with_news else BAR_VALUES
-    )
     session = forecaster(timeframe, model)
     numbers = _numbers(session, bars, windows)
     # Absurd but finite prices, as a faulty source may send, can lead out of the finite numbers.

@@ -30,7 +30,9 @@ EVERY_S: Final = 1.0
 class WrittenMicroBatch:
     """What one micro-batch has put into the sinks.
 
-    versions: of the models, by timeframe. with_news: windows whose news were known.
+    versions: of the models, by timeframe. with_news: windows whose news were known. waiting: bars
+    that wait for their leaders, the last of them until `wait_until` (epoch ms of the topic's
+    messages). waited: bars that have waited and windows without leaders, by what became of them.
     """
 
     bars: int
@@ -40,6 +42,9 @@ class WrittenMicroBatch:
     versions: Mapping[str, str] = field(default_factory=dict)
     articles: int = 0
     with_news: int = 0
+    waiting: int = 0
+    wait_until: int = 0
+    waited: Mapping[str, int] = field(default_factory=dict)
 
 
 class StreamMetrics:
@@ -62,6 +67,9 @@ class StreamMetrics:
         self._bars = Counter("bars", "good bars archived", **own)
         self._predictions = Counter("predictions", "predictions written", **own)
         self._abstentions = Counter("abstentions", "bars without a prediction", ["reason"], **own)
+        self._waiting = Gauge("waiting_bars", "bars that wait for their leaders", **own)
+        waited = "bars that waited for leaders (came, ran_out), windows without them (without)"
+        self._waited = Counter("leader_waits", waited, ["end"], **own)
         self._rejected = Counter("rejected", "messages that broke a rule", **own)
         self._batches = Counter("micro_batches", "micro-batches done", **own)
         self._batch_id = Gauge("micro_batch_id", "newest micro-batch", **own)
@@ -101,6 +109,9 @@ class StreamMetrics:
         self._predictions.inc(batch.predictions)
         for reason, count in batch.skipped.items():
             self._abstentions.labels(reason).inc(count)
+        self._waiting.set(batch.waiting)
+        for end, count in batch.waited.items():
+            self._waited.labels(end).inc(count)
         if batch.bars:
             self._bar_at.set(self._clock())
         if batch.predictions:

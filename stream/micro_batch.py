@@ -19,7 +19,8 @@ from model.served import Models
 from stream.contents import ARTICLES, BARS, REJECTED
 from stream.forecast_udf import FORECAST, NOT_FINITE, forecast_udf
 from stream.metrics import WrittenMicroBatch
-from stream.operator_rows import SKIPPED, WINDOWS, WITH_NEWS
+from stream.operator import want_leaders
+from stream.operator_rows import SKIPPED, WAITED, WAITS, WINDOWS, WITH_NEWS
 from stream.packed import PACKED
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class MicroBatch:
         """
         rows: Counter[str] = Counter()
         skipped: Counter[str] = Counter()
+        waited: Counter[str] = Counter()
+        wait_until = 0
         columns = "kind", "label", "rows", "forecast.rows", "forecast.abstained_rows"
         for kind, label, count, predicted, abstained in self.forecast.select(*columns).collect():
             rows[kind] += count
@@ -54,6 +57,10 @@ class MicroBatch:
             skipped[NOT_FINITE] += abstained or 0
             if kind == SKIPPED:
                 skipped[label] += count
+            elif kind == WAITED:
+                waited[label] += count
+            elif kind == WAITS:
+                wait_until = max(wait_until, int(label))
         return WrittenMicroBatch(
             bars=rows[BARS],
             predictions=rows["predictions"],
@@ -61,6 +68,9 @@ class MicroBatch:
             skipped=+skipped,
             articles=rows[ARTICLES],
             with_news=rows[WITH_NEWS],
+            waiting=rows[WAITS],
+            wait_until=wait_until,
+            waited=waited,
             versions={name: model.artifact.version for name, model in self.models.items()},
         )
 
@@ -87,7 +97,9 @@ class MicroBatchWriter:
     def __call__(self, rows: DataFrame, batch_id: int) -> None:
         """Predict with the models of this micro-batch, one version a timeframe, and write."""
         models = self.models(batch_id)
-        query_id = str(rows.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
+        context = rows.sparkSession.sparkContext
+        want_leaders(context, (name for name, model in models.items() if model.reads_leaders))
+        query_id = str(context.getLocalProperty("sql.streaming.queryId"))
         forecast = with_forecast(rows, models, query_id, batch_id)
         forecast.persist(StorageLevel.MEMORY_AND_DISK)
         batch = MicroBatch(forecast, query_id, batch_id, models)
@@ -105,6 +117,7 @@ class MicroBatchWriter:
             skipped=sum(written.skipped.values()),
             rejected=written.rejected,
             predictions=written.predictions,
+            waiting=written.waiting,
             model=",".join(written.versions.values()) or "none",
         )
         self.on_written(written)

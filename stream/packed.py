@@ -18,6 +18,7 @@ from spark.arrow import map_in_arrow
 
 PACKED: Final = "packed"
 
+_WIDTH: Final = b"candlecast.columns"
 # Spark runs a worker for each core: none needs threads of its own.
 _WRITE: Final = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _READ: Final = pa.ipc.IpcReadOptions(use_threads=False)
@@ -34,6 +35,16 @@ def to_bytes(table: pa.Table | pa.RecordBatch) -> bytes:
 def from_bytes(packed: bytes | pa.Buffer) -> pa.Table:
     """The table that `to_bytes` wrote."""
     return pa.ipc.open_stream(packed, options=_READ).read_all()
+
+
+def with_width(windows: pa.Table, columns: int) -> pa.Table:
+    """Windows with a note of how many columns their bars have, which travel as bare numbers."""
+    return windows.replace_schema_metadata({_WIDTH: str(columns)})
+
+
+def width_of(windows: pa.Table) -> int:
+    """What `with_width` noted."""
+    return int(windows.schema.metadata[_WIDTH])
 
 
 def constant(value: str | float | None, count: int) -> pa.Array:

@@ -10,13 +10,14 @@ from conf.errors import ConfigurationError, DataLoss
 from conf.kafka import spark_options
 from conf.settings import Settings
 from conf.timeframes import TIMEFRAME_MS
+from ingest.publish import Publisher
 from ingest.sources.candles import lacking_fields
 from model.champions import Champions
 from model.registry import Registry
 from spark.files import read_text, write_text
 from spark.partitions import balanced_keys
 from stream.checkpoint import begun_micro_batch, require_same_topics
-from stream.metrics import StreamMetrics
+from stream.metrics import StreamMetrics, WrittenMicroBatch
 from stream.micro_batch import MicroBatchWriter, Sink
 from stream.operator import with_windows
 from stream.read_bars import read_messages
@@ -25,6 +26,7 @@ from stream.service_record import ServiceRecord
 from stream.state.shard import STATE_VERSION
 from stream.to_kafka import predictions_topic, rejected_topic, sentiment_topic
 from stream.to_parquet import ParquetTables
+from stream.waker import Waker
 
 # A consumer asks for more while Spark works on what it has, and a broker that has nothing new
 # answers after half a second by default: each task would wait as long for its next answer, 1.07 s
@@ -62,7 +64,7 @@ def read_all(spark: SparkSession, settings: Settings) -> DataFrame:
     keys = balanced_keys(spark, settings.window.shards)
     kafka, most = settings.kafka, settings.stream.max_bars_per_micro_batch
     messages = read_topic(spark, settings, kafka.bars_topic, most)
-    bars = read_messages(messages, keys, settings.ingest.earliest_ms)
+    bars = read_messages(messages, keys, settings.ingest.earliest_ms, settings.market.names)
     if not settings.sentiment.enabled:
         return bars
     most = settings.sentiment.max_articles_per_micro_batch
@@ -83,11 +85,11 @@ def start_query(
     Raises an error of ours where the checkpoint is about other settings or topics, or the registry
     is away and nothing has served before.
     """
-    window = settings.window
+    window, kafka = settings.window, settings.kafka
     checkpoint = checkpoint_dir(settings)
     metrics = metrics or StreamMetrics()
     require_same_state(spark, settings)
-    require_same_topics(spark, checkpoint, settings.kafka, topics_read(settings))
+    require_same_topics(spark, checkpoint, kafka, topics_read(settings))
     messages = read_all(spark, settings)
     registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
     lacking = dict.fromkeys(lacking_fields(settings.ingest.source), settings.ingest.source)
@@ -97,15 +99,25 @@ def start_query(
     record = ServiceRecord(
         spark, f"{checkpoint}/served.json", champions, begun_micro_batch(spark, checkpoint)
     )
-    writer = MicroBatchWriter(all_sinks(settings), record.models, metrics.written)
-    return (
-        with_windows(messages, window, settings.sentiment, settings.stream.forget_after_days)
+    waker = Waker(Publisher(kafka), kafka.bars_topic, settings.market.wait_s)
+
+    def written(batch: WrittenMicroBatch) -> None:
+        metrics.written(batch)
+        waker.written(batch)
+
+    writer = MicroBatchWriter(all_sinks(settings), record.models, written)
+    forget_after_days = settings.stream.forget_after_days
+    query = (
+        with_windows(messages, window, settings.sentiment, settings.market, forget_after_days)
         .writeStream.queryName("predict")
         .option("checkpointLocation", checkpoint)
         .trigger(processingTime=f"{settings.stream.trigger_s} seconds")
         .foreachBatch(writer)
         .start()
     )
+    if settings.market.width:
+        waker.follow(query)
+    return query
 
 
 def all_sinks(settings: Settings) -> list[Sink]:
@@ -132,13 +144,15 @@ def require_same_state(spark: SparkSession, settings: Settings) -> None:
     made the checkpoint.
     """
     directory = settings.warehouse.checkpoint_dir
-    wanted = {**settings.window.model_dump(), "news": settings.sentiment.enabled}
+    market = settings.market.model_dump(exclude={"wait_s"}) if settings.market.width else {}
+    own = {"news": settings.sentiment.enabled, "market": market}
+    wanted = {**settings.window.model_dump(), **own}
     note = f"{directory}/window.json"
     text = read_text(spark, note)
     if text is None:
         write_text(spark, note, json.dumps({"version": STATE_VERSION, **wanted}))
         return
-    noted = {"version": _VERSION_WITHOUT_NOTE, "news": False, **json.loads(text)}
+    noted = {"version": _VERSION_WITHOUT_NOTE, "news": False, "market": {}, **json.loads(text)}
     version = noted.pop("version")
     if version != STATE_VERSION:
         raise DataLoss(
@@ -149,7 +163,8 @@ def require_same_state(spark: SparkSession, settings: Settings) -> None:
     if noted != wanted:
         raise ConfigurationError(
             f"the checkpoint in {directory} was made with [window] {json.dumps(noted)}; the "
-            f"settings now say {json.dumps(wanted)} (news: sentiment.enabled): restore them, or "
+            f"settings now say {json.dumps(wanted)} (news: sentiment.enabled; market: [market]): "
+            "restore them, or "
             "set another warehouse.checkpoint_dir (bars are then read again from the topic's "
             "beginning)"
         )

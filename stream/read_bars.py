@@ -6,7 +6,7 @@ itself, for the reason. Whether the values make sense, `ingest.bar.RULES` says.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any, Final
@@ -23,6 +23,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import (
     ADDED_IN_2,
+    CLOCK_SKEW_MS,
     FIELD_TYPES,
     INT64,
     MESSAGE_BYTES,
@@ -34,9 +35,20 @@ from ingest.bar import (
     symbol_problem,
     why_not_read,
 )
+from ingest.wake import read_wake
 from spark.arrow import map_in_arrow
-from stream.contents import BARS, CONTENTS, KEPT_BYTES, REJECTED, REJECTED_SCHEMA, contents
+from stream.contents import (
+    BARS,
+    CONTENTS,
+    KEPT_BYTES,
+    LEADERS,
+    REJECTED,
+    REJECTED_SCHEMA,
+    WAKE_UPS,
+    contents,
+)
 from stream.packed import to_bytes
+from stream.state.change import CHANGE_COLUMNS, WakeUp
 
 _COLUMNS: Final = {
     name: pa.string() if str in kinds else pa.float64() if float in kinds else pa.int64()
@@ -51,19 +63,22 @@ _UNKNOWN: Final = (None,) * len(ADDED_IN_2)
 Reasons = Mapping[int, str]
 
 
-def read_messages(messages: DataFrame, shard_keys: Sequence[int], earliest_ms: int) -> DataFrame:
+def read_messages(
+    messages: DataFrame, shard_keys: Sequence[int], earliest_ms: int, leaders: Collection[str] = ()
+) -> DataFrame:
     """Checked bars and rejected messages of Kafka's `messages`, packed by shard: `CONTENTS`.
 
     A shard is one of `shard_keys`; no bar opens before `earliest_ms` (epoch ms). A bar's columns:
     its fields, the message's offset, and when it arrived (`arrived_at`, epoch ms; a producer's
-    clock that goes ahead counts as ours).
+    clock that goes ahead counts as ours). Copies of the bars of `leaders` go to every shard, with
+    the message's partition, and so do wake-ups: any series may read any leader.
     """
 
     def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if len(batch):
                 now_ms = time.time_ns() // 1_000_000
-                yield contents(packed_by_shard(batch, shard_keys, now_ms, earliest_ms))
+                yield contents(packed_by_shard(batch, shard_keys, now_ms, earliest_ms, leaders))
 
     columns = messages.select(
         # One byte more than is kept, so that a longer message shows.
@@ -77,10 +92,23 @@ def read_messages(messages: DataFrame, shard_keys: Sequence[int], earliest_ms: i
 
 
 def packed_by_shard(
-    messages: pa.RecordBatch, shard_keys: Sequence[int], now_ms: int, earliest_ms: int
+    messages: pa.RecordBatch,
+    shard_keys: Sequence[int],
+    now_ms: int,
+    earliest_ms: int,
+    leaders: Collection[str] = (),
 ) -> Iterator[tuple[int, bytes, str]]:
-    """Rows of `CONTENTS`: the bars of each shard, and in one shard all rejected messages."""
+    """Rows of `CONTENTS`: the bars of each shard, in one shard all rejected messages, and in every
+    shard what is about leaders."""
     bars, reasons = checked(messages, now_ms, earliest_ms)
+    reasons, wake_ups = without_wake_ups(messages, reasons, now_ms)
+    if leaders:
+        copies = copies_of(leaders, bars, messages)
+        for content, table in ((LEADERS, copies), (WAKE_UPS, wake_ups)):
+            if len(table):
+                packed = to_bytes(table)
+                yield from ((key, packed, content) for key in shard_keys)
+    bars = bars.drop_columns("row")
     names = bars["symbol"].combine_chunks().dictionary_encode()
     # Python's own hash of a text is another in each process.
     shard_of = [crc32(name.encode()) % len(shard_keys) for name in names.dictionary.to_pylist()]
@@ -91,6 +119,30 @@ def packed_by_shard(
     if reasons:
         home = shard_keys[messages["partition"][0].as_py() % len(shard_keys)]
         yield home, to_bytes(rejected(messages, reasons)), REJECTED
+
+
+def copies_of(leaders: Collection[str], bars: pa.Table, messages: pa.RecordBatch) -> pa.Table:
+    """What windows need of the leaders' bars, with the partition of their messages."""
+    chosen = bars.filter(pc.is_in(bars["symbol"], pa.array(leaders, pa.string())))
+    partition = messages["partition"].take(chosen["row"])
+    return chosen.select(CHANGE_COLUMNS).append_column("partition", partition)
+
+
+def without_wake_ups(
+    messages: pa.RecordBatch, reasons: Reasons, now_ms: int
+) -> tuple[Reasons, pa.Table]:
+    """The reasons of messages that are rejected, and of the others the wake-ups: `WakeUp`.
+
+    One of the future counts as of now: it would end the waits of what is still to come.
+    """
+    values = messages["value"]
+    found = {row: wake for row in reasons if (wake := read_wake(values[row].as_py())) is not None}
+    place = messages.select(["partition", "offset"]).take(pa.array(found, pa.int64()))
+    until, partitions = zip(*found.values(), strict=True) if found else ((), ())
+    latest = now_ms + CLOCK_SKEW_MS
+    columns = [*place.columns, pa.array([min(one, latest) for one in until], pa.int64())]
+    wake_ups = pa.table([*columns, pa.array(partitions, pa.int64())], list(WakeUp._fields))
+    return {row: reason for row, reason in reasons.items() if row not in found}, wake_ups
 
 
 def rejected(messages: pa.RecordBatch, reasons: Reasons) -> pa.Table:
@@ -104,7 +156,7 @@ def rejected(messages: pa.RecordBatch, reasons: Reasons) -> pa.Table:
 
 
 def checked(messages: pa.RecordBatch, now_ms: int, earliest_ms: int) -> tuple[pa.Table, Reasons]:
-    """The good bars of `messages`, and the reasons of the others.
+    """The good bars of `messages`, with their `row` there, and the reasons of the others.
 
     now_ms, earliest_ms: epoch ms, between which the rules want a bar's times.
     """
@@ -116,6 +168,7 @@ def checked(messages: pa.RecordBatch, now_ms: int, earliest_ms: int) -> tuple[pa
     bars = bars.append_column("offset", message["offset"])
     arrived_at = pc.min_element_wise(message["arrived_at"], now_ms)
     bars = bars.append_column("arrived_at", arrived_at)
+    bars = bars.append_column("row", pa.array(places))
     against_rules = rejected_by_rules(bars, now_ms, earliest_ms)
     if against_rules:
         reasons |= {int(places[row]): reason for row, reason in against_rules.items()}

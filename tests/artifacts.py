@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from conf.settings import Market
 from conf.settings import Registry as RegistrySettings
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
 from model.features import feature_names, sequence_steps
@@ -69,12 +70,19 @@ def save_random_artifact(
     save_artifact(folder, manifest, files)
 
 
-def random_champion(folder: Path) -> RegistrySettings:
-    """A registry in `folder` in which 1m-1 is champion: random weights, so every window counts."""
+def random_champion(
+    folder: Path, market: Market | None = None, symbols: Sequence[str] = ()
+) -> RegistrySettings:
+    """A registry in `folder` in which 1m-1 is champion: random weights, so every window counts.
+
+    With a market it was: 1m-2 is, which reads the leaders of these symbols.
+    """
     settings = RegistrySettings(
         tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_dir=str(folder / "models")
     )
-    save_random_artifact(folder / "artifact", seed=1)
     registry = Registry(settings.tracking_uri, settings.artifact_dir)
-    registry.promote(registry.register(folder / "artifact", "1m"))
+    of = [{}] if market is None else [{}, {symbol: market.of(symbol) for symbol in symbols}]
+    for seed, leaders in enumerate(of, 1):
+        save_random_artifact(folder / f"artifact{seed}", seed, leaders=leaders)
+        registry.promote(registry.register(folder / f"artifact{seed}", "1m"))
     return settings

@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 
+from conf.settings import Market
 from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from jobs.demo.report import series_of
 from model.features import complete_windows
 from model.forecast import Forecaster
 from model.intervals import QUANTILES
+from model.leaders import with_leaders
 from model.news import ScoredArticles, with_news
 from model.registry import Registry
 
@@ -21,13 +23,15 @@ def batch_predictions(
     registry: RegistrySettings,
     version: str = "1m-1",
     articles: ScoredArticles | None = None,
+    market: Market | None = None,
 ) -> pd.DataFrame:
-    """What a plain pass of NumPy and ONNX over the bars, and their news, predicts."""
+    """What a plain pass of NumPy and ONNX over the bars, their news and leaders, predicts."""
     forecaster = Forecaster(Registry(registry.tracking_uri, registry.artifact_dir).load(version))
     frames = []
-    for series in series_of(bars):
+    alone = series_of(bars)
+    for series in alone if market is None else with_leaders(alone, market.of):
         read = series if articles is None else with_news(series, articles)
-        ends = np.flatnonzero(complete_windows(series.close, forecaster.lookback))
+        ends = np.flatnonzero(complete_windows(series.needed_close, forecaster.lookback))
         forecast = forecaster.predict(read.bars, ends, [series.symbol] * len(ends))
         as_of = series.close_times(ends)
         for column, horizon in enumerate(forecaster.horizons):
@@ -47,6 +51,15 @@ def batch_predictions(
                 )
             )
     return pd.concat(frames)
+
+
+def batch_predictions_with(
+    market: Market, bars: list[Bar], registry: RegistrySettings
+) -> pd.DataFrame:
+    """Both models of `random_champion` with a market, the one that reads leaders first."""
+    led = batch_predictions(bars, registry, "1m-2", market=market).assign(model_version="1m-2")
+    alone = batch_predictions(bars, registry, "1m-1").assign(model_version="1m-1")
+    return pd.concat([led, alone])
 
 
 def assert_same_predictions(found: pd.DataFrame, expected: pd.DataFrame) -> None:

@@ -114,6 +114,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "CANDLECAST_STREAM__MAX_BARS_PER_MICRO_BATCH": str(
             settings.stream.max_bars_per_micro_batch
         ),
+        "CANDLECAST_MARKET__LEADERS": json.dumps(settings.market.leaders),
+        "CANDLECAST_MARKET__WAIT_S": str(settings.market.wait_s),
         "CANDLECAST_STREAM__METRICS_PORT": "0",
     }
 

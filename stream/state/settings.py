@@ -10,12 +10,17 @@ from pyspark.sql.types import ArrayType, BinaryType, LongType, StructField, Stru
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """Of the window state: what a shard is made with, and how long a silent series is kept."""
+    """Of the window state: what a shard is made with, and how long a silent series is kept.
+
+    market: the settings `[market]` as JSON, "" where nobody has leaders: a start waits for no
+    import that reads them.
+    """
 
     lookback: int
     late_bars: int
     shards: int
     silent_ms: int
+    market: str = ""
 
 
 # `stream.state.shard_store` says what they hold.

@@ -10,21 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conf.errors import DataLoss
+from conf.settings import Market
 from conf.timeframes import TIMEFRAME_MS
-from model.series import VALUES
-from stream.state.rings import Emission, NewBars, Rings, Slots, runs
+from stream.state.change import new_bars, of_change
+from stream.state.leaders import Leaders
+from stream.state.leading import Leading
+from stream.state.rings import Emission, Rings, Slots
 
 STATE_VERSION: Final = 5
-# What `Shard.take` reads of a bar.
-CHANGE_COLUMNS: Final = [
-    "symbol",
-    "interval",
-    "open_time",
-    *VALUES,
-    "fetched_at",
-    "offset",
-    "arrived_at",
-]
+# With leaders: the same, and theirs behind it.
+STATE_VERSION_WITH_LEADERS: Final = 6
 _HEADER: Final = struct.Struct("<BIIII")  # version, lookback, late_bars, shards, bytes of names
 
 
@@ -32,17 +27,19 @@ _HEADER: Final = struct.Struct("<BIIII")  # version, lookback, late_bars, shards
 class Advance:
     """What a micro-batch's bars did to the series of one timeframe.
 
-    symbols: the names of the series, by the rows of `emission`.
+    symbols: the names of the series, by the rows of `emission`. leading: what their leaders did;
+    None where no model asks for it.
     """
 
     timeframe: str
     symbols: list[str]
     emission: Emission
+    leading: Leading | None = None
 
 
 @dataclass
 class Shard:
-    """The rings of one shard, by interval.
+    """The rings of one shard, by interval, and its leaders where there are any.
 
     shards: how many there are; with another number a series would be looked for in another shard
     than the one that holds its bars.
@@ -51,7 +48,11 @@ class Shard:
     lookback: int
     late_bars: int
     shards: int
+    market: Market | None = None
     rings: dict[str, Rings] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.leaders = None if self.market is None else Leaders(self.market, self.lookback)
 
     def of(self, timeframe: str) -> Rings:
         """The rings of an interval, made when it is new here."""
@@ -59,21 +60,36 @@ class Shard:
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes `to_bytes` makes."""
+        """About how many bytes `to_bytes` makes of the series themselves.
+
+        Not of their leaders: beside few series these are many, and a worker that starts would take
+        in changes by the thousand.
+        """
         return sum(part.nbytes for rings in self.rings.values() for part in rings.slots.parts())
 
     def take(self, bars: pa.Table, silent_ms: int) -> list[Advance]:
         """Take checked bars of all intervals in, and forget series that were silent for too long.
 
-        bars: CHANGE_COLUMNS. The same bars in the same order make the same shard.
+        bars: CHANGE_SCHEMA; with leaders what `change_of` makes of them. The same bars in the same
+        order make the same shard.
         """
+        leaders, arrived = self.leaders, None
+        if leaders is not None:
+            bars, arrived = of_change(bars)
+            leaders.take(arrived)
+            bars = leaders.ready(bars, arrived)
+            if not len(bars):
+                return []
         newest_arrival = pc.max(bars["arrived_at"]).as_py()
         advanced = []
         for timeframe in pc.unique(bars["interval"]).to_pylist():
             of_interval = bars.filter(pc.equal(bars["interval"], timeframe))
             rings = self.of(timeframe)
             emission = rings.update(new_bars(of_interval, TIMEFRAME_MS[timeframe], newest_arrival))
-            advanced.append(Advance(timeframe, list(rings.symbols), emission))
+            leading = None
+            if leaders is not None and arrived is not None and timeframe in arrived.wanted:
+                leading = Leading(leaders, timeframe, of_interval, arrived.wait_ms)
+            advanced.append(Advance(timeframe, list(rings.symbols), emission, leading))
         self.forget_silent(newest_arrival, silent_ms)
         return advanced
 
@@ -88,19 +104,23 @@ class Shard:
         )
 
     def to_bytes(self) -> bytes:
-        """A version byte, the settings, the series' names, their times and rings."""
+        """A version byte, the settings, the series' names, their times and rings; the leaders."""
         names = json.dumps(
             {timeframe: rings.symbols for timeframe, rings in self.rings.items()},
             ensure_ascii=False,
         ).encode()
-        header = _HEADER.pack(STATE_VERSION, self.lookback, self.late_bars, self.shards, len(names))
+        version = STATE_VERSION if self.leaders is None else STATE_VERSION_WITH_LEADERS
+        header = _HEADER.pack(version, self.lookback, self.late_bars, self.shards, len(names))
         arrays: list[np.ndarray[Any, Any]] = []
         for rings in self.rings.values():
             arrays += [rings.newest, rings.first, rings.newest_arrival, *rings.slots.parts()]
-        return b"".join([header, names, *(array.tobytes() for array in arrays)])
+        leaders = b"" if self.leaders is None else self.leaders.to_bytes()
+        return b"".join([header, names, *(array.tobytes() for array in arrays), leaders])
 
     @classmethod
-    def from_bytes(cls, state: bytes, lookback: int, late_bars: int, shards: int) -> "Shard":
+    def from_bytes(
+        cls, state: bytes, lookback: int, late_bars: int, shards: int, market: Market | None = None
+    ) -> "Shard":
         """Read what `to_bytes` wrote.
 
         Raises DataLoss where it was written by another version or under other settings: reading
@@ -108,17 +128,20 @@ class Shard:
         """
         version, *written_with, names_length = _HEADER.unpack_from(state)
         wanted = [lookback, late_bars, shards]
-        if version != STATE_VERSION or written_with != wanted:
+        known = STATE_VERSION if market is None else STATE_VERSION_WITH_LEADERS
+        if version != known or written_with != wanted:
             raise DataLoss(
                 f"the checkpoint's window state is version {version} with lookback, late_bars, "
-                f"shards = {written_with}; this program has version {STATE_VERSION} with {wanted}: "
+                f"shards = {written_with}; this program has version {known} with {wanted}: "
                 "restore the settings, or start with a new checkpoint_dir (bars are then read "
                 "again from the topic's beginning)"
             )
-        shard = cls(lookback, late_bars, shards)
+        shard = cls(lookback, late_bars, shards, market)
         at = _HEADER.size + names_length
         for timeframe, symbols in json.loads(state[_HEADER.size : at]).items():
             shard.rings[timeframe], at = _rings(state, at, symbols, lookback, late_bars)
+        if market is not None:
+            shard.leaders = Leaders.from_bytes(state[at:], market, lookback)
         return shard
 
 
@@ -135,24 +158,3 @@ def _rings(
         at += part.nbytes
     newest, first, newest_arrival, *slots = arrays
     return Rings(lookback, late_bars, symbols, newest, first, newest_arrival, Slots(*slots)), at
-
-
-def new_bars(bars: pa.Table, bar_ms: int, newest_arrival: int) -> NewBars:
-    """Put messages of one interval in order; of several for a slot the newest counts."""
-    names = bars["symbol"].combine_chunks().dictionary_encode()
-    symbol = names.indices.to_numpy().astype(np.int64)
-    slots = bars["open_time"].to_numpy() // bar_ms
-    fetched_at = bars["fetched_at"].to_numpy()
-    order = np.lexsort((bars["offset"].to_numpy(), fetched_at, slots, symbol))
-    new_symbol = np.diff(symbol[order], prepend=-1) != 0
-    _, lasts = runs(new_symbol | (np.diff(slots[order], prepend=-1) != 0))
-    keep = order[lasts]
-    values = np.stack([bars[name].to_numpy()[keep] for name in VALUES], axis=1)
-    return NewBars(
-        names.dictionary.to_pylist(),
-        symbol[keep],
-        slots[keep],
-        values,
-        fetched_at[keep],
-        newest_arrival,
-    )

@@ -16,19 +16,27 @@ attempt which Spark never committed isn't named in the head, and a micro-batch t
 writes the same bytes.
 """
 
+from functools import cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import pyarrow as pa
 
+from conf.settings import Market
 from stream.packed import from_bytes, to_bytes
 from stream.state.settings import ShardSettings, StateVariables
-from stream.state.shard import CHANGE_COLUMNS, Advance, Shard
+from stream.state.shard import Advance, Shard
 
 # The changes grow to this many times the snapshot before the next one is written: about one of a
 # hundred live minutes writes the whole shard, and a start reads at most three times its size.
 CHANGES_A_SNAPSHOT: Final = 2
 _NAME_LENGTH: Final = 16
+
+
+@cache
+def market_of(text: str) -> Market | None:
+    """Who leads whom, from the settings as JSON; None where nobody does."""
+    return Market.model_validate_json(text) if text else None
 
 
 class Copy(NamedTuple):
@@ -49,12 +57,15 @@ class ShardStore:
         self._copies = copies
 
     def advance(self, key: int, bars: pa.Table) -> list[Advance]:
-        """Take a micro-batch's bars into the shard `key`, which Spark's variables stand for."""
+        """Take a micro-batch's bars into the shard `key`, which Spark's variables stand for.
+
+        bars: as `Shard.take` wants them.
+        """
         head = self._variables.head.get()
         n_bytes, names = (head[0], list(map(bytes, head[1]))) if head else (0, [])
         shard = self._read(key, names)
         advanced = shard.take(bars, self._settings.silent_ms)
-        change = to_bytes(bars.select(CHANGE_COLUMNS))
+        change = to_bytes(bars)
         before = names[-1] if names else repr(self._settings).encode()
         name = blake2b(before + change, digest_size=_NAME_LENGTH).digest()
         n_bytes += len(change)
@@ -83,6 +94,7 @@ class ShardStore:
 
     def _read_snapshot(self) -> Shard:
         made_with = self._settings
-        settings = (made_with.lookback, made_with.late_bars, made_with.shards)
+        market = market_of(made_with.market)
+        settings = (made_with.lookback, made_with.late_bars, made_with.shards, market)
         snapshot = self._variables.snapshot.get()
         return Shard.from_bytes(bytes(snapshot[0]), *settings) if snapshot else Shard(*settings)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from model.series import VALUES
 from stream.state import shard_store
+from stream.state.change import CHANGE_COLUMNS
 from stream.state.settings import ShardSettings, StateVariables
-from stream.state.shard import CHANGE_COLUMNS
 from stream.state.shard_store import Copy, ShardStore
 
 HOUR_MS = 3_600_000
