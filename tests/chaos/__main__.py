@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="runs, one after the other")
     parser.add_argument("--minutes", type=float, default=15.0, help="of a run, at the longest")
     parser.add_argument("--master", help="Spark's, such as local[2,4]; else a cluster of our own")
+    parser.add_argument("--leaders", action="store_true", help="the champion reads two leaders")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="emptied first")
     parser.add_argument("--report", type=Path, default=PROJECT_DIR / "reports" / "chaos.json")
     args = parser.parse_args()
@@ -45,7 +46,7 @@ def main() -> int:
     for number in range(args.seeds):
         shutil.rmtree(args.folder, ignore_errors=True)
         deadline = time.monotonic() + 60 * args.minutes
-        world = World(args.folder, args.master or (LOCAL if number else None))
+        world = World(args.folder, args.master or (LOCAL if number else None), args.leaders)
         kills = -(-args.kills // args.seeds)
         reports.append(run_chaos(world, kills, args.seed + number, deadline))
         reports[-1].print(console)

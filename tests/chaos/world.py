@@ -13,10 +13,11 @@ from typing import Final, Self
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaConnectionError, RetriableError
 
-from conf.settings import Kafka, Settings, Stream, Warehouse, Window
+from conf.settings import Kafka, Market, Settings, Stream, Warehouse, Window
 from ingest.bar import Bar
 from ingest.publish import ensure_topics
 from ingest.sources.synthetic import synthetic_symbols
+from ingest.wake import read_wake
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import Program, candlecast, spark_submit, wait_until
 from jobs.run import Kept
@@ -59,13 +60,14 @@ class World:
 
     `master` is Spark's, such as `local[2,4]`; None is a cluster of our own, with executors that
     can be killed apart from the driver. A `with` block: everything runs inside it, and nothing is
-    left of it afterwards.
+    left of it afterwards. With `leaders` the first two symbols lead, and the champion reads them.
     """
 
-    def __init__(self, folder: Path, master: str | None = None) -> None:
+    def __init__(self, folder: Path, master: str | None = None, leaders: bool = False) -> None:
         self.folder = folder.resolve()
         self.broker = EmbeddedBroker(self.folder / "broker")
         self.disk = SmallDisk(self.folder / "warehouse")
+        market = Market(leaders=SYMBOLS[:2] if leaders else [])
         self.settings = Settings(
             kafka=Kafka(bootstrap_servers=self.broker.bootstrap_servers, partitions=PARTITIONS),
             warehouse=Warehouse(
@@ -73,7 +75,8 @@ class World:
             ),
             window=Window(shards=SHARDS),
             stream=Stream(metrics_port=0),
-            registry=random_champion(self.folder),
+            market=market,
+            registry=random_champion(self.folder, market if leaders else None, SYMBOLS),
         )
         self.master = master or "a cluster of two executors"
         self.killed: Counter[str] = Counter()
@@ -225,7 +228,8 @@ class World:
     def bars_on_topic(self) -> list[Bar]:
         """Every message of the topic of the bars."""
         kafka = self.settings.kafka
-        return [Bar.from_json(m) for m in read_topic(kafka.bootstrap_servers, kafka.bars_topic)]
+        messages = read_topic(kafka.bootstrap_servers, kafka.bars_topic)
+        return [Bar.from_json(m) for m in messages if read_wake(m) is None]
 
     def kill_broker(self) -> int:
         """`kill -9` for the broker; how many processes that ended: none while it is down."""
