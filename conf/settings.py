@@ -119,7 +119,8 @@ def _once(names: list[str]) -> list[str]:
     return names
 
 
-Leaders = Annotated[list[str], Field(max_length=4), AfterValidator(_once)]
+MOST_LEADERS: Final = 4
+Leaders = Annotated[list[str], Field(max_length=MOST_LEADERS), AfterValidator(_once)]
 
 
 class Market(Section):

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "ingest": ("jobs.ingest_bars:ingest", "Publish closed bars to Kafka."),
     "train": ("jobs.train:main", "Train on the warehouse, and let the best model serve."),
     "retrain": ("jobs.retrain:main", "Retrain on a schedule, or when live scores fall."),
+    "leaders": ("jobs.leaders:main", "Measure which series lead which."),
     "score": ("jobs.score:score", "Score predictions against persistence and ARIMA."),
     "models": ("jobs.models:models", "List the models and why they serve or do not."),
     "promote": ("jobs.models:promote", "Make a version the champion, by hand."),

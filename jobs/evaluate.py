@@ -1,7 +1,9 @@
 """Walk-forward evaluation of every recorded series.
 
 `candlecast evaluate --data DIR` takes every recorded file of a folder. Each series is evaluated by
-itself, in five expanding folds; a table goes to the screen and `reports/evaluate.json`.
+itself, in five expanding folds; a table goes to the screen and `reports/evaluate.json`. With
+`--leaders btcusdt,ethusdt` the folder is a market: one model forecasts all its series, each read
+beside the bars that its leaders have at the same time.
 """
 
 import json
@@ -12,17 +14,20 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from conf.errors import CandlecastError, ConfigurationError
-from conf.settings import Evaluation, load_settings
+from conf.settings import Evaluation, Market, load_settings, wrong_settings
 from ingest.recorded.content import FILE_ENDINGS
 from jobs.terminal.program import run_program
 from model.baselines import ARIMA, BASELINES
+from model.leaders import with_leaders
 from model.leak import LeakCheck, check_for_leak, shuffled_bars
 from model.outcomes import LSTM, PERSISTENCE
-from model.scorecard import Row, score_series
+from model.scorecard import Row, score_market
+from model.series import Series
 from model.training import ModelSettings
 from store.recorded import read_file
 
@@ -31,6 +36,9 @@ def main(
     data: Annotated[Path, typer.Option(help="A folder of recorded files.")] = Path("data"),
     report: Annotated[Path | None, typer.Option(help="Where the figures go as JSON.")] = None,
     only: Annotated[str, typer.Option(help="Only series whose name contains this.")] = "",
+    leaders: Annotated[
+        str, typer.Option(help="btcusdt,ethusdt: series that move first; BTC-USDT does as well.")
+    ] = "",
 ) -> None:
     """Evaluate every series of a folder by walk-forward."""
     console = Console()
@@ -38,12 +46,22 @@ def main(
     files = [file for file in series_files(data) if only in file.name]
     model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
     earliest_ms = settings.ingest.earliest_ms
-    rows = evaluate_files(files, model, settings.evaluation, console, earliest_ms)
+    if leaders:
+        market = read_market(files, leaders.split(","), earliest_ms)
+        rows = score_market(market, model, settings.evaluation)
+    else:
+        rows = evaluate_files(files, model, settings.evaluation, console, earliest_ms)
     target = report or Path(settings.warehouse.reports_dir) / "evaluate.json"
     write_rows(target, rows)
     print_rows(console, rows)
     console.print(f"written: {target}", markup=False)
-    leak = shortest_shuffled(files, model, settings.evaluation, earliest_ms)
+    if leaders:
+        followers = (one for one in market if any(one.leaders))
+        shortest = min(followers, key=lambda series: series.n_present)
+        shuffled = shuffled_bars(shortest, model.training.seed)
+        leak = check_for_leak(shuffled, model, settings.evaluation)
+    else:
+        leak = shortest_shuffled(files, model, settings.evaluation, earliest_ms)
     print_leak(console, leak)
     if leak.leaks:
         raise typer.Exit(1)
@@ -71,13 +89,53 @@ def evaluate_files(
             progress.update(task, description=name)
             try:
                 series = read_file(file, name, earliest_ms=earliest_ms)
-                rows.append(score_series(series, name, model, evaluation))
+                rows.extend(score_market([series], model, evaluation))
                 if not console.is_terminal:
                     console.print(_line(rows[-1]), markup=False, soft_wrap=True)
             except (CandlecastError, OSError, EOFError, ValueError) as error:
                 console.print(f"left out: {name}: {error}", style="yellow", markup=False)
             progress.advance(task, file.stat().st_size)
     return rows
+
+
+def read_market(
+    files: Sequence[Path], leaders: Sequence[str], earliest_ms: int = 0
+) -> list[Series]:
+    """The series of the files, each with the bars of its leaders.
+
+    Raises ConfigurationError where a leader is no file's or several files', or the lengths of the
+    bars differ.
+    """
+    names = [_named(leader.strip(), [series_name(file) for file in files]) for leader in leaders]
+    series = [read_file(file, series_name(file), earliest_ms=earliest_ms) for file in files]
+    if len(lengths := {one.interval for one in series}) > 1:
+        raise ConfigurationError(
+            f"bars of {', '.join(sorted(lengths))} in one folder: a market has one length of bar; "
+            "choose some with --only"
+        )
+    try:
+        market = Market(leaders=names, leaders_of={})
+    except ValidationError as error:
+        raise wrong_settings(error, "market") from error
+    return with_leaders(series, market.of)
+
+
+def _named(leader: str, names: Sequence[str]) -> str:
+    """The one of `names` that is of this symbol.
+
+    >>> _named("COINBASE:BTC-USD", ["btcusd_coinbase_1m_2023-03", "btcusd_kraken_1m_2023-03"])
+    'btcusd_coinbase_1m_2023-03'
+    """
+    venue, _, pair = leader.casefold().replace("-", "").rpartition(":")
+    found = [
+        name
+        for name, (first, *rest) in ((name, name.casefold().split("_")) for name in names)
+        if first.replace("-", "") == pair and (not venue or venue in rest)
+    ]
+    if len(found) == 1:
+        return found[0]
+    which = f"several: {', '.join(found)}; name its venue or use --only" if found else "no file"
+    raise ConfigurationError(f"--leaders {leader} is {which}")
 
 
 def shortest_shuffled(

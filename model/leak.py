@@ -9,8 +9,10 @@ a feature that holds the target pass.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conf.settings import Evaluation
+from model.layout import BAR_COLUMNS, BASE_VOLUME, CLOSE, QUOTE_VOLUME
 from model.outcomes import LSTM, PERSISTENCE
 from model.series import Series
 from model.training import ModelSettings
@@ -33,22 +35,30 @@ class LeakCheck:
 def shuffled_bars(series: Series, seed: int) -> Series:
     """The same bars in random order, chained by their returns; what is missing stays missing.
 
-    Each bar keeps its shape (open, high and low relative to its close) and volumes, so that only
-    the order in time is gone.
+    Each bar keeps its shape (open, high and low relative to its close) and volumes, and those of
+    the leaders at its time, so that only the order in time is gone.
     """
-    bars = series.bars
-    present = np.flatnonzero(~np.isnan(bars[:, 3]))
-    shape = bars[present].copy()
-    returns = np.diff(np.log(shape[:, 3]), prepend=np.log(shape[0, 3]))
+    present = np.flatnonzero(~np.isnan(series.needed_close))
     order = np.random.default_rng(seed).permutation(len(present))
-    close = shape[0, 3] * np.exp(np.cumsum(returns[order]))
-    ratio = close / shape[order, 3]
-    moved = shape[order]
-    moved[:, :4] *= ratio[:, None]
-    moved[:, 5] *= ratio
-    shuffled = np.full_like(bars, np.nan)
-    shuffled[present] = moved
+    shuffled = np.full_like(series.bars, np.nan)
+    shuffled[present] = series.bars[present][order]
+    layout = series.layout
+    places = [layout.leader_columns(place) for place in range(layout.leaders)]
+    for columns in (slice(BAR_COLUMNS), *places):
+        shuffled[present, columns] = _chained(series.bars[present, columns], order)
     return replace(series, bars=shuffled)
+
+
+def _chained(bars: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The bars (n, 6) in another order, each moved to where those before it have led."""
+    log_close = np.log(bars[:, CLOSE])
+    returns = np.diff(log_close, prepend=log_close[0])
+    close = bars[0, CLOSE] * np.exp(np.cumsum(returns[order]))
+    moved = bars[order]
+    ratio = close / moved[:, CLOSE]
+    moved[:, :BASE_VOLUME] *= ratio[:, None]
+    moved[:, QUOTE_VOLUME] *= ratio
+    return moved
 
 
 def check_for_leak(shuffled: Series, model: ModelSettings, evaluation: Evaluation) -> LeakCheck:

@@ -1,6 +1,7 @@
 """One row of the evaluation: what walking forward through a series shows."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from model.intervals import adapt_online
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
 from model.series import Series
 from model.training import ModelSettings
-from model.walk_forward import walk_forward
+from model.walk_forward import walk_market
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,33 @@ class Row:
     seconds: float
 
 
-def score_series(
-    series: Series,
-    name: str,
-    model: ModelSettings,
-    evaluation: Evaluation,
-) -> Row:
-    """Walk forward through one series and put its figures together.
+def score_market(
+    market: Sequence[Series], model: ModelSettings, evaluation: Evaluation
+) -> list[Row]:
+    """Walk forward through all series of a market, which one model forecasts, and put the figures
+    of each together.
 
     Coverage is that of the adaptive intervals over the last `coverage_share` of the series.
     """
     begun = time.monotonic()
-    walked = walk_forward(series, model, evaluation)
+    walked = walk_market(market, model, evaluation)
+    seconds = (time.monotonic() - begun) / len(market)
+    return [
+        _row(series, of_series, model, evaluation, seconds)
+        for series, of_series in zip(market, walked, strict=True)
+    ]
+
+
+def _row(
+    series: Series,
+    walked: Outcomes,
+    model: ModelSettings,
+    evaluation: Evaluation,
+    seconds: float,
+) -> Row:
     first = walked.at(model.horizons[0])
     return Row(
-        series=name,
+        series=series.symbol,
         interval=series.interval,
         rows=series.n_present,
         windows=len(first),
@@ -63,7 +76,7 @@ def score_series(
         coverage_90=_late_coverage(first, series, model, evaluation.coverage_share),
         skill_lstm_by_horizon={h: walked.at(h).skill(LSTM) for h in model.horizons},
         sum_squared_returns=float(np.sum(first.actual**2)),
-        seconds=round(time.monotonic() - begun, 1),
+        seconds=round(seconds, 1),
     )
 
 

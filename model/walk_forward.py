@@ -41,13 +41,28 @@ def walk_forward(
 ) -> Outcomes:
     """Forecast every test window of every fold with "lstm" and with its rivals; in order of time
     at each horizon."""
+    return walk_market([series], model, evaluation, rivals)[0]
+
+
+def walk_market(
+    market: Sequence[Series],
+    model: ModelSettings,
+    evaluation: Evaluation,
+    rivals: Sequence[str] = BASELINES,
+) -> list[Outcomes]:
+    """The same of each series of a market, with one model for all in each fold.
+
+    The folds are those of the series with the most rows.
+    """
     embargo = embargo_bars(model.lookback, model.horizons)
-    found = []
-    for train, test in folds(series, evaluation, embargo):
-        lstm = Forecaster(fit_model([series], train, model).artifact("fold"))
-        others = fit_baselines(rivals, series, train, model.lookback, model.horizons)
-        found.append(forecast_outcomes(series, test, {LSTM: lstm}, others))
-    return joined(found)
+    found: list[list[Outcomes]] = [[] for _ in market]
+    longest = max(market, key=lambda series: len(series.bars))
+    for train, test in folds(longest, evaluation, embargo):
+        lstm = Forecaster(fit_model(market, train, model).artifact("fold"))
+        for series, parts in zip(market, found, strict=True):
+            others = fit_baselines(rivals, series, train, model.lookback, model.horizons)
+            parts.append(forecast_outcomes(series, test, {LSTM: lstm}, others))
+    return [joined(parts) for parts in found]
 
 
 def lstm_alone(series: Series, model: ModelSettings, evaluation: Evaluation) -> Outcomes:

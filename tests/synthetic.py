@@ -33,6 +33,19 @@ def random_series(
     return Series(symbol, timeframe, START, random_bars(count, seed, momentum))
 
 
+def led_by(
+    returns: NDArray[np.float64], delay: int, weight: float, seed: int
+) -> NDArray[np.float64]:
+    """Bars (n, 6) whose log returns follow those of a leader by so many bars, with noise."""
+    noise = np.random.default_rng(seed).normal(0, 0.001, len(returns))
+    follow = weight * np.roll(returns, delay) + noise
+    follow[:delay] = noise[:delay]
+    bars = random_bars(len(returns), seed)
+    ratio = 100 * np.exp(np.cumsum(follow)) / bars[:, 3]
+    bars[:, :4] *= ratio[:, None]
+    return bars
+
+
 def window_features(
     bars: NDArray[np.float64], ends: NDArray[np.integer], lookback: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -12,7 +13,7 @@ import jobs.retrain
 from conf.errors import ConfigurationError, NotEnoughBars
 from conf.settings import Evaluation, Promotion, Retrain, Settings
 from conf.settings import Registry as RegistrySettings
-from jobs.evaluate import evaluate_files, write_rows
+from jobs.evaluate import evaluate_files, read_market, series_files, write_rows
 from jobs.models import print_models, promote_version, roll_back
 from jobs.retrain import reason_now, retrain_if_due
 from model.dataset import Span
@@ -22,12 +23,13 @@ from model.layout import Layout
 from model.learning import TrainResult, compete, report, retrain, train
 from model.planted import planted_series
 from model.registry import Registry
+from model.scorecard import score_market
 from model.series import Series
 from model.training import ModelSettings, TrainedModel
 from store.archived_news import with_archived_news
 from store.series import read_warehouse
 from tests import tables
-from tests.synthetic import START, random_series, write_file
+from tests.synthetic import START, led_by, random_series, write_file
 
 PART = Span(START, START + 1200 * 60_000)
 LATER = Span(START + 1200 * 60_000, START + 1500 * 60_000)
@@ -235,6 +237,32 @@ def test_evaluation_gives_the_same_figures_again(small: ModelSettings, tmp_path:
     arguments = ([tmp_path / "x.csv.gz"], small, Evaluation(folds=1))
     first, again = (evaluate_files(*arguments, Console(quiet=True))[0] for _ in range(2))
     assert replace(first, seconds=0) == replace(again, seconds=0)
+
+
+def folder_of_a_market(folder: Path) -> list[Path]:
+    """A leader, and a series that repeats half of its last move."""
+    leader = random_series(900, seed=5)
+    returns = np.diff(np.log(leader.close), prepend=np.log(leader.close[0]))
+    follower = Series("x", "1m", START, led_by(returns, delay=1, weight=0.5, seed=6))
+    write_file(folder / "btcusdt_1m.csv.gz", leader)
+    write_file(folder / "ethusdt_1m.csv.gz", follower)
+    return series_files(folder)
+
+
+def test_in_a_folder_that_is_a_market_a_series_is_forecast_from_its_leader(
+    small: ModelSettings, tmp_path: Path
+) -> None:
+    market = read_market(folder_of_a_market(tmp_path), ["BTC-USDT"])
+    leader, follower = score_market(market, small, Evaluation(folds=1))
+    assert (leader.series, follower.series) == ("btcusdt_1m", "ethusdt_1m")
+    assert abs(leader.skill["lstm"]) < 0.02
+    assert follower.skill["lstm"] > 0.08
+
+
+@pytest.mark.parametrize("leader", ["ltcusdt", "BINANCE:BTC-USDT"])
+def test_a_leader_without_a_file_is_an_error(tmp_path: Path, leader: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"--leaders {leader} is no file"):
+        read_market(folder_of_a_market(tmp_path), [leader])
 
 
 def with_held_back(settings: ModelSettings, test_share: float) -> ModelSettings:

@@ -20,7 +20,7 @@ from model.series import Series, on_grid
 from model.training import ModelSettings, fit_model
 from model.validate import held_out_metrics
 from tests.artifacts import save_random_artifact
-from tests.synthetic import START, random_bars, random_series
+from tests.synthetic import START, led_by, random_series
 
 MINUTE_MS = 60_000
 MARKET = Market(leaders=["BTC-USD", "ETH-USD"])
@@ -131,17 +131,6 @@ def test_a_leader_is_ahead_by_what_it_has_moved_and_its_follower_has_not() -> No
     found, _ = bar_features(read.bars, 60, ("leader1_ahead",))
     assert abs(found[98]) < 1e-6
     assert found[99] > 5
-
-
-def led_by(returns: np.ndarray, delay: int, weight: float, seed: int) -> np.ndarray:
-    """Bars whose log returns follow those of a leader by so many bars, with noise."""
-    noise = np.random.default_rng(seed).normal(0, 0.001, len(returns))
-    follow = weight * np.roll(returns, delay) + noise
-    follow[:delay] = noise[:delay]
-    bars = random_bars(len(returns), seed)
-    ratio = 100 * np.exp(np.cumsum(follow)) / bars[:, 3]
-    bars[:, :4] *= ratio[:, None]
-    return bars
 
 
 def test_what_a_leader_shows_is_learned_and_a_leader_a_day_late_shows_nothing(

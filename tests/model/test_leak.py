@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from conf.settings import Evaluation
+from conf.settings import Evaluation, Market
+from model.leaders import with_leaders
 from model.leak import check_for_leak, shuffled_bars
 from model.series import Series
 from model.training import ModelSettings
@@ -44,3 +45,23 @@ def _with_target_in_volume(series: Series) -> Series:
     bars = series.bars.copy()
     bars[:, 4] = np.exp(300 * following)
     return replace(series, bars=bars)
+
+
+def led_series() -> Series:
+    """A series whose leader moves with it at the same time, each bar by chance."""
+    own, leader = random_series(1500, seed=44, symbol="ETH-USD"), random_series(1500, seed=44)
+    (read,) = with_leaders([own], Market(leaders=["BTC-USD"]).of, [leader])
+    return read
+
+
+def test_a_leader_is_shuffled_in_the_same_order() -> None:
+    shuffled = shuffled_bars(led_series(), seed=1)
+    np.testing.assert_allclose(shuffled.bars[:, 6:], shuffled.bars[:, :6])
+
+
+def test_a_leader_that_is_read_a_bar_too_early_is_noticed(small: ModelSettings) -> None:
+    shuffled = shuffled_bars(led_series(), seed=1)
+    assert not check_for_leak(shuffled, small, FOLDS).leaks
+    bars = shuffled.bars.copy()
+    bars[:-1, 6:] = shuffled.bars[1:, 6:]
+    assert check_for_leak(replace(shuffled, bars=bars), small, FOLDS).leaks

@@ -21,7 +21,7 @@ from model.early import EARLY_BARS, columns
 from model.features import FEATURE_NAMES, complete_windows
 from model.forecast import Forecaster
 from model.layout import QUOTE_VOLUME
-from model.scorecard import score_series
+from model.scorecard import score_market
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
 from model.validate import held_out_metrics
@@ -134,7 +134,7 @@ def test_a_market_that_hardly_moves_is_evaluated_with_figures_or_none(
     close = prices(700, kind)
     bars = np.column_stack([close] * 4 + [np.zeros(700)] * 2)
     series = Series("A-B", "1m", START, bars)
-    row = score_series(series, "A-B", small, Evaluation(folds=1))
+    (row,) = score_market([series], small, Evaluation(folds=1))
     assert 0.8 <= row.coverage_90 <= 1
     assert all(0 <= p <= 1 for p in row.dm_p.values())
     for skill in row.skill.values():
