@@ -321,6 +321,8 @@ class Alerts(Section):
     coverage_tolerance: Share = SHIPPED
     min_predictions: PositiveInt = SHIPPED
     repeat_after_s: PositiveInt = SHIPPED
+    outside_interval: bool = SHIPPED
+    livelier_than: Annotated[float, Field(ge=0, lt=1)] = SHIPPED
 
 
 class Registry(Section):

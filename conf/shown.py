@@ -7,6 +7,17 @@ DIGITS: Final = 6
 _TINY: Final = 1e-12
 
 
+def shown_length(seconds: float) -> str:
+    """A length of time in the largest unit that divides it.
+
+    >>> [shown_length(s) for s in (30, 900, 3600, 5400, 172_800)]
+    ['30 s', '15 min', '1 h', '90 min', '2 d']
+    """
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"))
+    one, unit = next((u for u in units if seconds >= u[0] and seconds % u[0] == 0), (1, "s"))
+    return f"{seconds / one:g} {unit}"
+
+
 def shown_price(price: float | None, digits: int = DIGITS) -> str:
     """A price with so many significant digits and without an exponent; a dash where there is none.
 

@@ -16,9 +16,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from conf.errors import CandlecastError
 from conf.settings import Settings
 from conf.timeframes import TIMEFRAME_MS, Timeframe
-from dashboard.api_types import HealthAnswer, Model, Prediction, Score, SpanName
+from dashboard.api_types import HealthAnswer, Model, Outlook, Prediction, Score, SpanName
 from dashboard.events import EventResponse, Listeners, event_stream
 from dashboard.health import read_health
+from dashboard.outlook import WEEK, outlooks
 from dashboard.overview import Overview
 from dashboard.site import add_page
 from dashboard.sources import Sources
@@ -129,6 +130,7 @@ def _add_routes(app: FastAPI) -> None:
     app.get("/scores")(scores)
     app.get("/predictions/{symbol}", responses=NOT_FOUND)(latest)
     app.get("/predictions/{symbol}/history", responses=NOT_FOUND)(history)
+    app.get("/outlook/{symbol}", responses=NOT_FOUND)(outlook)
     app.get(
         "/events",
         response_class=StreamingResponse,
@@ -195,6 +197,22 @@ def history(
     _newest_open(sources, symbol, interval)
     made = sources.predictions(symbol, interval, since, until_ms=until, most=limit)
     return [Prediction.model_validate(row) for row in records(made)]
+
+
+def outlook(
+    request: Request,
+    symbol: Symbol,
+    interval: Timeframe = "1m",
+    move: Annotated[float, Query(gt=0, lt=1, description="a share of the price")] = 0.005,
+) -> list[Outlook]:
+    """How far the price may move at each horizon, and how likely it moves by more than a share."""
+    sources = _sources(request)
+    newest = _newest_open(sources, symbol, interval)
+    since = max(0, newest - WEEK // pd.Timedelta(milliseconds=1))
+    found = outlooks(sources.predictions(symbol, interval, since), sources.tables.scores(), move)
+    if not found:
+        raise HTTPException(404, f"nothing predicted for {symbol} {interval}")
+    return found
 
 
 async def events(

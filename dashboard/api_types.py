@@ -92,7 +92,7 @@ class Record(BaseModel):
 
 class Ahead(BaseModel):
     """The newest prediction of a series at one horizon; `livelier` is the share of the last week's
-    intervals that were narrower, null where nothing is known of the week."""
+    expected sizes that were smaller, null where nothing is known of the week."""
 
     horizon: int
     as_of: int
@@ -102,10 +102,54 @@ class Ahead(BaseModel):
     lower: float
     upper: float
     coverage: float
+    scale: float | None = None
+    q05: float | None = None
+    q10: float | None = None
+    q25: float | None = None
+    q50: float | None = None
+    q75: float | None = None
+    q90: float | None = None
+    q95: float | None = None
+    proven: str | None = None
     model_version: str
     predicted_at: int
     livelier: float | None
     record: Record | None
+
+
+class Outlook(BaseModel):
+    """How far the price may move within `horizon` bars; null where it is not known.
+
+    `scale` is the mean size expected of the log return, `livelier` the share of the last week's
+    that were smaller; `exceeds` the probability that the price then lies more than `move`, a share,
+    from the last. `proven` is what the gate found the model to tell better than chance.
+    """
+
+    symbol: str
+    interval: str
+    horizon: int
+    as_of: int
+    target_time: int
+    last_close: float
+    predicted_close: float
+    lower: float
+    upper: float
+    coverage: float
+    scale: float | None
+    q05: float | None
+    q10: float | None
+    q25: float | None
+    q50: float | None
+    q75: float | None
+    q90: float | None
+    q95: float | None
+    move: float
+    exceeds: float | None
+    livelier: float | None
+    model_version: str
+    proven: str | None
+    record: Record | None
+    sentence: str
 
 
 class Card(BaseModel):

@@ -20,6 +20,7 @@ from dashboard.api_types import Ahead, Card, Record
 from dashboard.records import Row
 from dashboard.sources import Sources
 from dashboard.tables import Series
+from store.schema import DISTRIBUTION
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,10 @@ SELECT symbol, epoch_ms(open_time) AS time, close FROM bars_raw
 WHERE interval = $interval AND open_time >= make_timestamp($since::BIGINT * 1000)
 ORDER BY open_time, fetched_at
 """
-_NEWEST: Final = """
+_NEWEST: Final = f"""
 SELECT symbol, interval, horizon, epoch_ms(as_of) AS as_of, epoch_ms(target_time) AS target_time,
-       last_close, predicted_close, lower, upper, coverage, model_version,
+       last_close, predicted_close, lower, upper, coverage, {", ".join(DISTRIBUTION)}, proven,
+       model_version,
        epoch_ms(predicted_at) AS predicted_at
 FROM predictions_raw
 WHERE interval = $interval AND as_of >= make_timestamp($since::BIGINT * 1000)
@@ -50,8 +52,8 @@ QUALIFY row_number() OVER (
     PARTITION BY symbol, interval, horizon ORDER BY as_of DESC, predicted_at DESC) = 1
 """
 _WIDTHS: Final = f"""
-SELECT symbol, interval, horizon, quantile_cont(ln(upper / lower), {PERCENTILES}) AS widths
-FROM predictions_raw WHERE as_of >= make_timestamp($since::BIGINT * 1000) AND lower > 0
+SELECT symbol, interval, horizon, quantile_cont(scale, {PERCENTILES}) AS widths
+FROM predictions_raw WHERE as_of >= make_timestamp($since::BIGINT * 1000) AND scale > 0
 GROUP BY ALL
 """
 
@@ -62,7 +64,7 @@ class _Known:
 
     closes: dict[int, float] = field(default_factory=dict)  # by the bar's open time, ascending
     ahead: dict[int, Row] = field(default_factory=dict)  # the newest prediction at each horizon
-    widths: dict[int, list[float]] = field(default_factory=dict)  # percentiles of log widths
+    widths: dict[int, list[float]] = field(default_factory=dict)  # percentiles of expected sizes
     records: dict[int, Record] = field(default_factory=dict)
 
     def close(self, open_time: int, price: float) -> None:
@@ -189,7 +191,7 @@ class Overview:
             for key, rows in board.groupby(["symbol", "interval", "horizon"]):
                 symbol, timeframe, horizon = cast(tuple[str, str, int], key)
                 known = self._known.setdefault((symbol, timeframe), _Known())
-                known.records[horizon] = _record(rows)
+                known.records[horizon] = record_of(rows)
 
     def _predicted(self, row: Row) -> None:
         series = row["symbol"], row["interval"]
@@ -217,13 +219,14 @@ def verdict(skill: float | None, p_value: float | None) -> str:
 
 
 def livelier(row: Row, widths: list[float]) -> float | None:
-    """The share of the week's intervals of this series and horizon that were narrower, 0 to 1."""
-    if not widths or not row["upper"] > row["lower"] > 0:
+    """The share of the week's expected sizes of this series and horizon that were smaller."""
+    scale = row["scale"]
+    if not widths or scale is None or not scale > 0:
         return None
-    return bisect_left(widths, math.log(row["upper"] / row["lower"])) / len(widths)
+    return bisect_left(widths, scale) / len(widths)
 
 
-def _record(rows: pd.DataFrame) -> Record:
+def record_of(rows: pd.DataFrame) -> Record:
     """The record shown of one series and horizon: live before backfilled, a week before others."""
     order = {span: place for place, span in enumerate(SPANS_SHOWN)}
     ranked = rows.assign(_place=rows["span"].map(order)).sort_values(
@@ -265,9 +268,14 @@ def _together(rows: Iterable[Row]) -> list[int]:
 
 def _ahead(known: _Known, horizon: int) -> Ahead:
     row: dict[str, Any] = known.ahead[horizon]
-    named = {name: row[name] for name in Ahead.model_fields if name in row}
+    named = {name: _known(row[name]) for name in Ahead.model_fields if name in row}
     share = livelier(row, known.widths.get(horizon, []))
     return Ahead(**named, livelier=share, record=known.records.get(horizon))
+
+
+def _known(value: Any) -> Any:
+    """The value, or None for what is not there."""
+    return None if pd.isna(value) else value
 
 
 def _age_key(row: Row) -> tuple[int, int]:

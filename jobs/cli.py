@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "ablation": ("jobs.ablation:main", "Measure whether news make forecasts better."),
     "dashboard": ("jobs.page:dashboard", "Show it all on a web page, and over HTTP."),
     "watch": ("jobs.watch:watch", "Show every series and what comes next, in the terminal."),
+    "explain": ("jobs.explain:explain", "Say how far the price may move, in a sentence."),
     "api": ("jobs.page:api", "Serve predictions, scores and health over HTTP."),
     "export": ("jobs.export:export", "Write a table as CSV, Parquet or JSON."),
     "sql": ("jobs.sql:sql", "Query the warehouse with Spark SQL."),

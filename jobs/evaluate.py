@@ -29,6 +29,7 @@ from model.outcomes import LSTM, PERSISTENCE
 from model.scorecard import Row, score_market
 from model.series import Series
 from model.training import ModelSettings
+from model.volatility import VOLATILITIES
 from store.recorded import read_file
 
 
@@ -192,7 +193,23 @@ def print_rows(console: Console, rows: Sequence[Row]) -> None:
     """The table for people; skills, direction and coverage in per cent."""
     lines = [_HEAD, *(_line(row) for row in rows)]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("90 % interval's score / CRPS better than of, in per cent:")
+    for row in rows:
+        console.print(_spread_line(row), markup=False, highlight=False, soft_wrap=True)
     console.print("R2 of prices is near 1 for any forecast that repeats the last price.")
+
+
+def _spread_line(row: Row) -> str:
+    """By how much the 90 % interval and the CRPS are better, at each horizon."""
+    parts = []
+    for horizon, one in row.spread.items():
+        better = {
+            name: [100 * one.better(score, name) for score in ("interval_score", "crps")]
+            for name in VOLATILITIES
+        }
+        shares = (f"{name} {by[0]:+.1f}/{by[1]:+.1f}" for name, by in better.items())
+        parts.append(f"{horizon}: {' '.join(shares)}")
+    return f"{row.series:46} {' | '.join(parts)}"
 
 
 _HEAD: Final = (

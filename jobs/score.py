@@ -54,6 +54,7 @@ COLUMNS: Final = {
     "direction": "{directional_accuracy:.1%} ({direction_low:.0%}..{direction_high:.0%})",
     "covered": "{interval_coverage:.1%} of {promised_coverage:.0%}",
     "width": "{mean_width:.2%}",
+    "CRPS": "{crps:.3%}",
 }
 
 

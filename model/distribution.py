@@ -43,7 +43,9 @@ def crps(actual: Floats, quantiles: Floats) -> Floats:
     return np.asarray(2 * pinball(actual, quantiles).mean(axis=1))
 
 
-def interval_score(actual: Floats, lower: Floats, upper: Floats, coverage: float) -> Floats:
+def interval_score(
+    actual: Floats, lower: Floats, upper: Floats, coverage: Floats | float
+) -> Floats:
     """Winkler's score (n,) of an interval: its width, and what it misses by, over half the chance
     to miss.
 
@@ -52,6 +54,30 @@ def interval_score(actual: Floats, lower: Floats, upper: Floats, coverage: float
     """
     missed = np.maximum(lower - actual, 0) + np.maximum(actual - upper, 0)
     return np.asarray(upper - lower + 2 / (1 - coverage) * missed)
+
+
+def exceedance(quantiles: Floats, move: float) -> float:
+    """The probability that the price moves by more than a share of itself, up or down.
+
+    `quantiles` (n_levels,). Between two of them the distribution is taken for even; beyond the
+    outermost two it goes on as fast as it rises or falls there, as that of Laplace.
+
+    >>> laplace = np.array([-2.303, -1.609, -0.693, 0.0, 0.693, 1.609, 2.303]) / 100
+    >>> round(exceedance(laplace, 0.03), 3), round(exceedance(laplace, 0.0), 3)
+    (0.05, 1.0)
+    """
+    up, down = np.log1p(move), np.log1p(-min(move, 1 - 1e-12))
+    return float(1 - _share_below(quantiles, up) + _share_below(quantiles, down))
+
+
+def _share_below(quantiles: Floats, at: float) -> float:
+    """The share of a distribution that lies below `at`."""
+    if at > quantiles[-1]:
+        return 1 - _share_below(-quantiles[::-1], -at)
+    if at >= quantiles[0]:
+        return float(np.interp(at, quantiles, LEVELS))
+    fade = max((quantiles[1] - quantiles[0]) / np.log(LEVELS[1] / LEVELS[0]), 1e-12)
+    return float(LEVELS[0] * np.exp((at - quantiles[0]) / fade))
 
 
 def pit(actual: Floats, quantiles: Floats) -> NDArray[np.int64]:

@@ -139,7 +139,8 @@ class Forecaster:
         if symbols is None or not self._symbol_gain:
             return np.array([ones])
         names, place = np.unique(symbols, return_inverse=True)
-        return np.array([self._symbol_gain.get(str(name), ones) for name in names])[place]
+        gains = [self._symbol_gain.get(str(name), ones) for name in names]
+        return np.array(gains).reshape(-1, len(ones))[place]
 
     def predict(
         self, bars: Floats, ends: Indices, symbols: Sequence[str] | None = None

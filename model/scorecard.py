@@ -12,7 +12,9 @@ from model.baselines import ARIMA, BASELINES
 from model.intervals import adapt_online
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
 from model.series import Series
+from model.spread_figures import SpreadFigures, spread_figures
 from model.training import ModelSettings
+from model.volatility import VOLATILITIES
 from model.walk_forward import walk_market
 
 
@@ -21,8 +23,8 @@ class Row:
     """One series of the table, at the first horizon; skills against persistence on returns.
 
     `skill`, `mse`, `mae` and `r2` by forecaster; `dm_p` by whom the LSTM is compared with;
-    direction and coverage are the LSTM's. Weighted by `sum_squared_returns`, persistence's squared
-    error, skills of several series pool.
+    direction and coverage are the LSTM's, `spread` by horizon. Weighted by `sum_squared_returns`,
+    persistence's squared error, skills of several series pool.
     """
 
     series: str
@@ -38,6 +40,7 @@ class Row:
     dm_p: dict[str, float]
     coverage_90: float
     skill_lstm_by_horizon: dict[int, float]
+    spread: dict[int, SpreadFigures]
     sum_squared_returns: float
     seconds: float
 
@@ -51,7 +54,7 @@ def score_market(
     Coverage is that of the adaptive intervals over the last `coverage_share` of the series.
     """
     begun = time.monotonic()
-    walked = walk_market(market, model, evaluation)
+    walked = walk_market(market, model, evaluation, volatile=VOLATILITIES)
     seconds = (time.monotonic() - begun) / len(market)
     return [
         _row(series, of_series, model, evaluation, seconds)
@@ -66,6 +69,7 @@ def _row(
     evaluation: Evaluation,
     seconds: float,
 ) -> Row:
+    tracked = walked.tracked(model.intervals.adapt_rate)
     first = walked.at(model.horizons[0])
     return Row(
         series=series.symbol,
@@ -75,6 +79,7 @@ def _row(
         **_figures(first),
         coverage_90=_late_coverage(first, series, model, evaluation.coverage_share),
         skill_lstm_by_horizon={h: walked.at(h).skill(LSTM) for h in model.horizons},
+        spread={h: spread_figures(tracked.at(h)) for h in model.horizons},
         sum_squared_returns=float(np.sum(first.actual**2)),
         seconds=round(seconds, 1),
     )

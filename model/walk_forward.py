@@ -38,10 +38,11 @@ def walk_forward(
     model: ModelSettings,
     evaluation: Evaluation,
     rivals: Sequence[str] = BASELINES,
+    volatile: Sequence[str] = (),
 ) -> Outcomes:
-    """Forecast every test window of every fold with "lstm" and with its rivals; in order of time
-    at each horizon."""
-    return walk_market([series], model, evaluation, rivals)[0]
+    """Forecast every test window of every fold with "lstm" and with its rivals, and with spreads
+    of the volatilities that `volatile` names; in order of time at each horizon."""
+    return walk_market([series], model, evaluation, rivals, volatile)[0]
 
 
 def walk_market(
@@ -49,6 +50,7 @@ def walk_market(
     model: ModelSettings,
     evaluation: Evaluation,
     rivals: Sequence[str] = BASELINES,
+    volatile: Sequence[str] = (),
 ) -> list[Outcomes]:
     """The same of each series of a market, with one model for all in each fold.
 
@@ -61,7 +63,7 @@ def walk_market(
         lstm = Forecaster(fit_model(market, train, model).artifact("fold"))
         for series, parts in zip(market, found, strict=True):
             others = fit_baselines(rivals, series, train, model.lookback, model.horizons)
-            parts.append(forecast_outcomes(series, test, {LSTM: lstm}, others))
+            parts.append(forecast_outcomes(series, test, {LSTM: lstm}, others, volatile))
     return [joined(parts) for parts in found]
 
 

@@ -18,6 +18,30 @@ SELECT p.*, p.predicted_at > p.target_time AS backfilled,
 FROM {predictions} p
 LEFT JOIN {fits} f ON f.model_version = replace(p.model_version, '-unproven', '');
 
+-- The newest prediction of each series at each horizon. livelier: the share of the week before in which
+-- the same series at the same horizon was expected to move less, null where nothing is known of it.
+CREATE OR REPLACE TEMP VIEW newest AS
+SELECT * FROM (
+    SELECT *, row_number() OVER (
+        PARTITION BY symbol, interval, horizon ORDER BY as_of DESC, predicted_at DESC) AS place
+    FROM predictions) AS ranked
+WHERE place = 1;
+CREATE OR REPLACE TEMP VIEW outlook AS
+SELECT n.symbol, n.interval, n.horizon, n.as_of, n.target_time, n.last_close, n.predicted_close,
+       n.lower, n.upper, n.coverage, n.scale, {quantiles}, w.livelier, n.proven,
+       n.model_version
+FROM newest n
+LEFT JOIN (
+    SELECT n.symbol, n.interval, n.horizon,
+           avg(CASE WHEN p.scale < n.scale THEN 1.0 ELSE 0.0 END) AS livelier
+    FROM newest n
+    INNER JOIN predictions p
+      ON p.symbol = n.symbol AND p.interval = n.interval AND p.horizon = n.horizon
+     AND p.as_of >= n.as_of - INTERVAL '7' DAY AND p.as_of < n.as_of
+    WHERE p.scale IS NOT NULL AND n.scale IS NOT NULL
+    GROUP BY n.symbol, n.interval, n.horizon) AS w
+  ON w.symbol = n.symbol AND w.interval = n.interval AND w.horizon = n.horizon;
+
 -- Bars whose window was not complete, and why nothing was predicted from them.
 CREATE OR REPLACE TEMP VIEW skipped AS SELECT * FROM {skipped};
 
@@ -45,7 +69,12 @@ WHERE NOT p.in_sample;
 -- over the rows that ARIMA forecast too; directional_accuracy leaves out prices that did not move, and
 -- carries Wilson's 95 % interval, in which forecasts over the same bars count as fewer; mean_width is
 -- upper - lower over last_close; dm_* is the statistic of Diebold and Mariano, negative where the model
--- leads, dm_p_* its two-sided p-value.
+-- leads, dm_p_* its two-sided p-value. Of predictions with quantiles, in log returns: crps, the
+-- continuous ranked probability score, twice the mean of the pinball losses pinball_*;
+-- interval_score, of lower..upper, upper - lower and what was missed by over half the chance to miss;
+-- qlike, ln scale + size over scale; coverage_50 and _80 between quartiles and between the 10 and 90 %
+-- quantiles; pit_1 to pit_8, the shares that fell below the first quantile, between two, and above the
+-- last: 5, 5, 15, 25, 25, 15, 5 and 5 % of a true distribution.
 CREATE OR REPLACE TEMP VIEW scores AS SELECT * FROM {scores};
 CREATE OR REPLACE TEMP VIEW scoreboard AS SELECT * FROM scores;
 

@@ -162,13 +162,15 @@ BARS: Final = Table(
     best_first="fetched_at DESC, batch DESC",
     prices=("open", "high", "low", "close"),
 )
+# What is known of a prediction beside its interval; null where its model was made without it.
+DISTRIBUTION: Final = ("scale", *QUANTILES)
 PREDICTIONS: Final = Table(
     "predictions",
     {
         **_FORECAST,
         "target_time": TIME,
         **dict.fromkeys(("last_close", "predicted_close", "lower", "upper", "coverage"), NUMBER),
-        **dict.fromkeys(("scale", *QUANTILES), NUMBER),
+        **dict.fromkeys(DISTRIBUTION, NUMBER),
         "proven": TEXT,
         "model_version": TEXT,
         "query_id": TEXT,
@@ -178,7 +180,7 @@ PREDICTIONS: Final = Table(
     time="as_of",
     identity=(*_FORECAST, "model_version"),
     best_first="predicted_at, batch",
-    optional=frozenset(("scale", *QUANTILES, "proven")),
+    optional=frozenset((*DISTRIBUTION, "proven")),
     prices=("last_close", "predicted_close", "lower", "upper"),
 )
 SKIPPED: Final = Table(
@@ -235,6 +237,12 @@ FITS: Final = Table(
 )
 # The lengths in ms that scores are computed over, each up to the newest target time.
 SPANS: Final = {"1h": 3_600_000, "24h": 86_400_000, "7d": 604_800_000, "all": math.inf}
+# Of predictions with quantiles.
+SCORES_OF_SPREAD: Final = (
+    *("crps", "interval_score", "qlike", "coverage_50", "coverage_80"),
+    *(f"pinball_{name}" for name in QUANTILES),
+    *(f"pit_{part}" for part in range(1, len(QUANTILES) + 2)),
+)
 _SCORED: Final = {
     **_SERIES,
     "horizon": SMALL,
@@ -253,6 +261,7 @@ SCORES: Final = Table(
         **dict.fromkeys(("directional_accuracy", "direction_low", "direction_high"), NUMBER),
         **dict.fromkeys(("interval_coverage", "promised_coverage", "mean_width"), NUMBER),
         **dict.fromkeys(("dm_persistence", "dm_p_persistence", "dm_arima", "dm_p_arima"), NUMBER),
+        **dict.fromkeys(SCORES_OF_SPREAD, NUMBER),
         **dict.fromkeys(("first_target", "last_target"), TIME),
     },
     time="last_target",
@@ -261,6 +270,7 @@ SCORES: Final = Table(
         (
             *("skill_persistence", "skill_arima", "r2", "directional_accuracy"),
             *("dm_arima", "dm_p_arima"),
+            *SCORES_OF_SPREAD,
         )
     ),
 )

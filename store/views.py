@@ -16,6 +16,7 @@ import pandas as pd
 from conf.errors import ConfigurationError, RetryLater
 from conf.settings import local_folder
 from conf.timeframes import TIMEFRAME_MS
+from model.intervals import QUANTILES
 from store import engine
 from store.footer import File
 from store.readable import TableFiles, by_columns, table_files
@@ -42,7 +43,10 @@ def view_statements() -> list[str]:
     """The statements, in order, that create the views over `bars_raw`, `predictions_raw` ..."""
     lines = [line for line in VIEWS.read_text().splitlines() if not line.startswith("--")]
     tables = {name: table.once for name, table in TABLES.items()}
-    filled = "\n".join(lines).format(bar_length=_bar_length(), covered=COVERED, **tables)
+    quantiles = ", ".join(f"n.{name}" for name in QUANTILES)
+    filled = "\n".join(lines).format(
+        bar_length=_bar_length(), covered=COVERED, quantiles=quantiles, **tables
+    )
     return [part.strip() for part in filled.split(";") if part.strip()]
 
 

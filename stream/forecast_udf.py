@@ -17,10 +17,9 @@ from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from model.features import Floats
 from model.forecast import Forecaster
-from model.intervals import QUANTILES
 from model.layout import Layout
 from model.served import Models, ServedModel
-from store.schema import PREDICTIONS
+from store.schema import DISTRIBUTION, PREDICTIONS
 from stream.packed import constant, from_bytes, repeated, to_bytes, width_of
 
 log = logging.getLogger(__name__)
@@ -157,7 +156,7 @@ def prediction_table(
     missing = np.full(count, np.nan)
     distribution = {
         name: pa.array(numbers[name].ravel() if name in numbers else missing, from_pandas=True)
-        for name in ("scale", *QUANTILES)
+        for name in DISTRIBUTION
     }
     return pa.table(
         {

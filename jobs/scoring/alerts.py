@@ -22,6 +22,7 @@ from conf.state_files import read_state, write_state
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import CLOCK_SKEW_MS
 from jobs.scoring.kept import DAY_MS, FOLDER, new_files, opened
+from jobs.scoring.market import market, market_events
 from store.prometheus import Samples
 
 log = logging.getLogger(__name__)
@@ -65,10 +66,12 @@ _UNSAFE: Final = re.compile(r"[^\w .,:;%+/()-]")
 
 @dataclass(frozen=True)
 class Alert:
-    """Something a person should know; `name` stays the same while it lasts."""
+    """Something a person should know; `name` stays the same while it lasts. What `repeats` is sent
+    again while it goes on."""
 
     name: str
     text: str
+    repeats: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def raise_alerts(
         *lag_rising(seen.get("lag"), before.get("lag"), bounds.lag_records),
         *ingest_alerts(metrics, seen, before, bounds),
         *badly_scored(board, bounds.coverage_tolerance, bounds.min_predictions),
+        *market_alerts(warehouse_dir, bounds, metrics.longest_bar_s, now()),
     ]
     sent = _numbers(state.get("sent"))
     due, over = changes(found, sent, bounds.repeat_after_s, now())
@@ -242,11 +246,26 @@ def badly_scored(board: pd.DataFrame, tolerance: float, min_predictions: int) ->
     return found
 
 
+def market_alerts(
+    warehouse_dir: Path, bounds: Alerts, longest_bar_s: float, now_s: float
+) -> list[Alert]:
+    """What the market does, where it is asked for; of series whose bars still come."""
+    if not bounds.outside_interval and not bounds.livelier_than:
+        return []
+    since_s = now_s - (bounds.silent_intervals + 1) * longest_bar_s
+    rows = market(warehouse_dir, int(since_s * 1000))
+    return [Alert(*found, repeats=False) for found in market_events(rows, bounds)]
+
+
 def changes(
     found: list[Alert], sent: dict[str, float], repeat_after_s: float, now_s: float
 ) -> tuple[list[Alert], list[str]]:
     """What to send now: alerts that are new or due again, names of those that are over."""
-    due = [a for a in found if now_s - sent.get(a.name, -repeat_after_s) >= repeat_after_s]
+    due = [
+        a
+        for a in found
+        if a.name not in sent or (a.repeats and now_s - sent[a.name] >= repeat_after_s)
+    ]
     names = {alert.name for alert in found}
     return due, [name for name in sent if name not in names]
 

@@ -10,7 +10,7 @@ import pandas as pd
 from conf.timeframes import TIMEFRAME_MS
 from jobs.scoring.kept import BAR_MS, BLOCK, BLOCK_BARS, CLOSES_BARS, KEY, OPEN_MS
 from jobs.scoring.sums import ALWAYS_POSSIBLE, MOST_MEDIANS, Sums
-from store.schema import COVERED
+from store.schema import COVERED, DISTRIBUTION
 
 # A series of which nothing came for so many looks, and a week, closes to its end.
 SILENT_LOOKS: Final = 200
@@ -32,6 +32,7 @@ WHERE interval = ? AND horizon = ? AND target > ? ORDER BY block
 """
 _ROWS: Final = f"""
 SELECT p.run, p.block, p.target, p.last_close, p.predicted_close, p.lower, p.upper, p.coverage,
+       {", ".join(f"p.{name}" for name in DISTRIBUTION)},
        b.close AS actual, a.arima_close, {COVERED} AS covered
 FROM (SELECT *, {BLOCK} AS block FROM kept.predictions INNER JOIN keys USING ({KEYS})
       WHERE interval = $interval AND horizon = $horizon AND target BETWEEN $since AND $until) p

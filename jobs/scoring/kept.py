@@ -24,9 +24,8 @@ import pyarrow.parquet as pq
 
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
-from model.intervals import QUANTILES
 from store.files import BATCH, COMMITTED
-from store.schema import ARIMA, BARS, FITS, PREDICTIONS, Table
+from store.schema import ARIMA, BARS, DISTRIBUTION, FITS, PREDICTIONS, Table
 from store.views import open_duckdb
 
 log = logging.getLogger(__name__)
@@ -44,9 +43,7 @@ _ROWS_AT_ONCE: Final = 1_500_000
 _READ: Final = (BARS, PREDICTIONS, ARIMA)
 # One row a series, horizon, model version, and live or backfilled.
 KEY: Final = ("symbol", "interval", "horizon", "model_version", "backfilled")
-# What is known of a prediction beside its interval; null where its model has no scale.
-DISTRIBUTION: Final = ("scale", *QUANTILES)
-_VERSION: Final = 2
+_VERSION: Final = 3
 _LAYOUT: Final = f"""
 CREATE TABLE kept.files (name VARCHAR, size BIGINT, changed BIGINT);
 CREATE TABLE kept.closes (symbol VARCHAR, interval VARCHAR, time BIGINT, close DOUBLE,

@@ -7,6 +7,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.distribution import interval_score, pinball, pit, qlike
+from model.intervals import QUANTILES
 from model.outcomes import rounded
 from model.significance import Lagged, compare_losses, independent_hits, lags_of, wilson_interval
 
@@ -16,6 +18,11 @@ Floats = NDArray[np.float64]
 MOST_MEDIANS: Final = 25.0
 ALWAYS_POSSIBLE: Final = 0.01
 
+# Of outcomes whose prediction has quantiles: how many fell between which, those at 50 and 80 %
+# inside, and the pinball loss at each.
+PIT: Final = tuple(f"pit_{part}" for part in range(1, len(QUANTILES) + 2))
+INSIDE: Final = {"coverage_50": ("q25", "q75"), "coverage_80": ("q10", "q90")}
+PINBALL: Final = tuple(f"pinball_{name}" for name in QUANTILES)
 _ADDED: Final = (
     "count",
     "absolute",
@@ -29,11 +36,17 @@ _ADDED: Final = (
     "arima_count",
     "own_with_arima",
     "arima",
+    "spread_count",
+    "interval_score",
+    "qlike",
+    *INSIDE,
+    *PINBALL,
+    *PIT,
 )
 _PLAIN: Final = (*_ADDED, "price", "price_squares", "first", "last")
 _READ: Final = (
     *("last_close", "bound", "actual", "predicted_close", "arima_close"),
-    *("lower", "upper", "covered", "coverage", "target"),
+    *("lower", "upper", "covered", "coverage", "target", "scale", *QUANTILES),
 )
 _RUNS: Final = ("lead", "arima_lead", "signs")
 
@@ -92,6 +105,7 @@ class Sums:
             "first": _extreme(np.minimum, rows["target"], run, n_runs, np.inf),
             "last": _extreme(np.maximum, rows["target"], run, n_runs, -np.inf),
         }
+        plain |= {name: total(values) for name, values in _of_spread(rows, actual).items()}
         lags = lags_of(horizon)
         runs = {
             "lead": Lagged.of(own - persistence, run, n_runs, lags),
@@ -165,6 +179,9 @@ class Sums:
             "skill_persistence": 1 - _ratio(plain["own"], plain["persistence"]),
             "skill_arima": 1 - _ratio(plain["own_with_arima"], plain["arima"]),
         }
+        for name in (*INSIDE, *PINBALL, *PIT, "interval_score", "qlike"):
+            found[name] = _ratio(plain[name], plain["spread_count"])
+        found["crps"] = 2 * np.mean([found[name] for name in PINBALL], axis=0)
         for name, run in (("persistence", "lead"), ("arima", "arima_lead")):
             statistic, p, _ = compare_losses(self.runs[run], horizon)
             there = self.runs[run].count > 0
@@ -175,6 +192,30 @@ class Sums:
             name: np.where(np.isfinite(x), x, np.nan) if x.dtype == float else x
             for name, x in found.items()
         }
+
+
+def _of_spread(rows: Mapping[str, Floats], actual: Floats) -> dict[str, Floats]:
+    """What is added up of the distribution of each outcome, (n_rows,); 0 where there is none."""
+    quantiles = np.stack([_log_ratio(rows[name], rows["last_close"]) for name in QUANTILES], axis=1)
+    lower, upper = (_log_ratio(rows[name], rows["last_close"]) for name in ("lower", "upper"))
+    there = np.isfinite(quantiles).all(axis=1) & (rows["scale"] > 0)
+    part, losses = pit(actual, quantiles), pinball(actual, quantiles)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        loss_of_scale = qlike(actual, rows["scale"])
+    inside = {
+        name: (actual >= _log_ratio(rows[low], rows["last_close"]))
+        & (actual <= _log_ratio(rows[high], rows["last_close"]))
+        for name, (low, high) in INSIDE.items()
+    }
+    found = {
+        "spread_count": there,
+        "interval_score": interval_score(actual, lower, upper, rows["coverage"]),
+        "qlike": loss_of_scale,
+        **inside,
+        **{name: losses[:, place] for place, name in enumerate(PINBALL)},
+        **{name: part == place for place, name in enumerate(PIT)},
+    }
+    return {name: np.where(there, values, 0.0) for name, values in found.items()}
 
 
 def _log_ratio(price: Floats, last: Floats) -> Floats:

@@ -77,12 +77,11 @@ def test_a_series_that_comes_later_gets_a_card(
     assert [(c.symbol, len(c.closes)) for c in look().cards()] == [("BTC-USD", 60), ("ETH-USD", 40)]
 
 
-def test_livelier_is_the_share_of_the_weeks_intervals_that_were_narrower(
+def test_livelier_is_the_share_of_the_weeks_expected_sizes_that_were_smaller(
     warehouse: Path, look: Callable[[], Overview]
 ) -> None:
     wide = tables.predictions(CLOSE, tables.guesses(CLOSE, seed=3), 15, half_width=0.001)
-    factor = np.linspace(1, 2, len(wide))
-    wide["upper"] = wide["predicted_close"] * (1 + 0.001 * factor)
+    wide["scale"] = np.linspace(0.001, 0.002, len(wide))
     tables.write(warehouse, "predictions", wide, "q-15")
     (card,) = look().cards()
     assert card.ahead[-1].livelier == 1.0

@@ -103,3 +103,8 @@ def test_a_graph_of_another_number_of_features_is_rejected(trained: TrainedModel
     longer = artifact.manifest.model_copy(update={"feature_names": NEWS_FEATURE_NAMES})
     with pytest.raises(ArtifactMismatch, match=f"takes {len(FEATURE_NAMES)} features"):
         Forecaster(replace(artifact, manifest=longer))
+
+
+def test_no_window_of_a_named_symbol_gives_an_empty_forecast(trained: TrainedModel) -> None:
+    forecaster = Forecaster(trained.artifact("1m-1"))
+    assert len(forecaster.predict(random_bars(50, 1), np.array([], int), []).scale) == 0

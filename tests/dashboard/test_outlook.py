@@ -1,0 +1,96 @@
+"""How far the price may move: the same answer in Python, in SQL and in a sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from dashboard.api_types import Outlook
+from dashboard.outlook import outlooks
+from dashboard.tables import Tables
+from jobs.cli import group
+from jobs.scoring.scoreboard import update_scores
+from model.intervals import QUANTILES
+from store.views import read_sql
+from tests import tables
+
+CLOSE = tables.random_walk(400, seed=6)
+SIZES = np.random.default_rng(7).uniform(0.0005, 0.0015, len(CLOSE))
+# Of Laplace moves around the last price, in their mean size.
+AT = np.array([-2.302585, -1.609438, -0.693147, 0.0, 0.693147, 1.609438, 2.302585])
+
+
+def told(horizon: int) -> pd.DataFrame:
+    """Predictions of a model that says how far."""
+    rows = tables.predictions(CLOSE, CLOSE, horizon)
+    rows["scale"] = SIZES * np.sqrt(horizon)
+    for name, at in zip(QUANTILES, AT, strict=True):
+        rows[name] = rows["last_close"] * np.exp(at * rows["scale"])
+    return rows.assign(lower=rows["q05"], upper=rows["q95"], proven="how far")
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("warehouse")
+    tables.write(folder, "bars", tables.bars(CLOSE))
+    for horizon in (1, 15):
+        tables.write(folder, "predictions", told(horizon), f"q-{horizon}")
+    before = tables.predictions(CLOSE, CLOSE, symbol="OLD-USD")
+    tables.write(folder, "predictions", before, "q-old")
+    update_scores(folder)
+    return folder
+
+
+def of(warehouse: Path, symbol: str, move: float = 0.002) -> list[Outlook]:
+    read = Tables(warehouse)
+    made = read.predictions(symbol, "1m", 0, 1, 4 * 10**12, 50_000)
+    return outlooks(made, read.scores(), move)
+
+
+def test_the_chance_of_a_larger_move_is_that_of_the_distribution(warehouse: Path) -> None:
+    for one in of(warehouse, "BTC-USD"):
+        assert one.scale is not None
+        assert one.exceeds == pytest.approx(np.exp(-0.002 / one.scale), abs=0.05)
+    rare = of(warehouse, "BTC-USD", move=0.01)[0]
+    assert rare.exceeds == pytest.approx(np.exp(-0.00995 / rare.scale), rel=0.15)
+
+
+def test_livelier_is_the_share_of_the_weeks_expected_sizes_that_were_smaller(
+    warehouse: Path,
+) -> None:
+    share = float((SIZES[:-1] < SIZES[-1]).mean())
+    assert [one.livelier for one in of(warehouse, "BTC-USD")] == pytest.approx([share, share])
+
+
+def test_sql_and_python_give_the_same_outlook(warehouse: Path) -> None:
+    rows = read_sql(warehouse, "SELECT * FROM outlook WHERE symbol = 'BTC-USD' ORDER BY horizon")
+    for row, one in zip(rows.itertuples(), of(warehouse, "BTC-USD"), strict=True):
+        assert (row.horizon, row.proven) == (one.horizon, "how far")
+        assert (row.scale, row.q25, row.livelier) == pytest.approx(
+            (one.scale, one.q25, one.livelier)
+        )
+
+
+def test_a_prediction_of_before_has_an_outlook_in_which_little_is_known(warehouse: Path) -> None:
+    (one,) = of(warehouse, "OLD-USD")
+    assert (one.scale, one.exceeds, one.livelier, one.proven) == (None, None, None, None)
+    assert "was not judged in what it tells, and has no record yet" in one.sentence
+    row = read_sql(warehouse, "SELECT * FROM outlook WHERE symbol = 'OLD-USD'").iloc[0]
+    assert row[["scale", "q05", "livelier", "proven"]].isna().all()
+
+
+def test_explain_says_it_in_one_sentence_a_horizon(
+    warehouse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANDLECAST_WAREHOUSE__DIR", str(warehouse))
+    command = ["explain", "BTC-USD", "--move", "0.2"]
+    monkeypatch.setattr("sys.argv", ["candlecast", *command])
+    shown = CliRunner().invoke(group, command)
+    assert shown.exit_code == 0, shown.output
+    sentences = shown.output.splitlines()
+    assert sentences == [one.sentence for one in of(warehouse, "BTC-USD")]
+    assert sentences[0].startswith("In 1 min BTC-USD closes between ")
+    assert "by more than 0.20% with a probability of " in sentences[0]
+    assert "1m-1 is proven in how far, and of 399 such intervals " in sentences[0]
