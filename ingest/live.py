@@ -94,7 +94,8 @@ class LiveFeed(BarFeed):
         if page is None and self._unconfirmed:
             last_ms = min(self._final_ms, self.coverage.last_ms)
             reach_ms = min(self._overlap_ms, self._page_ms - self.series.bar_ms)
-            page = Span(max(last_ms - reach_ms, self.coverage.first_ms), last_ms)
+            first_ms = max(last_ms - reach_ms, self.coverage.first_ms)
+            page = Span(first_ms, last_ms) if first_ms <= last_ms else None
         self._unconfirmed = False
         return page
 

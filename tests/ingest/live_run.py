@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from conf.settings import Ingest
 from ingest.bar import Bar
 from ingest.budget import RateBudget
+from ingest.clock import Clock
 from ingest.live import Live, LiveFeed
 from ingest.metrics import IngestMetrics
 from ingest.plan import bar_feeds
@@ -66,7 +67,7 @@ class LiveClock(SimulatedClock):
 class Kept:
     """In place of a broker: what was sent, and when."""
 
-    def __init__(self, clock: SimulatedClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.bars: list[tuple[int, Bar]] = []
         self.others: list[Record] = []

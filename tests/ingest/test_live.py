@@ -12,15 +12,21 @@ import pytest
 
 from conf.settings import Ingest
 from ingest.bar import OPTIONAL
+from ingest.budget import RateBudget
 from ingest.check import check_source
 from ingest.clock import Clock
 from ingest.feed import Series
+from ingest.live import Live, LiveFeed
+from ingest.metrics import IngestMetrics
+from ingest.plan import bar_feeds
+from ingest.poll import Poller
 from ingest.sources import Closed, SourceOptions, open_source
 from ingest.sources.candles import FORMS, lacking_fields, optional
 from ingest.sources.websocket import MOST_SERIES, Forming, grouped
 from tests.ingest.exchange_server import MINUTE_MS, PROTOCOLS, ExchangeServer
-from tests.ingest.live_run import START_MS, LiveRun
+from tests.ingest.live_run import START_MS, Kept, LiveRun
 from tests.ingest.market_server import SimulatedClock
+from tests.ingest.runs import kafka_settings
 
 SYMBOLS = ["BTC-USDT", "ETH-USDT"]
 NEVER = 1e9
@@ -106,6 +112,36 @@ def test_a_stream_ends_within_seconds_and_leaves_nothing_behind(away: bool) -> N
         stream.close()
         assert time.monotonic() - begun < 5
     assert {thread for thread in threading.enumerate() if thread.name == "live"} - before == set()
+
+
+def test_a_program_that_listens_ends_within_seconds_of_being_told_to() -> None:
+    clock = Clock()
+    with ExchangeServer(PROTOCOLS["binance"](), SYMBOLS, clock) as server:
+        options = SourceOptions(clock=clock, base_url=server.url)
+        source = open_source("exchange:binance", options)
+        source.named("BTC-USDT")
+        settings = Ingest(source=source.name, symbols=SYMBOLS, intervals=["1m"], backfill_bars=3)
+        kafka, metrics = kafka_settings("127.0.0.1:1", "bars"), IngestMetrics()
+        feeds = bar_feeds(source, settings, kafka, clock.now_ms(), None, LiveFeed)
+        live = Live(source, feeds, clock, metrics)
+        kept: Any = Kept(clock)
+        poller = Poller(
+            *(feeds, kept, settings),
+            clock=clock,
+            budget=RateBudget({}, clock.monotonic_ms()),
+            metrics=metrics,
+            live=live,
+        )
+        running = threading.Thread(target=poller.run)
+        running.start()
+        while server.met < 1:  # it listens
+            time.sleep(0.01)
+        begun = time.monotonic()
+        clock.stopping.set()
+        running.join()
+        live.close()
+        assert time.monotonic() - begun < 5
+    assert not [thread for thread in threading.enumerate() if thread.name == "live"]
 
 
 def test_a_candle_is_closed_where_the_exchange_says_so_or_where_another_begins() -> None:

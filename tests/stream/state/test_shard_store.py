@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.bar import OPTIONAL
+from model.features import FEATURES
+from model.layout import BAR_COLUMNS, QUOTE_VOLUME
 from model.series import VALUES
 from stream.state import shard_store
 from stream.state.change import CHANGE_COLUMNS
@@ -149,3 +152,12 @@ def test_the_whole_shard_is_written_only_when_the_changes_have_outgrown_it(
     advance(store, copies, bars(("A-USD", 15)))
     assert store.snapshots == 2
     assert store.committed["changes"] == {}
+
+
+def test_the_window_state_holds_what_training_reads() -> None:
+    """A feature is computed from the same fields live and in training."""
+    assert set(VALUES) < set(CHANGE_COLUMNS)
+    assert len(VALUES) == BAR_COLUMNS
+    assert VALUES[QUOTE_VOLUME] == "quote_volume"
+    assert {feature.needs for feature in FEATURES} - {None} <= set(VALUES) & set(OPTIONAL)
+    assert set(VALUES) - set(OPTIONAL) == {"open", "high", "low", "close", "base_volume"}
