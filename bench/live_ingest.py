@@ -38,7 +38,7 @@ from tests.ingest.exchange_server import MINUTE_MS, Binance, ExchangeServer, Mar
 
 REPORT: Final = Path("bench/live_ingest.json")
 SERIES: Final = 300
-MINUTES: Final = 20
+MINUTES: Final = 15
 MINUTE_S: Final = 12.0
 WARM_UP: Final = 3
 
@@ -101,7 +101,7 @@ def measured(bootstrap_servers: str) -> dict[str, Any]:
     clock, told = FastClock(), dict[Key, float]()
     kafka = Kafka(bootstrap_servers=bootstrap_servers, bars_topic="bars", partitions=4)
     ensure_topics(kafka, {"bars": 4, "bars.rejected": 1})
-    settings = Ingest(source="exchange:binance", symbols=symbols, intervals=["1m"])
+    settings = Ingest(source="exchange:binance", symbols=symbols, intervals=["1m"], calls_per={})
     with ExchangeServer(Binance(), symbols, clock) as server, Timed(kafka) as publisher:
         server.market = Market(clock, quiet=10**9)
         options = SourceOptions(clock=clock, base_url=server.url)

@@ -247,7 +247,7 @@ class Poller:
         """Publish what was heard and nothing keeps back; ask now for what keeps the rest back."""
         if not self._heard:
             return
-        if self._found:
+        while self._found:
             self._publish()  # what a poll found may be the same bars
         heard, self._heard = self._heard, {}
         ready = {feed: bars for feed in heard if (bars := feed.ready())}
