@@ -250,7 +250,8 @@ class Poller:
         while self._found:
             self._publish()  # what a poll found may be the same bars
         heard, self._heard = self._heard, {}
-        ready = {feed: bars for feed in heard if (bars := feed.ready())}
+        in_order = sorted(heard, key=lambda feed: self._rank[feed])
+        ready = {feed: bars for feed in in_order if (bars := feed.ready())}
         records = [record for feed, bars in ready.items() for record in feed.records(bars)]
         if records:
             send = partial(self._publisher.send, records)
