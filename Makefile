@@ -83,6 +83,9 @@ bench-table: install-dev ## the table of docs/performance.md from the last `make
 bench-ingest: install-dev ## bars per second into the topic, against a bare producer
 	@$(BIN)/python -m bench.ingest $(ARGS)
 
+bench-live: install-dev ## from an exchange's close message to the acknowledged bar, 300 series (4 minutes)
+	@$(BIN)/python -m bench.live_ingest
+
 soak: install-dev    ## what scoring, retraining and the page cost after a month and a year (25 minutes)
 	@$(BIN)/python -m bench.soak $(ARGS)
 

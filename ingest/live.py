@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 # twice as long, since a market may be without a trade, and so on for so many times.
 STALE_MS: Final = 60_000
 STALE_DOUBLINGS: Final = 4
+REFUSED_S: Final = 3_600.0  # what is not offered is asked for again as seldom as by a poll
 
 
 class LiveFeed(BarFeed):
@@ -148,21 +149,20 @@ class Live:
         feed = self._feeds.get(series)
         return feed if feed is not None and feed.hear(row, heard_ms) else None
 
-    def cut(self, number: int, life: int, reason: str) -> None:
+    def cut(self, number: int, life: int, reason: str, refused: bool = False) -> None:
         """Note that a connection is gone, and plan the next one."""
         held = self._lives[number]
         if life != held.number or held.again_ms is not None:
             return
         self._look_at(number)
         held.failures = 1 if held.told else held.failures + 1
-        wait_s = backoff_s(held.failures)
+        wait_s = REFUSED_S if refused else backoff_s(held.failures)
         now_ms = self._clock.monotonic_ms()
         held.again_ms = now_ms + int(wait_s * 1000)
         held.away_since_ms = now_ms if held.away_since_ms is None else held.away_since_ms
         self._metrics.live_cuts.inc()
-        about = {"source": self._source.name, "reason": reason, "wait_s": round(wait_s, 1)}
-        about["series"] = len(self._stream.groups[number]) if self._stream else 0
-        event(log, "live_cut", level=logging.WARNING, **about, instead="polls")
+        about = {"connection": number, "reason": reason, "wait_s": round(wait_s, 1)}
+        event(log, "live_cut", level=logging.WARNING, source=self._source.name, **about)
         self._count()
 
     def look(self) -> None:
@@ -215,8 +215,7 @@ class Live:
         life = self._lives[number]
         if not life.told and self._silent_since(number) > life.began_ms:
             life.told, life.failures, life.away_since_ms = True, 0, None
-            series = len(self._stream.groups[number]) if self._stream else 0
-            event(log, "live", source=self._source.name, series=series)
+            event(log, "live", source=self._source.name, connection=number)
             self._count()
 
     def _count(self) -> None:

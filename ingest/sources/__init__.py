@@ -55,11 +55,12 @@ class Closed(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """The connection `number` is gone, in its `life`-th life."""
+    """The connection `number` is gone, in its `life`-th life; `refused` where it will be again."""
 
     number: int
     life: int
     reason: str
+    refused: bool = False
 
 
 class Stream(Protocol):

@@ -33,6 +33,9 @@ KEPT_CANDLES: Final = 3
 # How long a connection may take to close.
 CLOSE_S: Final = 2.0
 
+# What ccxt will say again: there are no such candles, or not without a key.
+REFUSED: Final = (ccxt.NotSupported, ccxt.AuthenticationError, ccxt.BadRequest)
+
 Series = tuple[str, str]  # our symbol and timeframe
 
 
@@ -53,9 +56,7 @@ class Forming:
         if said is not None:
             return row if said else None
         held = self._held
-        if held is not None and row[0] == held[0] and not number(row[5]) >= number(held[5]):
-            return None
-        if held is not None and row[0] < held[0]:
+        if held is not None and (row[0], number(row[5])) < (held[0], number(held[5])):
             return None
         self._held = row
         return held if held is not None and held[0] < row[0] else None
@@ -67,14 +68,14 @@ class Connection:
     def __init__(self, streams: "Streams", number: int, life: int) -> None:
         self.series = streams.groups[number]
         self._streams, self._place = streams, (number, life)
-        self._names = {self._unified(symbol): (symbol, tf) for symbol, tf in self.series}
+        self._names = {unified(symbol): (symbol, tf) for symbol, tf in self.series}
         self._forming = {one: Forming() for one in self.series}
         self._exchange = self._made()
         self._kind = streams.kind_of(self.series[0])
 
     async def run(self) -> None:
         """Subscribe, and hand on what closes, until the connection is cut."""
-        reason = "closed"
+        reason, refused = "closed", False
         try:
             await self._watch()
         except (Exception, asyncio.CancelledError) as error:
@@ -82,12 +83,13 @@ class Connection:
             if task is not None and task.cancelling():
                 raise
             reason = f"{type(error).__name__}: {str(error)[:200]}"
-        finally:
-            with suppress(Exception):
-                await asyncio.wait_for(self._exchange.close(), CLOSE_S)
-        self._streams.put(Cut(*self._place, reason))
+            refused = isinstance(error, REFUSED)
+        finally:  # who is told to end while it closes closes all the same
+            await asyncio.wait([asyncio.ensure_future(self._exchange.close())], timeout=CLOSE_S)
+        self._streams.put(Cut(*self._place, reason, refused))
 
     async def _watch(self) -> None:
+        self._exchange.open()  # some exchanges of ccxt need the loop before they connect
         timeframe, names = self.series[0][1], list(self._names)
         most = MOST_SUBSCRIBED.get(self._exchange.id, MOST_SERIES)
         together = bool(self._exchange.has.get("watchOHLCVForSymbols"))
@@ -130,24 +132,20 @@ class Connection:
             self._told(self._name(candle), candle.row, candle.closed)
 
     def _name(self, candle: Candle) -> str | None:
-        exchange, spot = self._exchange, self._kind == "spot"
-        if exchange.find_timeframe(candle.timeframe) != self.series[0][1]:
+        if self._exchange.find_timeframe(candle.timeframe) != self.series[0][1]:
             return None
-        kind = "spot" if spot else "contract"
-        return str(exchange.safe_symbol(candle.market, None, None, kind))
+        kind = "spot" if self._kind == "spot" else "contract"
+        return str(self._exchange.safe_symbol(candle.market, None, None, kind))
 
     def _told(self, name: str | None, row: list[Any], said: bool | None) -> None:
         series = self._names.get(name) if name else None
         at = whole(row[0])
         if series is None or at is None:
             return
-        self._streams.heard(self._place[0])
+        self._streams.heard_at[self._place[0]] = self._streams.clock.monotonic_ms()
         closed = self._forming[series].closed([at, *row[1:]], said)
         if closed is not None:
             self._streams.put(Closed(series, closed, self._streams.clock.now_ms()))
-
-    def _unified(self, symbol: str) -> str:
-        return market_of(symbol).replace("-", "/")
 
     def _made(self) -> Any:
         """ccxt's class, of which a message that can't be read ends nothing."""
@@ -223,13 +221,9 @@ class Streams:
 
     def kind_of(self, series: Series) -> str:
         """`spot`, `linear` or `inverse`, by the exchange's list of markets."""
-        market = self.markets.get(market_of(series[0]).replace("-", "/")) or {}
+        market = self.markets.get(unified(series[0])) or {}
         kinds = ("inverse", "linear")
         return next((k for k in kinds if market.get("contract") and market.get(k)), "spot")
-
-    def heard(self, number: int) -> None:
-        """Note that a connection tells something."""
-        self.heard_at[number] = self.clock.monotonic_ms()
 
     def open(self, number: int, life: int) -> None:
         """Connect the group `number`; that of a former life is closed."""
@@ -255,6 +249,11 @@ class Streams:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def unified(symbol: str) -> str:
+    """The symbol as ccxt writes it."""
+    return market_of(symbol).replace("-", "/")
 
 
 def can_watch(name: str) -> bool:

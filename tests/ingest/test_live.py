@@ -144,6 +144,38 @@ def test_a_program_that_listens_ends_within_seconds_of_being_told_to() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "live"]
 
 
+class Telling:
+    """A stream of one connection that tells nothing; it counts how often it was opened."""
+
+    groups = ((("BTC-USDT", "1m"),),)
+
+    def __init__(self) -> None:
+        self.heard_at: dict[int, int] = {}
+        self.opened = 0
+
+    def open(self, number: int, life: int) -> None:
+        self.opened += 1
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("refused", "most"), [(False, 40), (True, 2)])
+def test_what_is_refused_is_asked_for_once_an_hour_and_what_is_cut_every_half_minute(
+    refused: bool, most: int
+) -> None:
+    clock, stream = SimulatedClock(START_MS), Telling()
+    source = open_source("synthetic", SourceOptions(clock=clock))
+    source.listen = lambda series, put: stream  # type: ignore[method-assign]
+    live = Live(source, [], clock, IngestMetrics())
+    live.start(print)
+    for _ in range(20 * 60):
+        live.cut(0, live.opened, "no", refused)
+        clock.advance(1.0)
+        live.look()
+    assert most / 2 <= stream.opened <= most + 6
+
+
 def test_a_candle_is_closed_where_the_exchange_says_so_or_where_another_begins() -> None:
     def row(minute: int, volume: float) -> list[Any]:
         return [minute * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, volume]
