@@ -124,12 +124,14 @@ Leaders = Annotated[list[str], Field(max_length=MOST_LEADERS), AfterValidator(_o
 
 
 class Market(Section):
-    """Which series are read beside a series, because they move first (docs/model.md).
+    """What holds of the market: what trading costs, and which series move before others.
 
-    `leaders` are those of every symbol; `leaders_of` those of one symbol, or of the symbols that a
-    pattern such as `KRAKEN:*` matches, in place of them.
+    `fee_bp` is of one side of a trade, in basis points. `leaders` are those of every symbol;
+    `leaders_of` those of one symbol, or of the symbols that a pattern such as `KRAKEN:*` matches,
+    in place of them.
     """
 
+    fee_bp: Annotated[float, Field(ge=0)] = SHIPPED
     leaders: Leaders = SHIPPED
     leaders_of: dict[str, Leaders] = SHIPPED
     wait_s: Annotated[float, Field(ge=0)] = SHIPPED

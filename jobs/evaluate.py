@@ -54,7 +54,7 @@ def main(
         rows = evaluate_files(files, model, settings.evaluation, console, earliest_ms)
     target = report or Path(settings.warehouse.reports_dir) / "evaluate.json"
     write_rows(target, rows)
-    print_rows(console, rows)
+    print_rows(console, rows, settings.market.fee_bp)
     console.print(f"written: {target}", markup=False)
     if leaders:
         followers = (one for one in market if any(one.leaders))
@@ -189,13 +189,17 @@ def write_rows(target: Path, rows: Sequence[Row]) -> None:
     target.write_text(re.sub(r"\bNaN\b", "null", text) + "\n")
 
 
-def print_rows(console: Console, rows: Sequence[Row]) -> None:
-    """The table for people; skills, direction and coverage in per cent."""
+def print_rows(console: Console, rows: Sequence[Row], fee_bp: float) -> None:
+    """The table for people; skills, direction and coverage in per cent, fees in basis points."""
     lines = [_HEAD, *(_line(row) for row in rows)]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     console.print("90 % interval's score / CRPS better than of, in per cent:")
     for row in rows:
         console.print(_spread_line(row), markup=False, highlight=False, soft_wrap=True)
+    console.print("Would it have paid, before any cost but the fee? No advice.")
+    for row in rows:
+        sentence = next(iter(row.paid.values()))[LSTM].sentence(fee_bp)
+        console.print(f"{row.series}: {sentence}", markup=False, highlight=False, soft_wrap=True)
     console.print("R2 of prices is near 1 for any forecast that repeats the last price.")
 
 

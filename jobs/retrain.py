@@ -72,7 +72,8 @@ def look(
     reports_dir = Path(settings.warehouse.reports_dir)
     for result in retrain(series, model, arena, settings.sentiment.enabled):
         update_fits(warehouse, arena.registry)
-        report(result, series, arena.registry, reports_dir, settings.intervals.adapt_rate)
+        rate, fee_bp = settings.intervals.adapt_rate, settings.market.fee_bp
+        report(result, series, arena.registry, reports_dir, rate, fee_bp)
         yield result
 
 

@@ -34,7 +34,8 @@ def make(settings: Settings, folder: Path) -> TrainResult:
         here = settings.model_copy(update={"registry": own})
         arena = Arena(Arena.of(here).registry, Path(place) / "promotions", settings.promotion)
         result = train(series, model, arena)
-        page = report(result, series, arena.registry, Path(place), settings.intervals.adapt_rate)
+        rate, fee_bp = settings.intervals.adapt_rate, settings.market.fee_bp
+        page = report(result, series, arena.registry, Path(place), rate, fee_bp)
         timeframe = series[0].interval
         shutil.rmtree(folder / timeframe, ignore_errors=True)
         shutil.copytree(arena.registry.folder(result.version), folder / timeframe)

@@ -64,7 +64,8 @@ def main(
             result = train(series, model, arena, reading, on_epoch)
         update_fits(settings.warehouse.folder, arena.registry)
         print_result(console, result)
-        page = report(result, series, arena.registry, reports_dir, settings.intervals.adapt_rate)
+        rate, fee_bp = settings.intervals.adapt_rate, settings.market.fee_bp
+        page = report(result, series, arena.registry, reports_dir, rate, fee_bp)
         console.print(f"report: {page}", markup=False, soft_wrap=True)
 
 

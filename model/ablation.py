@@ -17,7 +17,7 @@ from model.layout import BAR_COLUMNS
 from model.outcomes import LSTM
 from model.planted import planted_series
 from model.series import Series
-from model.significance import diebold_mariano
+from model.significance import diebold_mariano, resampled_ratios
 from model.training import ModelSettings
 from model.walk_forward import lstm_alone
 
@@ -26,7 +26,6 @@ Floats = NDArray[np.float64]
 _PLANTED_EFFECT: Final = 0.1
 _PROOF_FOLDS: Final = {"folds": 2, "first_train_share": 0.6}
 _WITHOUT_EFFECT_BARS: Final = 700
-_RESAMPLES: Final = 2_000
 _COUNT: Final = BAR_COLUMNS  # the column of the count of articles
 
 
@@ -146,7 +145,8 @@ def compare(loss: Floats, other: Floats, actual: Floats, horizon: int, seed: int
     (0.75, True, True)
     """
     test = diebold_mariano(loss, other, horizon)
-    differences = _bootstrap(other - loss, actual**2, seed)
+    length = max(1, round(len(actual) ** (1 / 3)))
+    differences = resampled_ratios(other - loss, actual**2, length, seed)
     low, high = np.quantile(differences, (0.025, 0.975))
     return Comparison(
         float(np.sum(other - loss) / np.sum(actual**2)),
@@ -166,12 +166,3 @@ def shuffled_news(series: Series, seed: int) -> Series:
         part = bars[with_news[0] : with_news[-1] + 1, BAR_COLUMNS:]
         part[:] = np.random.default_rng(seed).permutation(part)
     return replace(series, bars=bars)
-
-
-def _bootstrap(gain: Floats, squared_returns: Floats, seed: int) -> Floats:
-    """Differences in skill of resampled windows: blocks of n^(1/3), wrapped around the end."""
-    count = len(gain)
-    length = max(1, round(count ** (1 / 3)))
-    starts = np.random.default_rng(seed).integers(0, count, (_RESAMPLES, -(-count // length)))
-    rows = ((starts[..., None] + np.arange(length)) % count).reshape(_RESAMPLES, -1)[:, :count]
-    return np.asarray(gain[rows].sum(axis=1) / squared_returns[rows].sum(axis=1))

@@ -107,12 +107,15 @@ def report(
     registry: Registry,
     reports_dir: Path,
     adapt_rate: float,
+    fee_bp: float,
 ) -> Path:
     """Write the model's page and keep its figures with the registered version; returns the page."""
     artifact = registry.load(result.version)
     shown = held_back_outcomes(artifact, series, result.part, result.held_back)
     folder = reports_dir / result.version
-    page = write_report(folder, artifact, result.model.history, shown, result.reason, adapt_rate)
+    page = write_report(
+        folder, artifact, result.model.history, shown, result.reason, adapt_rate, fee_bp
+    )
     known = {k: v for k, v in artifact.manifest.metrics.items() if v is not None}
     registry.attach(result.version, folder, known)
     return page

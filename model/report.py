@@ -17,6 +17,7 @@ from model.forecast import Forecaster
 from model.intervals import adapt_online
 from model.lstm import History
 from model.outcomes import LSTM, PERSISTENCE, Outcomes, shown_name
+from model.paid import would_have_paid
 from model.series import Series
 from model.validate import forecast_outcomes
 
@@ -61,10 +62,12 @@ def write_report(
     judged: Sequence[Outcomes],
     verdict: str,
     adapt_rate: float,
+    fee_bp: float,
 ) -> Path:
     """Write `index.html` and the figures as PNG files beside it; returns the page.
 
-    `verdict` is what the gate said. The page holds its figures: it can be sent alone.
+    `verdict` is what the gate said, `fee_bp` what the venue takes of a side. The page holds its
+    figures: it can be sent alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = artifact.manifest
@@ -75,6 +78,7 @@ def write_report(
         first, symbol = one.at(horizon), str(one.symbol[0])
         adapting = adapt_online(np.abs(first.residuals(LSTM)), horizon, coverage, adapt_rate)
         sections.append(_table(one, manifest.horizons, coverage, adapting))
+        sections.append(_paid(one, manifest.horizons, fee_bp))
         inside = f"Share of prices inside the {coverage:.0%} interval"
         for name, title, figure in (
             ("prices", "Predicted and actual prices", _prices(first)),
@@ -130,6 +134,15 @@ def _table(
         f"{np.mean(_calibrated(first)):.1%} of prices as calibrated, "
         f"{np.mean(adapting):.1%} adapting.</p>"
     )
+
+
+def _paid(one: Outcomes, horizons: Sequence[int], fee_bp: float) -> str:
+    """Whether acting on the forecasts would have paid, a sentence for each horizon."""
+    lines = (
+        f"<li>{h} bars ahead: {would_have_paid(one.at(h), LSTM).sentence(fee_bp)}.</li>"
+        for h in horizons
+    )
+    return f"<p>Would it have paid? No advice.</p><ul>{''.join(lines)}</ul>"
 
 
 def _cells(one: Outcomes, horizon: int, name: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ from conf.settings import Evaluation
 from model.baselines import ARIMA, BASELINES
 from model.intervals import adapt_online
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
+from model.paid import Paid, would_have_paid
 from model.series import Series
 from model.spread_figures import SpreadFigures, spread_figures
 from model.training import ModelSettings
@@ -23,8 +24,8 @@ class Row:
     """One series of the table, at the first horizon; skills against persistence on returns.
 
     `skill`, `mse`, `mae` and `r2` by forecaster; `dm_p` by whom the LSTM is compared with;
-    direction and coverage are the LSTM's, `spread` by horizon. Weighted by `sum_squared_returns`,
-    persistence's squared error, skills of several series pool.
+    direction and coverage are the LSTM's, `spread` by horizon, `paid` by horizon and forecaster.
+    Weighted by `sum_squared_returns`, persistence's squared error, skills of several series pool.
     """
 
     series: str
@@ -41,6 +42,7 @@ class Row:
     coverage_90: float
     skill_lstm_by_horizon: dict[int, float]
     spread: dict[int, SpreadFigures]
+    paid: dict[int, dict[str, Paid]]
     sum_squared_returns: float
     seconds: float
 
@@ -78,6 +80,10 @@ def _row(
         windows=len(first),
         **_figures(first),
         coverage_90=_late_coverage(first, series, model, evaluation.coverage_share),
+        paid={
+            h: {name: would_have_paid(walked.at(h), name) for name in (LSTM, *BASELINES)}
+            for h in model.horizons
+        },
         skill_lstm_by_horizon={h: walked.at(h).skill(LSTM) for h in model.horizons},
         spread={h: spread_figures(tracked.at(h)) for h in model.horizons},
         sum_squared_returns=float(np.sum(first.actual**2)),

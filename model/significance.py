@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 _Z95: Final = 1.959963984540054
 # Where the count alone decides: autocorrelation beyond it comes from the overlap of horizons alone.
 _MOST_LAGS: Final = 24
+_RESAMPLES: Final = 2_000
 
 
 @dataclass(frozen=True)
@@ -186,3 +187,28 @@ def wilson_interval(
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z95 * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
     return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+
+
+def resampled_ratios(part: Floats, whole: Floats, length: int, seed: int) -> Floats:
+    """Ratios of the sums of resampled values (n_resamples,), for their spread: blocks of `length`
+    values that follow on one another, wrapped around the end (Politis and Romano 1992).
+
+    >>> values = np.random.default_rng(1).normal(1.0, 1.0, 400)
+    >>> np.quantile(resampled_ratios(values, np.ones(400), 7, seed=1), (0.025, 0.975)).round(1)
+    array([0.9, 1. ])
+    """
+    count = len(part)
+    length = min(length, count)
+    blocks = -(-count // length)
+    starts = np.random.default_rng(seed).integers(0, count, (_RESAMPLES, blocks))
+    # The last block of each is cut, so that as many values are drawn as there are.
+    lengths = np.append(np.full(blocks - 1, length), count - (blocks - 1) * length)
+
+    def drawn(values: Floats) -> Floats:
+        running = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[:length]]))])
+        sums: Floats = running[starts + lengths] - running[starts]
+        return np.asarray(sums.sum(axis=1))
+
+    total = drawn(whole)
+    ratios: Floats = np.divide(drawn(part), total, out=np.zeros(_RESAMPLES), where=total > 0)
+    return ratios
