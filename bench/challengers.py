@@ -20,8 +20,7 @@ from conf.settings import Promotion, load_settings
 from model.dataset import TARGET_LIMIT, Span
 from model.decisions import level_left
 from model.outcomes import Outcomes
-from model.promotion import CHALLENGER, Verdict, compared
-from model.volatility import TRAILING
+from model.promotion import ALONE, CHALLENGER, Verdict, compared
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +86,7 @@ def _judged(
         forecasts={CHALLENGER: forecast},
         scale=ones,
         trailing=ones,
-        spreads=dict.fromkeys((CHALLENGER, TRAILING), np.outer(ones, WIDTHS)),
+        spreads=dict.fromkeys((CHALLENGER, *ALONE), np.outer(ones, WIDTHS)),
     )
     level = level_left(rows, "1h", unseen.end, gate.level)
     return compared(outcomes, (1,), None, unseen, gate.model_copy(update={"level": level}))

@@ -128,7 +128,7 @@ class Outcomes:
             {name: forecast.ravel() for name, forecast in forecasts.items()},
             scale.ravel(),
             trailing.ravel(),
-            {name: of.reshape(actual.size, -1) for name, of in (spreads or {}).items()},
+            {name: of.reshape(actual.size, of.shape[-1]) for name, of in (spreads or {}).items()},
         )
 
     def __len__(self) -> int:

@@ -1,13 +1,13 @@
 """The gate: a model serves only after it has beaten what anyone could say, and the one in service.
 
 Judged out of sample, on the same windows, by Diebold-Mariano: the CRPS of its distribution against
-that of the last price with trailing volatility at the challenger's first horizon, and against the
-champion's at the first horizon that both have. At no horizon may its CRPS be worse than that, or
-its squared error than persistence's, by more than chance. Errors of several symbols at one time
-count as one: they are not independent.
+those of the last price with trailing and with constant volatility at the challenger's first
+horizon, and against the champion's at the first horizon that both have. At no horizon may its CRPS
+be worse than that, or its squared error than persistence's, by more than chance. Errors of several
+symbols at one time count as one: they are not independent.
 
-What is proven is `how far` where its spread around the last price beats that of trailing
-volatility, `where` where its squared error beats persistence's.
+What is proven is `how far` where its spread around the last price beats both of these, `where`
+where its squared error beats persistence's.
 
 Errors are in units of the volatility before the window or of its symbol's usual one, whichever is
 more, and a move of more than TARGET_LIMIT of it counts as that much: a symbol that jumps tenfold
@@ -31,7 +31,7 @@ from model.forecast import Forecaster
 from model.outcomes import PERSISTENCE, Floats, Outcomes, joined
 from model.series import Series
 from model.validate import forecast_outcomes
-from model.volatility import TRAILING
+from model.volatility import CONSTANT, TRAILING
 
 CHALLENGER: Final = "challenger"
 CHAMPION: Final = "champion"
@@ -41,7 +41,12 @@ WHERE: Final = "where"
 BOTH: Final = "how far and where"
 NOTHING: Final = "nothing yet"
 PROVEN: Final = (HOW_FAR, WHERE, BOTH, NOTHING)
-_ALONE: Final = "persistence with trailing volatility"
+# Who must be beaten, and how people call them.
+_ALONE: Final = {
+    TRAILING: "persistence with trailing volatility",
+    CONSTANT: "persistence with constant volatility",
+}
+ALONE: Final = tuple(_ALONE)
 # The challenger's spread around the last price.
 _SPREAD: Final = "spread"
 # The default of `intervals.adapt_rate`, of all who compete.
@@ -54,11 +59,12 @@ _ROUNDING: Final = 1e-9
 class Verdict:
     """What the gate found; `reason` is one sentence.
 
-    `crps_skill` and `p_trailing` are the challenger's against the last price with trailing
-    volatility at its first horizon, `champion_skill` (against the same) and `p_champion` of CRPS at
-    the first that both have; `skill` and `p_persistence` of its squared error, in volatilities.
-    p-values are one-sided and had to lie below `level`, but for `p_persistence`; NaN where nothing
-    was compared. `proven` is one of PROVEN. `judged_from` and `judged_until` are epoch ms UTC.
+    `crps_skill` is the challenger's against the last price with trailing volatility at its first
+    horizon, `p_trailing` the larger of those against that and constant volatility, `champion_skill`
+    (against the same) and `p_champion` of CRPS at the first that both have; `skill` and
+    `p_persistence` of its squared error, in volatilities. p-values are one-sided and had to lie
+    below `level`, but for `p_persistence`; NaN where nothing was compared. `proven` is one of
+    PROVEN. `judged_from` and `judged_until` are epoch ms UTC.
     """
 
     promoted: bool
@@ -103,7 +109,7 @@ def judge(
         forecasters = {name: Forecaster(model) for name, model in models.items()}
         outcomes = joined(
             [
-                forecast_outcomes(one, Span(begin, part.end), forecasters, volatile=(TRAILING,))
+                forecast_outcomes(one, Span(begin, part.end), forecasters, volatile=ALONE)
                 for one in series
             ]
         ).tracked(_ADAPT_RATE)
@@ -162,13 +168,13 @@ def compared(
         return rejected(reason, n_windows=n_windows)
     if not np.isfinite(outcomes.forecast(CHALLENGER)).all():
         return rejected("a forecast is not a finite number", n_windows=n_windows)
-    alone = _Contest.of(outcomes, horizons[0], TRAILING)
+    alone = max((_Contest.of(outcomes, horizons[0], name) for name in ALONE), key=lambda c: c.p)
     shared = [h for h in horizons if champions and h in champions]
     rival = _Contest.of(outcomes, shared[0], CHAMPION) if shared else None
     objection = _objection(outcomes, horizons, alone, rival, gate.level)
     first = outcomes.at(horizons[0])
     proven = _proven(first, gate.level)
-    reason = f"beats {_ALONE}: {alone}; proven: {proven}"
+    reason = f"beats {_ALONE[alone.rival]}: {alone}; proven: {proven}"
     if rival:
         reason = f"beats the champion: {rival}; proven: {proven}"
     elif champions:
@@ -195,6 +201,7 @@ class _Contest:
     """The challenger's CRPS against that of one rival at one horizon; skills are against the last
     price with trailing volatility, `p` is one-sided."""
 
+    rival: str
     skill: float
     rival_skill: float
     p: float
@@ -203,7 +210,8 @@ class _Contest:
     def of(cls, outcomes: Outcomes, horizon: int, rival: str) -> "_Contest":
         here = outcomes.at(horizon)
         p = here.crps_against(CHALLENGER, rival).p_better
-        return cls(here.crps_skill(CHALLENGER, TRAILING), here.crps_skill(rival, TRAILING), p)
+        own, others = (here.crps_skill(name, TRAILING) for name in (CHALLENGER, rival))
+        return cls(rival, own, others, p)
 
     def __str__(self) -> str:
         against = f" against {self.rival_skill:.2%}" if self.rival_skill else ""
@@ -213,7 +221,7 @@ class _Contest:
 def _proven(first: Outcomes, level: float) -> str:
     """What the challenger tells better than chance at its first horizon, one of PROVEN."""
     spread = replace(first, spreads={**first.spreads, _SPREAD: first.spreads[CHALLENGER]})
-    far = spread.crps_against(_SPREAD, TRAILING).p_better < level
+    far = all(spread.crps_against(_SPREAD, name).p_better < level for name in ALONE)
     where = first.against(CHALLENGER, PERSISTENCE).p_better < level
     return {(1, 1): BOTH, (1, 0): HOW_FAR, (0, 1): WHERE, (0, 0): NOTHING}[int(far), int(where)]
 
@@ -227,15 +235,15 @@ def _objection(
 ) -> str | None:
     """Why the challenger may not serve, or None."""
     if not outcomes.at(horizons[0]).actual.any():
-        return f"does not beat {_ALONE}: the price never moved"
+        return f"does not beat {_ALONE[TRAILING]}: the price never moved"
     if not alone.p < level:
-        return f"does not beat {_ALONE}: {alone} of {level:.2g}"
+        return f"does not beat {_ALONE[alone.rival]}: {alone} of {level:.2g}"
     for horizon in horizons:
         here = outcomes.at(horizon)
         if is_worse(here, CHALLENGER, level):
             return f"worse than persistence at horizon {horizon}"
         if 1 - here.crps_against(CHALLENGER, TRAILING).p_better < level:
-            return f"worse than {_ALONE} at horizon {horizon}"
+            return f"worse than {_ALONE[TRAILING]} at horizon {horizon}"
     if rival and not rival.p < level:
         return f"does not beat the champion: {rival} of {level:.2g}"
     return None

@@ -39,10 +39,13 @@ _INPUT_LIMIT: Final = 20.0
 @dataclass(frozen=True)
 class SizeLine:
     """The line as it is served; `kernel` (n_inputs, n_horizons), `bias` (n_horizons,) with the
-    gains folded in: the logarithm of the expected size over `volatility * sqrt(horizon)`."""
+    gains folded in: the logarithm of the expected size over `volatility * sqrt(horizon)`. Inputs
+    beyond `low` and `high` (n_inputs,) count as these: further out nothing was learned."""
 
     kernel: Array
     bias: Array
+    low: Array
+    high: Array
 
 
 def size_inputs(bars: Floats, lookback: int, ends: Indices) -> Array:

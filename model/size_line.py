@@ -21,6 +21,8 @@ _SIZE_LIMIT: Final = 20.0
 _LOG_LIMIT: Final = 1.5
 # In units of windows that are independent, each input at its usual spread.
 _PENALTY: Final = 20.0
+# An input further than so many times its spread from its mean counts as that far.
+_USUAL: Final = 2.0
 _NEWTON_STEPS: Final = 12
 # Fewer windows that share no bar of their targets say nothing about a line.
 _LEAST_INDEPENDENT: Final = 60
@@ -38,7 +40,8 @@ def fit_size(
     """
     inputs, typical = _inputs_and_typical(series, windows, horizons)
     mean, spread = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
-    inputs = (inputs - mean) / spread
+    low, high = mean - _USUAL * spread, mean + _USUAL * spread
+    inputs = (np.clip(inputs, low, high) - mean) / spread
     moved = np.minimum(np.abs(windows.targets), _SIZE_LIMIT)
     kernels, biases, expected = [], [], np.empty(windows.targets.shape)
     for place, horizon in enumerate(horizons):
@@ -55,8 +58,8 @@ def fit_size(
         kernels.append(kernel)
         biases.append(bias - mean @ kernel)
         expected[:, place] = gain * apart_line + bias
-    line = SizeLine(np.stack(kernels, axis=1).astype(np.float32), np.array(biases, np.float32))
-    return line, expected
+    served = np.stack(kernels, axis=1), np.array(biases), low, high
+    return SizeLine(*(one.astype(np.float32) for one in served)), expected
 
 
 def _inputs_and_typical(

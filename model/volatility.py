@@ -19,6 +19,8 @@ TRAILING: Final = "trailing"
 EWMA: Final = "ewma"
 GARCH: Final = "garch"
 VOLATILITIES: Final = (TRAILING, EWMA, GARCH)
+# The same size after every bar. Where volatility never changes it is the best there is.
+CONSTANT: Final = "constant"
 # RiskMetrics 1996.
 _EWMA_DECAY: Final = 0.94
 # More returns fit no better, and take long.
@@ -72,9 +74,10 @@ def garch(close: Floats, n_fitted: int, horizons: Sequence[int]) -> Floats:
 def volatilities(
     names: Sequence[str], close: Floats, n_fitted: int, lookback: int, horizons: Sequence[int]
 ) -> dict[str, Floats]:
-    """Those of VOLATILITIES that are named, (n_bars, n_horizons) each; what is fitted sees the
-    first `n_fitted` bars alone."""
+    """Those of VOLATILITIES and CONSTANT that are named, (n_bars, n_horizons) each; what is fitted
+    sees the first `n_fitted` bars alone."""
     makers = {
+        CONSTANT: lambda: horizon_scale(np.ones(len(close)), tuple(horizons)),
         TRAILING: lambda: trailing(close, lookback, horizons),
         EWMA: lambda: ewma(close, horizons),
         GARCH: lambda: garch(close, n_fitted, horizons),

@@ -16,7 +16,7 @@ from model.decisions import Arena, decide_and_record, deciding, decisions, level
 from model.features import FEATURE_NAMES, sequence_steps
 from model.onnx_export import export_onnx
 from model.outcomes import Outcomes
-from model.promotion import in_volatilities, judge
+from model.promotion import compared, in_volatilities, judge
 from model.registry import Registry
 from model.series import Series
 from model.training import TrainedModel
@@ -67,22 +67,18 @@ def test_a_model_that_repeats_the_last_price_at_later_horizons_is_not_worse_ther
     assert judge(_with_gain(trained, gains), None, momentum_series, LATER, GATE).promoted
 
 
-def test_a_model_that_repeats_the_last_price_is_proven_in_how_far_alone(
-    trained: TrainedModel, good: Artifact, momentum_series: Sequence[Series]
-) -> None:
-    silent = judge(_with_gain(trained, 0.0), None, momentum_series, LATER, GATE)
-    assert silent.promoted
-    assert silent.proven == "how far"
-    assert judge(good, None, momentum_series, LATER, GATE).proven == "how far and where"
-
-
 def test_a_model_that_says_neither_where_nor_how_far_does_not_beat_persistence(
     trained: TrainedModel, momentum_series: Sequence[Series]
 ) -> None:
-    still = replace(trained, size=replace(trained.size, kernel=trained.size.kernel * 0))
-    verdict = judge(_with_gain(still, 0.0), None, momentum_series, LATER, GATE)
-    assert verdict.reason.startswith("does not beat persistence with trailing volatility")
+    verdict = judge(_with_gain(trained, 0.0), None, momentum_series, LATER, GATE)
+    assert verdict.reason.startswith("does not beat persistence with constant volatility")
     assert verdict.proven == "nothing yet"
+
+
+def test_where_volatility_never_changes_a_model_can_be_proven_in_where_alone(
+    good: Artifact, momentum_series: Sequence[Series]
+) -> None:
+    assert judge(good, None, momentum_series, LATER, GATE).proven == "where"
 
 
 def test_a_better_challenger_passes(
@@ -349,3 +345,28 @@ def test_a_tampered_champion_is_replaced_by_what_beats_persistence(
     second = _register(registry, trained, other.onnx, tmp_path / "b")
     assert decide_and_record(arena, second, momentum_series, LATER).verdict.promoted
     assert registry.champion("1m") == "1m-2"
+
+
+def test_where_volatility_is_constant_a_better_average_of_it_is_not_proven_in_how_far() -> None:
+    noise = np.random.default_rng(9)
+    count, widths = 4000, np.array([0.6745, 1.2816, 1.6449])
+    guesses = {
+        name: np.exp(spread * noise.normal(size=count))
+        for name, spread in (("challenger", 0.1), ("trailing", 0.2), ("constant", 0.0))
+    }
+    outcomes = Outcomes(
+        symbol=np.full(count, "A-B"),
+        time=np.arange(count),
+        horizon=np.ones(count, np.int64),
+        last_close=np.ones(count),
+        actual=noise.normal(size=count),
+        forecasts={"challenger": np.zeros(count)},
+        scale=np.ones(count),
+        trailing=np.ones(count),
+        spreads={name: np.outer(guess, widths) for name, guess in guesses.items()},
+    )
+    verdict = compared(outcomes, (1,), None, Span(0, count), GATE)
+    assert verdict.crps_skill > 0
+    assert not verdict.promoted
+    assert verdict.reason.startswith("does not beat persistence with constant volatility")
+    assert verdict.proven == "nothing yet"
