@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from conf.timeframes import TIMEFRAME_MS
 from model.layout import BAR_COLUMNS, CLOSE
-from stream.state.leaders import Leaders
+from stream.state.leaders import Leaders, Positions
 from stream.state.rings import Emission, runs
 
 Ints = NDArray[np.int64]
@@ -65,20 +65,30 @@ class Leading:
         """
         stretches = Stretches.of(emission)
         slots, lengths = stretches.slots(), np.diff(stretches.bounds)
-        width = self.leaders.market.width
-        found = np.full((len(slots), BAR_COLUMNS * width), np.nan)
-        missing, late_for = np.zeros(len(slots), bool), np.full(len(slots), -1)
+        # Of a thousand series the same slots are asked for: each is looked up once.
+        known, at = np.unique(slots, return_inverse=True)
+        found = np.empty((len(slots), BAR_COLUMNS * self.leaders.market.width))
+        missing, late_for = np.empty(len(slots), bool), np.empty(len(slots), np.int64)
         positions = [self.leaders.positions(symbols[row]) for row in stretches.row]
         for some in dict.fromkeys(positions):
-            of_some = np.repeat([one == some for one in positions], lengths)
-            mine = np.flatnonzero(of_some)
-            for place, leader in enumerate(some):
-                if leader is not None:
-                    bars, late = self.leaders.of(self.timeframe).columns(leader, slots[mine])
-                    found[mine, place * BAR_COLUMNS : (place + 1) * BAR_COLUMNS] = bars
-                    missing[mine] |= np.isnan(bars[:, CLOSE])
-                    late_for[mine] = np.maximum(late_for[mine], late)
+            mine = np.repeat([one == some for one in positions], lengths)
+            of_slot = self._of_slots(some, known)
+            for whole, part in zip((found, missing, late_for), of_slot, strict=True):
+                whole[mine] = part[at[mine]]
         return found, self._complete(symbols, emission, missing, late_for)
+
+    def _of_slots(self, positions: Positions, slots: Ints) -> tuple[Floats, Bools, Ints]:
+        """The columns at these slots for series with these leaders, whether a bar is missing there,
+        and for which arrivals one is late."""
+        found = np.full((len(slots), BAR_COLUMNS * len(positions)), np.nan)
+        missing, late_for = np.zeros(len(slots), bool), np.full(len(slots), -1)
+        for place, leader in enumerate(positions):
+            if leader is not None:
+                bars, late = self.leaders.of(self.timeframe).columns(leader, slots)
+                found[:, place * BAR_COLUMNS : (place + 1) * BAR_COLUMNS] = bars
+                missing |= np.isnan(bars[:, CLOSE])
+                late_for = np.maximum(late_for, late)
+        return found, missing, late_for
 
     def _complete(
         self, symbols: list[str], emission: Emission, missing: Bools, late_for: Ints
