@@ -7,7 +7,7 @@ recorded files. What is held back to judge models plays no part.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -63,14 +63,15 @@ def _before_held_back(series: Sequence[Series], share: float) -> list[Series]:
 def print_proposal(console: Console, proposal: Proposal) -> None:
     """The table for people, the best leader of each series alone, and the setting."""
     table = Table(title="what a leader's bar of the same time adds", box=box.SIMPLE_HEAD)
-    for column in ("leader", "follower", "gain", "a day late", "p"):
-        table.add_column(column, justify="left" if column in ("leader", "follower") else "right")
+    for column in ("leader", "follower", "gain", "late", "p"):
+        justify: Literal["left", "right"] = "left" if column.endswith("er") else "right"
+        table.add_column(column, justify=justify, overflow="fold")
     for lead in shown(proposal):
         figures = f"{lead.gain:+.2%}", f"{lead.control:+.2%}", f"{lead.p_better:.2g}"
         table.add_row(lead.leader, lead.follower, *figures)
     console.print(table)
     if not proposal.leaders:
-        console.print("no leader is worth it: leave `[market] leaders` empty")
+        console.print("no leader is worth it: leave `[market] leaders` empty", markup=False)
         return
     names = json.dumps(list(proposal.leaders))
     console.print("[market]", markup=False)

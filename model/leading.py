@@ -2,7 +2,8 @@
 
 A line because it is fitted in a tenth of a second, so that every pair can be tried; where it finds
 something, the LSTMs find more. It is fitted on the first part of the bars and judged on the rest.
-The control beside it is the same leader late by a day or a lookback: it should add nothing.
+The control beside it is the same leader late, by a day where there are enough: it should add
+nothing.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ FITTED_SHARE: Final = 0.7
 WORTH: Final = 0.002
 _LEAST_WINDOWS: Final = 200
 _DAY_MS: Final = 86_400_000
+_DAYS_FOR_A_DAY: Final = 4
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ def _leads(series: Sequence[Series], leaders: Sequence[str], lookback: int) -> l
 
 
 def _late(series: Series, lookback: int) -> Series:
-    delay = max(_DAY_MS, lookback * series.bar_ms)
+    """Late by a lookback, and by a day where that leaves most of the bars."""
+    delay = lookback * series.bar_ms
+    if len(series.bars) * series.bar_ms >= _DAYS_FOR_A_DAY * _DAY_MS:
+        delay = max(_DAY_MS, delay)
     return replace(series, first_open_time=series.first_open_time + delay)
 
 
