@@ -6,7 +6,8 @@ const css = (property) => getComputedStyle(document.documentElement).getProperty
 export class Forecast {
   constructor() {
     this.past = []; // {time, low, high, predicted, missed}: the close that was predicted
-    this.cone = []; // {time, low, high, predicted}, the last close first
+    // {time, low, high, predicted, middle}, the last close first; `middle` holds half of all cases.
+    this.cone = [];
   }
 
   attached({ chart, series, requestUpdate }) {
@@ -54,6 +55,8 @@ export class Forecast {
       const [ahead] = runs(this.cone, x);
       if (ahead) {
         band(context, ahead, y, css("--cone"));
+        const middle = ahead.filter((point) => point.middle).map((point) => ({ ...point, low: point.middle[0], high: point.middle[1] }));
+        if (middle.length > 1) band(context, middle, y, css("--cone"));
         line(context, ahead, y, css("--ahead"), [3, 3]);
       }
     });

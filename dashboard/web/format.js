@@ -53,6 +53,7 @@ export function sentence(ahead, ms) {
       ? `livelier than ${Math.round(ahead.livelier * 100)}\u00a0% of the week`
       : `quieter than ${Math.round((1 - ahead.livelier) * 100)}\u00a0% of the week`);
   }
+  if (Number.isFinite(ahead.q25)) parts.push(`half the time within ${size((ahead.q75 - ahead.q25) / 2 / ahead.last_close)}`);
   if (ahead.record?.verdict === "better") parts.push(direction(ahead, half));
   return parts.join(", ");
 }

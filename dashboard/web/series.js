@@ -186,8 +186,10 @@ export class Series {
     const ahead = this.card?.ahead ?? [];
     if (!ahead.length || this.slot(ahead[0].as_of - this.bar) < last.time) return [];
     const start = ahead[0];
-    const first = { time: this.slot(start.as_of - this.bar), low: start.last_close, high: start.last_close, predicted: start.last_close };
-    const points = ahead.map((one) => ({ time: this.slot(one.target_time - this.bar), low: one.lower, high: one.upper, predicted: one.predicted_close }));
+    const first = { time: this.slot(start.as_of - this.bar), low: start.last_close, high: start.last_close, predicted: start.last_close,
+      middle: [start.last_close, start.last_close] };
+    const points = ahead.map((one) => ({ time: this.slot(one.target_time - this.bar), low: one.lower, high: one.upper, predicted: one.predicted_close,
+      middle: Number.isFinite(one.q25) ? [one.q25, one.q75] : null }));
     return [first, ...points.filter((point, at) => point.time > (points[at - 1]?.time ?? first.time))];
   }
 
