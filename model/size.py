@@ -32,6 +32,8 @@ _RANGE_BARS: Final = (1, 3, 10)
 _VOLUME_BARS: Final = (1, 5, 20)
 # Added to a ratio before its logarithm is taken: a bar may have no range and no volume.
 _LEAST_RATIO: Final = 0.05
+# What the level of volatility is told against; any value would do.
+_USUAL_VOLATILITY: Final = 1e-3
 # What a network takes lies within.
 _INPUT_LIMIT: Final = 20.0
 
@@ -50,7 +52,7 @@ class SizeLine:
 
 def size_inputs(bars: Floats, lookback: int, ends: Indices) -> Array:
     """What the line reads at the bars `ends`, (n_windows, n_inputs): logarithms of averages over
-    the volatility there, each 0 where all is usual but for a constant.
+    the volatility there, and of that itself: high volatility comes down again, and low up.
 
     `bars` as in `bar_features`; each of the `ends` is the last bar of a complete window.
     """
@@ -69,7 +71,9 @@ def size_inputs(bars: Floats, lookback: int, ends: Indices) -> Array:
         for span in spans(*_VOLUME_BARS):
             recent = _mean(bars[:, BASE_VOLUME], span)[ends]
             ratios.append(np.where(volume > 0, recent / volume, 1.0))
-        inputs = np.nan_to_num(np.log(np.stack(ratios, axis=1) + _LEAST_RATIO))
+        level = np.log(volatility / _USUAL_VOLATILITY)
+        logs = np.column_stack([np.log(np.stack(ratios, axis=1) + _LEAST_RATIO), level])
+    inputs = np.nan_to_num(logs)
     return np.asarray(np.clip(inputs, -_INPUT_LIMIT, _INPUT_LIMIT), np.float32)
 
 

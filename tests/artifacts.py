@@ -64,8 +64,8 @@ def save_random_artifact(
         network_gain=(1.0,) * n_horizons,
         linear_gain=(1.0,) * n_horizons,
     )
-    wide = np.full(10, 20, np.float32)
-    size = SizeLine(weights(10, n_horizons) / 10, weights(n_horizons) / 10, -wide, wide)
+    wide = np.full(11, 20, np.float32)
+    size = SizeLine(weights(11, n_horizons) / 10, weights(n_horizons) / 10, -wide, wide)
     graph = export_onnx(network, sequence_steps(lookback), size)
     files = {ONNX_FILE: graph, KERAS_FILE: b"none"}
     save_artifact(folder, manifest, files)

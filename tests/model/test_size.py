@@ -66,13 +66,17 @@ def test_in_too_short_a_series_the_scale_is_the_trailing_one() -> None:
     assert np.ptp(expected, axis=0) == pytest.approx(0)
 
 
-def test_the_inputs_do_not_depend_on_price_level_unit_of_volume_or_pace(bursts: Series) -> None:
+def test_the_inputs_do_not_depend_on_price_level_or_unit_of_volume_and_one_alone_on_pace(
+    bursts: Series,
+) -> None:
     ends = np.arange(100, 200)
     found = size_inputs(bursts.bars, 60, ends)
     other = np.concatenate([bursts.bars[:, :4] * 37, bursts.bars[:, 4:] * 1e4], axis=1)
     np.testing.assert_allclose(size_inputs(other, 60, ends), found, atol=1e-5)
     wild = replace(bursts, bars=np.concatenate([bursts.bars[:, :4] ** 3, bursts.bars[:, 4:]], 1))
-    np.testing.assert_allclose(size_inputs(wild.bars, 60, ends), found, atol=1e-5)
+    other = size_inputs(wild.bars, 60, ends)
+    np.testing.assert_allclose(other[:, :-1], found[:, :-1], atol=1e-5)
+    np.testing.assert_allclose(other[:, -1] - found[:, -1], np.log(3), atol=1e-5)
 
 
 def test_a_window_is_seen_alike_alone_and_among_others(bursts: Series) -> None:
