@@ -134,6 +134,10 @@ def tell(
     for minute in range(MINUTES + WARM_UP):
         opened_ms = first_ms + minute * MINUTE_MS
         candles = {symbol: server.truth(symbol, opened_ms, opened_ms)[0] for symbol in symbols}
+        for share in (0.3, 0.6):
+            clock.sleep((opened_ms + MINUTE_MS * share - clock.now_ms()) / 1000)
+            forming = [c.so_far(share) for c in candles.values()]
+            server.say(*map(server.protocol.told, symbols, forming, [False] * len(symbols)))
         clock.sleep((opened_ms + MINUTE_MS - clock.now_ms()) / 1000)
         now_s = time.perf_counter()
         if minute >= WARM_UP:
