@@ -63,6 +63,16 @@ def test_prometheus_reads_what_the_stream_did(
     assert found["candlecast_lag_records", ()] == 0
 
 
+def test_what_waits_for_leaders_and_how_waits_ended_is_counted() -> None:
+    metrics = StreamMetrics()
+    metrics.written(WrittenMicroBatch(0, 0, 0, waiting=2, waited={"came": 3, "without": 1}))
+    metrics.written(WrittenMicroBatch(0, 0, 0, waited={"came": 1}))
+    value = metrics.registry.get_sample_value
+    assert value("candlecast_waiting_bars") == 0
+    assert value("candlecast_leader_waits_total", {"end": "came"}) == 4
+    assert value("candlecast_leader_waits_total", {"end": "without"}) == 1
+
+
 def test_lag_is_what_is_unread_and_grows_older_until_it_is_read() -> None:
     now = [100.0]
     metrics = StreamMetrics(clock=lambda: now[0])

@@ -1,13 +1,18 @@
 """When a wake-up is sent: once what waits has waited, by a clock that a test moves on."""
 
 from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from pyspark.sql import DataFrame
 
 from conf.errors import BrokerUnavailable
 from ingest.publish import Publisher, Record
 from ingest.wake import read_wake
 from stream.metrics import WrittenMicroBatch
+from stream.micro_batch import MicroBatch
+from stream.operator_rows import WAITED, WAITS, WINDOWS
 from stream.waker import Waker
 from tests.ingest.market_server import SimulatedClock
 
@@ -84,6 +89,24 @@ def test_a_wake_up_is_sent_when_the_wait_is_over_and_a_wrong_clock_prolongs_none
     waker.written(waiting(until_ms))
     assert sent_after(waker, topic, clock) == sent_s
     assert topic.untils() == [until_ms]
+
+
+def test_what_the_shards_say_of_a_micro_batch_is_what_is_waited_for(
+    waker: Waker, topic: Topic, clock: SimulatedClock
+) -> None:
+    rows = [
+        (WAITS, str(START_MS + 500), 3, None, None),
+        (WAITS, str(START_MS + 1_500), 2, None, None),
+        (WAITED, "ran_out", 4, None, None),
+        (WINDOWS, "1m", 7, 21, 0),
+    ]
+    selected = SimpleNamespace(collect=lambda: rows)
+    forecast = cast(DataFrame, SimpleNamespace(select=lambda *columns: selected))
+    counts = MicroBatch(forecast, "query", 1, {}).counts
+    assert (counts.waiting, counts.waited, counts.predictions) == (5, {"ran_out": 4}, 21)
+    waker.written(counts)
+    assert sent_after(waker, topic, clock) == [1.5]
+    assert topic.untils() == [START_MS + 1_500]
 
 
 def test_nothing_is_sent_while_nothing_waits_or_twice(
