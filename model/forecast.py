@@ -136,7 +136,7 @@ class Forecaster:
     def _gains(self, symbols: Sequence[str] | None) -> Floats:
         """How much of the graph's output counts, (n_windows, n_horizons) or (1, n_horizons)."""
         ones = (1.0,) * len(self.horizons)
-        if symbols is None or not self._symbol_gain:
+        if not symbols or not self._symbol_gain:
             return np.array([ones])
         names, place = np.unique(symbols, return_inverse=True)
         gains = [self._symbol_gain.get(str(name), ones) for name in names]

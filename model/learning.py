@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from conf.errors import ArtifactMismatch
 from conf.events import event
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
@@ -168,16 +170,19 @@ def _challengers(
 
 def readings(series: Sequence[Series], read_news: bool) -> list[Layout]:
     """What models to train on these series may read: the bars alone, since the others need a
-    substitute; their leaders as well, where they have some; and with `read_news` all that is there.
+    substitute; their leaders as well, where there are bars of some; and with `read_news` all that
+    is there.
 
     >>> from model.planted import planted_series
     >>> readings([planted_series(seed=1, effect=0.1, n_bars=9)], read_news=True)
     [Layout(news=False, leaders=0), Layout(news=True, leaders=0)]
     """
     layout = series[0].layout
-    found = [ALONE, Layout(leaders=layout.leaders)]
-    if read_news:
-        found.append(layout)
+    led = any(any(one.leaders) and not np.isnan(one.needed_close).all() for one in series)
+    if layout.leaders and not led:
+        event(log, "no_bars_of_leaders", level=logging.WARNING, effect="trained without")
+    leaders = layout.leaders if led else 0
+    found = [ALONE, Layout(leaders=leaders), Layout(layout.news and read_news, leaders)]
     return list(dict.fromkeys(found))
 
 

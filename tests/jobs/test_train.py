@@ -11,16 +11,18 @@ from rich.console import Console
 
 import jobs.retrain
 from conf.errors import ConfigurationError, NotEnoughBars
-from conf.settings import Evaluation, Promotion, Retrain, Settings
+from conf.settings import Evaluation, Market, Promotion, Retrain, Settings
 from conf.settings import Registry as RegistrySettings
 from jobs.evaluate import evaluate_files, read_market, series_files, write_rows
 from jobs.models import print_models, promote_version, roll_back
 from jobs.retrain import reason_now, retrain_if_due
+from model.champions import Champions
 from model.dataset import Span
 from model.decisions import Arena, decisions
 from model.due import LiveFigures, reason_to_retrain
 from model.layout import Layout
-from model.learning import TrainResult, compete, report, retrain, train
+from model.leaders import with_leaders
+from model.learning import TrainResult, compete, readings, report, retrain, train
 from model.planted import planted_series
 from model.registry import Registry
 from model.scorecard import score_market
@@ -278,6 +280,34 @@ def test_with_news_one_challenger_more_reads_them(arena: Arena, small: ModelSett
     assert [one.model.manifest.reads_news for one in made] == [False, True]
     without, reader = (one.decision.verdict for one in made)
     assert reader.skill > without.skill
+
+
+def market_of_two() -> list[Series]:
+    leader = random_series(1500, seed=5)
+    returns = np.diff(np.log(leader.close), prepend=np.log(leader.close[0]))
+    follower = Series("ETH-USD", "1m", START, led_by(returns, delay=1, weight=1.0, seed=6))
+    return with_leaders([leader, follower], Market(leaders=["BTC-USD"]).of)
+
+
+def test_with_leaders_one_challenger_more_reads_them_and_serves(
+    arena: Arena, small: ModelSettings
+) -> None:
+    made = list(retrain(market_of_two(), small, arena))
+    assert [one.model.manifest.reads_leaders for one in made] == [False, True]
+    assert made[1].promoted, made[1].reason
+    assert not made[0].promoted
+    market = Market(leaders=["BTC-USD"])
+    served = Champions(arena.registry, ("1m",), small.lookback, market).current()["1m"]
+    assert served.artifact.version == made[1].version
+    assert served.serving(with_news=False, with_leaders=False) is None
+
+
+def test_where_no_leader_has_a_bar_no_model_reads_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (alone,) = with_leaders([random_series(100, seed=1)], Market(leaders=["X-Y"]).of)
+    assert readings([alone], read_news=False) == [Layout()]
+    assert "no_bars_of_leaders" in caplog.text
 
 
 def test_the_gate_compares_a_champion_that_reads_news_with_one_that_does_not(

@@ -169,6 +169,7 @@ def test_a_pooled_model_forecasts_for_each_symbol_as_much_as_it_showed_there(
     unit = forecaster.predict(read[0].bars, ends, ["LTC-USD", "ETH-USD", "NEW-USD"]).unit_return
     expected = unit[2, 0] * np.array([gain["LTC-USD"], gain["ETH-USD"], 1.0])
     np.testing.assert_allclose(unit[:, 0], expected, rtol=1e-6)
+    assert len(forecaster.predict(read[0].bars, ends[:0], []).unit_return) == 0
 
 
 def test_a_model_with_leaders_is_loaded_as_it_was_saved_and_asks_for_them(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.errors import NotEnoughBars
-from conf.settings import Settings
+from conf.settings import Market, Settings
 from model.dataset import Span, covered, newest_share, windows_of
 from model.news import ScoredArticles, with_news
 from model.series import LONGEST_GAP_BARS, Series, newest_bars, on_grid
@@ -177,6 +177,9 @@ def test_a_share_of_the_time_is_one_of_the_time_in_which_there_are_bars() -> Non
     assert newest_share(covered([cut], part), 0.2) == START + 240 * 60_000 - 12_000
 
 
+NAMES = ("A-B", "C-D")
+
+
 def settings_of(folder: Path, symbols: list[str], max_bars: int = 100) -> Settings:
     base = Settings()
     return base.model_copy(
@@ -208,6 +211,20 @@ def test_the_newest_bars_of_all_series_are_read_and_no_more(
     cut = newest_bars(everything, max_bars)
     assert [one.first_open_time for one in cut] == [one.first_open_time for one in found]
     assert [one.n_present for one in cut] == expected
+
+
+def test_bars_of_leaders_are_read_beside_a_series_be_they_asked_for_or_not(tmp_path: Path) -> None:
+    rows = [
+        _row(minute, 1.0 + at, symbol=name) for minute in (0, 1) for at, name in enumerate(NAMES)
+    ]
+    _write(tmp_path, "batch=q-0", *rows)
+    base = settings_of(tmp_path, list(NAMES))
+    market = Market(leaders=["A-B", "NEW-COIN"])
+    settings = base.model_copy(update={"market": market})
+    (found,) = read_polled(settings, "1m", ["C-D"])
+    assert found.leaders == ("A-B", "NEW-COIN")
+    assert found.bars[:, [3, 9]].tolist() == [[2.0, 1.0], [2.0, 1.0]]
+    assert np.isnan(found.bars[:, 12:]).all()
 
 
 def test_a_model_learns_from_symbols_that_are_polled_and_from_no_others(tmp_path: Path) -> None:
