@@ -54,6 +54,15 @@ def test_the_shipped_model_fits_the_shipped_settings() -> None:
     assert manifest.horizons == SETTINGS.training.horizons
 
 
+def test_the_shipped_model_can_be_run() -> None:
+    model = Forecaster(load_artifact(SHIPPED_DIR / "1m", "shipped"))
+    bars = read_all(SERIES["cccagg"], 0)[:400]
+    span = Span(bars[0].open_time, bars[-1].close_time)
+    (outcomes, _) = (forecast_outcomes(one, span, {"shipped": model}) for one in series_of(bars))
+    assert np.isfinite(outcomes.forecast("shipped")).all()
+    assert len(outcomes)
+
+
 def test_the_shipped_model_has_seen_nothing_of_what_the_demo_replays() -> None:
     parts = Parts.split(read_all(SERIES["cccagg"], 0), BACKFILL)
     manifest = load_artifact(SHIPPED_DIR / "1m", "shipped").manifest
