@@ -35,6 +35,6 @@ KEPT_BYTES: Final = MESSAGE_BYTES
 
 
 def contents(rows: Iterable[tuple[int, bytes, str]]) -> pa.RecordBatch:
-    """An Arrow batch of `CONTENTS`."""
-    columns = zip(zip(*rows, strict=True), CONTENTS.types, strict=True)
-    return pa.record_batch([pa.array(values, kind) for values, kind in columns], schema=CONTENTS)
+    """An Arrow batch of `CONTENTS`, also of no rows."""
+    each = [dict(zip(CONTENTS.names, row, strict=True)) for row in rows]
+    return pa.RecordBatch.from_pylist(each, CONTENTS)

@@ -75,7 +75,9 @@ class ParquetTables:
     def _staged(self, batch: "MicroBatch") -> dict[str, str]:
         """The folder that was written for each table, by table."""
         counts = batch.counts  # computes the rows in a task for each shard, before one writes them
-        if not (counts.bars or counts.skipped or counts.articles):
+        # A wake-up brings no bar, and ends the waits of some that came before: these are predicted.
+        rows = counts.bars, counts.predictions, counts.skipped, counts.articles, counts.with_news
+        if not any(rows):
             return {}
         addresses = {table: folders.address for table, folders in self._folders.items()}
         written = write_tables(batch.forecast, addresses, batch.query_id).collect()

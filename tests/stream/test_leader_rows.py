@@ -21,7 +21,7 @@ from model.registry import Registry
 from model.served import ServedModel
 from store.schema import PREDICTIONS
 from stream import operator_rows
-from stream.contents import CONTENTS, REJECTED, WAKE_UPS
+from stream.contents import CONTENTS, REJECTED, WAKE_UPS, contents
 from stream.contents import LEADERS as COPIES
 from stream.forecast_udf import forecast_windows
 from stream.operator_rows import CAME, RAN_OUT, WAITED, WAITS, WITHOUT, rows_of_shard
@@ -201,6 +201,13 @@ def test_every_shard_gets_the_leaders_bars_and_the_wake_ups_and_nobody_else_does
     assert [table.to_pylist() for table in wakes.values()] == [[wake]] * 2
     without = packed_by_shard(batch, KEYS, NOW_MS, 0)
     assert [kind for *_, kind in without] == ["bars"] * len({key for key, *_ in with_leaders[4:]})
+
+
+def test_a_stream_without_leaders_passes_over_wake_ups_also_where_nothing_else_is_read() -> None:
+    columns = [pa.array([wake_message(7, 3)]), pa.array(["bars"]), pa.array([0], pa.int32())]
+    names = ["value", "topic", "partition", "offset", "arrived_at"]
+    batch = pa.record_batch([*columns, pa.array([12]), pa.array([SENT_MS])], names)
+    assert contents(packed_by_shard(batch, KEYS, NOW_MS, 0)).num_rows == 0
 
 
 @pytest.mark.parametrize("news_until", [0, START + 200 * MINUTE])

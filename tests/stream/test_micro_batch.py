@@ -8,16 +8,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructField, StructType
 
 from conf.settings import Settings, Warehouse
 from ingest.bar import ADDED_IN_2
 from model.series import VALUES
 from model.served import ServedModel
+from store.schema import PREDICTIONS
 from stream.contents import BARS
+from stream.forecast_udf import FORECAST
 from stream.metrics import WrittenMicroBatch
-from stream.micro_batch import MicroBatchWriter
-from stream.operator_rows import OUTPUT, SKIPPED, Row, row
+from stream.micro_batch import MicroBatch, MicroBatchWriter
+from stream.operator_rows import OUTPUT, SKIPPED, WINDOWS, Row, row
+from stream.packed import to_bytes
 from stream.query import all_sinks
+from stream.to_parquet import ParquetTables
 
 MINUTE_MS = 60_000
 
@@ -105,3 +110,12 @@ def test_times_are_stored_as_instants_and_prices_without_a_dictionary(sinks: Sin
     columns = [file.metadata.row_group(0).column(i) for i in range(file.metadata.num_columns)]
     coded = {c.path_in_schema for c in columns if c.has_dictionary_page}
     assert coded == {"symbol", "interval", "source"}
+
+
+def test_predictions_of_bars_that_came_before_are_stored_where_no_bar_comes(sinks: Sinks) -> None:
+    one = {field.name: pa.array(["1"]).cast(field.type) for field in PREDICTIONS.packed}
+    columns = StructType([*OUTPUT.fields[:4], StructField("forecast", FORECAST)])
+    rows = [(WINDOWS, "1m", 1, None, (1, to_bytes(pa.table(one)), 0, None))]
+    forecast = sinks.spark.createDataFrame(rows, columns)
+    ParquetTables(str(sinks.folder)).write(MicroBatch(forecast, "query", 1, {}))
+    assert len(sinks.table("predictions")) == 1
