@@ -212,7 +212,9 @@ class Streams:
         self.form = FORMS.get(name, Form())
         self.markets, self.timeout_s = markets, timeout_s
         self.moved = moved
-        self.groups = grouped(series, self.kind_of)
+        # ccxt refuses a whole group for one that it does not know; that one is left to the polls.
+        listed = [one for one in series if unified(one[0]) in markets]
+        self.groups = grouped(listed, self.kind_of)
         self.heard_at: dict[int, int] = {}
         self._loop = asyncio.new_event_loop()
         self._tasks: dict[int, asyncio.Task[None]] = {}

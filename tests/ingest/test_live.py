@@ -114,6 +114,21 @@ def test_a_stream_ends_within_seconds_and_leaves_nothing_behind(away: bool) -> N
     assert {thread for thread in threading.enumerate() if thread.name == "live"} - before == set()
 
 
+def test_a_symbol_that_the_exchange_does_not_list_keeps_no_other_from_being_heard() -> None:
+    heard: SimpleQueue[Any] = SimpleQueue()
+    with ExchangeServer(PROTOCOLS["binance"](), SYMBOLS[:1], Clock()) as server:
+        options = SourceOptions(clock=Clock(), base_url=server.url)
+        source = open_source("exchange:binance", options)
+        stream = source.listen([("NOSUCH-USDT", "1m"), (SYMBOLS[0], "1m")], heard.put)
+        assert stream is not None
+        stream.open(0, 1)
+        (candle,) = server.truth(SYMBOLS[0], START_MS, START_MS)
+        while heard.empty():  # until it is subscribed
+            server.say(server.protocol.told(SYMBOLS[0], candle, closed=True))
+        assert heard.get().series == (SYMBOLS[0], "1m")
+        stream.close()
+
+
 def test_a_program_that_listens_ends_within_seconds_of_being_told_to() -> None:
     clock = Clock()
     with ExchangeServer(PROTOCOLS["binance"](), SYMBOLS, clock) as server:
