@@ -77,8 +77,8 @@ def ingest(
     clock = Clock(stop_on_signals())
     given = {
         "source": source,
-        "symbols": _listed(symbols),
-        "intervals": _listed(interval),
+        "symbols": listed(symbols),
+        "intervals": listed(interval),
         "live": live,
         "every_s": every,
         "news_every_s": news,
@@ -205,5 +205,6 @@ def overridden(settings: Ingest, given: dict[str, Any]) -> Ingest:
         raise wrong_settings(error, "ingest") from error
 
 
-def _listed(text: str | None) -> list[str] | None:
+def listed(text: str | None) -> list[str] | None:
+    """What stands between commas; None where nothing was said."""
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

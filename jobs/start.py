@@ -9,11 +9,13 @@ import json
 import os
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -25,12 +27,13 @@ from ingest.check import check_source
 from ingest.clock import Clock
 from ingest.plan import as_named, plan_series
 from ingest.publish import check_broker
-from jobs.ingest_bars import opened, overridden
+from ingest.sources.candles import lacking_fields
+from jobs.ingest_bars import listed, opened, overridden
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.java import java_command
 from jobs.run import EVERYTHING, keep_running, programs
 from jobs.terminal.logs import configure_logging
-from model.shipped import SHIPPED_DIR
+from model.shipped import shipped_fits
 
 LEAST_DISK_MB: Final = 2_000
 BROKER_S: Final = 2.0
@@ -51,7 +54,7 @@ class Wanted:
 
     def over(self, ingest: Ingest) -> Ingest:
         """The settings of ingest with it; raises ConfigurationError where it makes no sense."""
-        given = {"source": self.source, "symbols": self.symbols.split(",")}
+        given = {"source": self.source, "symbols": listed(self.symbols)}
         return overridden(ingest, {**given, "intervals": [self.timeframe]})
 
 
@@ -80,11 +83,10 @@ def start(
         broker = EmbeddedBroker(settings.warehouse.folder / "broker") if own_broker else None
         if broker is not None:
             running.enter_context(broker)
-        write(file, settings, wanted, broker.bootstrap_servers if broker else None)
-        os.environ["CANDLECAST_CONFIG"] = str(file)
-        load_settings.cache_clear()
-        names = [*EVERYTHING, "dashboard"]
-        keep_running(programs(names, settings.warehouse.folder / "logs"), load_settings())
+        use(file, settings, wanted, broker.bootstrap_servers if broker else None)
+        those = programs([*EVERYTHING, "dashboard"], settings.warehouse.folder / "logs")
+        # The first is ended last.
+        keep_running([*([broker.program] if broker else []), *those], load_settings())
 
 
 def ask(given: dict[str, str | None], prompt: Callable[..., str] | None) -> Wanted:
@@ -135,10 +137,14 @@ def plan(settings: Settings, wanted: Wanted, own_broker: bool, file: Path) -> st
     """What will happen, for a person."""
     shown, folder = settings.dashboard, settings.warehouse.folder
     broker = "a Kafka broker of our own" if own_broker else "your broker"
-    if (SHIPPED_DIR / wanted.timeframe).is_dir():
+    lacking = lacking_fields(wanted.source)
+    fits = shipped_fits(wanted.timeframe, settings.window.lookback, lacking)
+    if settings.promotion.shipped and fits:
         model = "A model that comes with the code predicts at once, marked as unproven."
     else:
-        model = f"No model of {wanted.timeframe} bars comes with the code: `candlecast train`."
+        model = (
+            f"No model for {wanted.timeframe} bars of it comes with the code: `candlecast train`."
+        )
     return f"""
 {wanted.symbols}: bars of {wanted.timeframe} from {wanted.source}, with {broker}.
 Each symbol's last {settings.ingest.backfill_bars:,} bars come first. {model}
@@ -148,17 +154,41 @@ The page: http://{shown.host}:{shown.port}
 """
 
 
-def write(file: Path, settings: Settings, wanted: Wanted, broker: str | None) -> None:
-    """Write the settings file: what was asked for, and where all that is kept lies."""
+def use(file: Path, settings: Settings, wanted: Wanted, broker: str | None) -> None:
+    """Write the settings file, and let the programs go by it.
+
+    It holds what was asked for, where all that is kept lies, and whatever else the user's own file
+    says; of the environment, what says otherwise is taken out.
+    """
     asked = wanted.over(settings.ingest)
-    tables = {
+    polled = {"source", "symbols", "intervals", "intervals_of"}
+    stated = {
         "kafka": {"bootstrap_servers": broker or settings.kafka.bootstrap_servers},
-        "ingest": asked.model_dump(include={"source", "symbols", "intervals"}),
+        "ingest": asked.model_dump(include=polled),
         "warehouse": settings.warehouse.model_dump(),
         "registry": settings.registry.model_dump(),
     }
+    own = os.environ.get("CANDLECAST_CONFIG")
+    tables: dict[str, dict[str, Any]] = tomllib.loads(Path(own).read_text()) if own else {}
+    for section, values in stated.items():
+        tables[section] = tables.get(section, {}) | values
     lines = ["# Written by `candlecast start`; every other setting is as in conf/candlecast.toml."]
-    for table, values in tables.items():
-        # A text or a list of texts in JSON is one in TOML.
-        lines += ["", f"[{table}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
+    for section, values in tables.items():
+        lines += ["", f"[{section}]", *(f"{k} = {_toml(v)}" for k, v in values.items())]
     file.write_text("\n".join(lines) + "\n")
+    said = {f"CANDLECAST_{table}__{k}".upper() for table, values in stated.items() for k in values}
+    for name in [name for name in os.environ if name.upper() in said]:
+        del os.environ[name]
+    os.environ["CANDLECAST_CONFIG"] = str(file)
+    load_settings.cache_clear()
+
+
+def _toml(value: Any) -> str:
+    """A value of a settings file."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, date):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False)

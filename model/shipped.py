@@ -4,12 +4,14 @@
 """
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from conf.events import event
 from model.artifact import MANIFEST_FILE, read_manifest
 from model.decisions import Arena, Decision, deciding, record
+from model.features import reading
 from model.promotion import Verdict
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,16 @@ REASON: Final = (
     "it comes with the code and was trained on other bars: it serves as unproven until a model has "
     "passed the gate on these"
 )
+
+
+def shipped_fits(timeframe: str, lookback: int, lacking: Collection[str]) -> bool:
+    """Whether a shipped model can serve a stream that looks back so many bars, of a source that
+    lacks some fields of a bar."""
+    folder = SHIPPED_DIR / timeframe
+    if not folder.is_dir():
+        return False
+    manifest = read_manifest(folder)
+    return manifest.lookback == lookback and not reading(manifest.feature_names, lacking)
 
 
 def serve_shipped(arena: Arena) -> list[str]:

@@ -103,6 +103,12 @@ class EmbeddedBroker:
         return self._secured.client.model_copy(update=address)
 
     @property
+    def program(self) -> Program:
+        """The broker's process, once it was started."""
+        assert self._program is not None
+        return self._program
+
+    @property
     def pid(self) -> int | None:
         """The process id while the broker runs."""
         return self._program.pid if self._program else None

@@ -1,16 +1,22 @@
 """`candlecast start` looks before it starts, and says in one line what is in the way."""
 
+import os
 import socket
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from conf.errors import ConfigurationError, MissingPrerequisite
+from conf.errors import ConfigurationError, MissingPrerequisite, RetryLater
 from conf.ports import free_port
 from conf.settings import Settings, home_variables, load_settings
+from ingest.publish import check_broker
 from jobs.machine.broker import EmbeddedBroker
-from jobs.start import DEFAULTS, Wanted, ask, examine, plan, start, write
+from jobs.machine.processes import wait_until
+from jobs.run import FIRST_PAUSE_S, Kept
+from jobs.start import DEFAULTS, Wanted, ask, examine, plan, start, use
+from tests.ingest.runs import kafka_settings
 
 WANTED = Wanted("synthetic", "BTC-USD,ETH-USD", "1m")
 
@@ -26,6 +32,14 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mon
     monkeypatch.setenv("CANDLECAST_KAFKA__BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
     yield monkeypatch
     load_settings.cache_clear()
+
+
+def answers(broker: EmbeddedBroker) -> bool:
+    try:
+        check_broker(kafka_settings(broker.bootstrap_servers, "bars"), "bars")
+    except RetryLater:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -67,6 +81,16 @@ def test_a_broker_that_answers_is_used(
     assert broker.bootstrap_servers in capsys.readouterr().out
 
 
+def test_a_broker_of_our_own_that_died_is_started_again(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path) as own:
+        kept = Kept(own.program)
+        own.program.kill()
+        kept.look(0.0)
+        kept.look(FIRST_PAUSE_S)
+        assert wait_until(lambda: answers(own), 60, own.program.check)
+    assert not kept.program.running
+
+
 def test_a_port_that_another_program_has_is_named(home: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         home.setenv("CANDLECAST_DASHBOARD__PORT", str(taken.getsockname()[1]))
@@ -90,16 +114,40 @@ def test_the_settings_that_are_written_are_those_that_were_asked_for(
     home: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.toml"
-    write(file, settings, WANTED, "127.0.0.1:1234")
-    for name in home_variables(""):
-        home.delenv(name)
-    home.delenv("CANDLECAST_KAFKA__BOOTSTRAP_SERVERS")
-    home.setenv("CANDLECAST_CONFIG", str(file))
-    load_settings.cache_clear()
+    home.setenv("CANDLECAST_INGEST__SYMBOLS", '["XRP-USD"]')  # a flag goes before it
+    home.setenv("CANDLECAST_CONFIG", "")  # so that it is as before behind the test
+    home.delenv("CANDLECAST_CONFIG")
+    use(file, settings, WANTED, "127.0.0.1:1234")
+    assert not set(home_variables("")) & set(os.environ)
     found = load_settings()
     assert (found.ingest.source, found.ingest.symbols) == ("synthetic", ["BTC-USD", "ETH-USD"])
     assert found.kafka.bootstrap_servers == "127.0.0.1:1234"
     assert (found.warehouse, found.registry) == (settings.warehouse, settings.registry)
+
+
+def test_what_the_own_settings_file_says_besides_is_kept(
+    home: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(
+        '[market]\nleaders_of = {"KRAKEN:*" = ["BTC-USD"]}\n'
+        "[stream]\nmax_bars_per_micro_batch = 7\n"
+        '[ingest]\nearliest = 2015-01-02\nintervals_of = {"A-B" = ["1h"]}\nlive = "websocket"\n'
+    )
+    home.setenv("CANDLECAST_CONFIG", str(own))
+    file = tmp_path / "mine.toml"
+    for _ in range(2):  # the second time the file is the user's own
+        use(file, load_settings(), WANTED, None)
+        found = load_settings()
+        assert found.market.leaders_of == {"KRAKEN:*": ["BTC-USD"]}
+        assert found.stream.max_bars_per_micro_batch == 7
+        assert (found.ingest.earliest, found.ingest.live) == (date(2015, 1, 2), "websocket")
+        assert (found.ingest.symbols, found.ingest.intervals_of) == (["BTC-USD", "ETH-USD"], {})
+
+
+def test_symbols_may_be_parted_by_a_comma_and_a_space(settings: Settings) -> None:
+    spaced = Wanted("synthetic", "BTC-USD, ETH-USD", "1m")
+    assert spaced.over(settings.ingest).symbols == ["BTC-USD", "ETH-USD"]
 
 
 def test_what_will_happen_is_said_before_it_does(settings: Settings, tmp_path: Path) -> None:
@@ -107,7 +155,12 @@ def test_what_will_happen_is_said_before_it_does(settings: Settings, tmp_path: P
     assert "unproven" in said
     assert f"CANDLECAST_CONFIG={tmp_path}/mine.toml" in said
     daily = Wanted("synthetic", "BTC-USD", "1d")
-    assert "candlecast train" in plan(settings, daily, True, tmp_path / "mine.toml")
+    # Coinbase tells no quote volume, which the shipped model reads.
+    other = Wanted("exchange:coinbase", "BTC-USD", "1m")
+    for without in (daily, other):
+        said = plan(settings, without, True, tmp_path / "mine.toml")
+        assert "candlecast train" in said
+        assert "unproven" not in said
 
 
 def test_a_look_alone_writes_and_starts_nothing(settings: Settings) -> None:
