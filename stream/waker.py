@@ -12,7 +12,6 @@ from typing import Final
 from py4j.protocol import Py4JError
 from pyspark.sql.streaming import StreamingQuery
 
-from conf.errors import CandlecastError
 from conf.events import event
 from ingest.clock import Clock
 from ingest.publish import Publisher, Record
@@ -89,7 +88,8 @@ class Waker:
             value = wake_message(max(due), partitions)
             self._publisher.send(Record(self._topic, KEY, value, at) for at in range(partitions))
             self._failing = False
-        except CandlecastError as error:
+        except Exception as error:  # whatever it is: without wake-ups bars wait for ever
+            self._publisher.close()
             if not self._failing:
                 self._failing = True
                 effect = "bars wait on"

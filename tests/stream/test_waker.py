@@ -20,19 +20,19 @@ START_MS = 1_700_000_000_000
 
 
 class Topic(Publisher):
-    """A topic of three partitions, as a broker would hold it; `away` while none answers."""
+    """A topic of three partitions, as a broker would hold it; it fails with `error`, if any."""
 
     def __init__(self) -> None:
         super().__init__("none:1")
         self.records: list[Record] = []
-        self.away = False
+        self.error: Exception | None = None
 
     def partitions(self, topic: str) -> int:
         return 3
 
     def send(self, records: Iterable[Record]) -> int:
-        if self.away:
-            raise BrokerUnavailable("away")
+        if self.error is not None:
+            raise self.error
         taken = list(records)
         self.records += taken
         return len(taken)
@@ -130,12 +130,13 @@ def test_of_several_that_are_due_the_latest_is_sent(
     assert topic.untils() == [START_MS + 2_000]
 
 
+@pytest.mark.parametrize("error", [BrokerUnavailable("away"), OSError("no route")])
 def test_a_wake_up_that_no_broker_took_is_sent_again(
-    waker: Waker, topic: Topic, clock: SimulatedClock
+    waker: Waker, topic: Topic, clock: SimulatedClock, error: Exception
 ) -> None:
     waker.written(waiting(START_MS))
-    topic.away = True
+    topic.error = error
     waker.send_due()
-    topic.away = False
+    topic.error = None
     assert sent_after(waker, topic, clock) == [1.0]
     assert topic.untils() == [START_MS]
