@@ -193,8 +193,9 @@ def window_ends(
     complete = complete_windows(series.needed_close, lookback)
     known = ~np.isnan(series.close)
     for horizon in horizons:
-        complete[: len(complete) - horizon] &= known[horizon:]
-        complete[max(0, len(complete) - horizon) :] = False
+        within = max(0, len(complete) - horizon)
+        complete[:within] &= known[horizon:]
+        complete[within:] = False
     closes = series.close_times(np.arange(len(complete)))
     complete &= (closes >= part.start) & (closes <= part.end - max(horizons) * series.bar_ms)
     return np.flatnonzero(complete)

@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 # this factor, as a logarithm.
 _SIZE_LIMIT: Final = 20.0
 _LOG_LIMIT: Final = 1.5
+# Where the price never moved a size is expected all the same, far below any tick: an interval of a
+# part of it must still tell its ends apart as prices.
+_SMALLEST_SIZE: Final = 1e-3
 # In units of windows that are independent, each input at its usual spread.
 _PENALTY: Final = 20.0
 # An input further than so many times its spread from its mean counts as that far.
@@ -137,4 +140,4 @@ def _gain(line: Floats, sizes: Floats, times: NDArray[np.int64], horizon: int) -
 
 
 def _log_mean(values: Floats) -> float:
-    return math.log(max(float(values.mean()), 1e-9))
+    return math.log(max(float(values.mean()), _SMALLEST_SIZE))

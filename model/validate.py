@@ -89,7 +89,7 @@ def _volatile_spreads(
     """Half-widths as of `_spread`, by the conformal step on the newest windows before `part`; those
     of a normal distribution where there are too few."""
     before = window_ends(series, Span(0, part.start), first.lookback, first.horizons)[-_CALIBRATED:]
-    n_fitted = int(series.rows_closing(np.array(part.start))) + 1
+    n_fitted = len(series.until(part.start).bars)
     scales = volatilities(names, series.close, n_fitted, first.lookback, first.horizons)
     ahead = before[:, None] + np.array(first.horizons)
     moved = np.abs(np.log(series.close[ahead] / series.close[before][:, None]))

@@ -24,7 +24,8 @@ from model.layout import QUOTE_VOLUME
 from model.scorecard import score_market
 from model.series import Series
 from model.training import ModelSettings, TrainedModel, fit_model
-from model.validate import held_out_metrics
+from model.validate import forecast_outcomes, held_out_metrics
+from model.volatility import VOLATILITIES
 from tests.model.test_baselines import prices
 from tests.synthetic import START, random_series
 
@@ -72,6 +73,20 @@ def test_training_does_not_see_what_comes_after_its_part(small: ModelSettings) -
     assert fit_model([series], part, small).onnx == fit_model([changed], part, small).onnx
 
 
+def test_a_volatility_is_fitted_to_nothing_later_where_the_series_begins_late(
+    trained: TrainedModel,
+) -> None:
+    series, models = random_series(700, seed=28), {"lstm": Forecaster(trained.artifact("1m-1"))}
+    bars = series.bars.copy()
+    bars[500:, :4] *= np.exp(np.random.default_rng(1).normal(0, 0.05, (200, 1)))
+    part = Span(START - 100 * 60_000, START + 400 * 60_000)
+    spreads = [
+        forecast_outcomes(one, part, models, volatile=VOLATILITIES).spreads["garch"]
+        for one in (series, replace(series, bars=bars))
+    ]
+    np.testing.assert_array_equal(*spreads)
+
+
 def test_every_window_is_held_out_once() -> None:
     times = windows_of([random_series(1000, seed=23)], Span(0, 10**15), 16, (1, 3)).end_times
     held_out = np.stack([inside(times, stretch) for stretch in stretches(times, 4)])
@@ -98,6 +113,12 @@ def test_no_window_straddles_a_gap() -> None:
     ends = window_ends(series, Span(0, series.end_time), 16, (1, 3))
     assert complete_windows(series.close, 16)[ends].all()
     assert not set(ends.tolist()) & {97, 99, *range(100, 117)}
+
+
+@pytest.mark.parametrize("bars", [0, 2, 20])
+def test_a_series_shorter_than_the_farthest_horizon_has_no_window(bars: int) -> None:
+    series = random_series(max(bars, 1), seed=24).until(START + bars * 60_000)
+    assert len(windows_of([series], Span(0, 10**15), 16, (1, 60))) == 0
 
 
 def test_sequences_hold_the_target_of_each_window_once() -> None:
