@@ -12,7 +12,7 @@ from conf.settings import load_settings
 from conf.timeframes import TIMEFRAME_MS
 from model.decisions import Action, Arena, Decision, deciding, record
 from model.forecast import Forecaster
-from model.promotion import Verdict
+from model.promotion import NOTHING, Verdict
 from model.registry import RegisteredModel
 
 
@@ -96,6 +96,7 @@ def _record_by_hand(arena: Arena, action: Action, version: str, why: str) -> Non
     artifact = arena.registry.load(version)
     Forecaster(artifact)  # raises where the stream would reject it
     manifest = artifact.manifest
-    verdict = Verdict(True, why, manifest.trained_until, manifest.trained_until)
+    until, proven = manifest.trained_until, arena.registry.proven(version) or NOTHING
+    verdict = Verdict(True, why, until, until, proven=proven)
     champion = arena.registry.champion(manifest.interval)
     record(arena, Decision(action, manifest.interval, version, champion, verdict))

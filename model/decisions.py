@@ -27,6 +27,8 @@ from model.series import Series
 log = logging.getLogger(__name__)
 
 Action = Literal["gate", "promote", "rollback", "shipped"]
+# A person's decision says nothing new about what a model is proven in.
+_JUDGED: Final = ("gate", "shipped")
 YEAR_MS: Final = 365 * 86_400_000
 # Of the level that is left: a weekly schedule judges some hundred challengers a year.
 LATER_SHARE: Final = 0.02
@@ -175,8 +177,9 @@ def record(arena: Arena, decision: Decision) -> None:
         "decision": decision.action,
         "promoted": str(verdict.promoted).lower(),
         "reason": verdict.reason,
-        "proven": verdict.proven,
     }
+    if decision.action in _JUDGED:
+        tags["proven"] = verdict.proven
     for tag, value in tags.items():
         arena.registry.tag(decision.challenger, tag, value)
 

@@ -24,6 +24,7 @@ from model.layout import Layout
 from model.leaders import with_leaders
 from model.learning import TrainResult, compete, readings, report, retrain, train
 from model.planted import planted_series
+from model.promotion import NOTHING
 from model.registry import Registry
 from model.scorecard import score_market
 from model.series import Series
@@ -117,8 +118,11 @@ def test_promote_and_rollback_change_the_champion_in_one_step(
     assert not second.promoted
     assert promote_version(arena, second.version, "to look") == "1m-2-unproven"
     assert registry.champion("1m") == "1m-2-unproven"  # the gate rejected it, and rows say so
+    found = registry.proven("1m-1")
+    assert found not in (None, NOTHING)
     assert roll_back(arena, "1m") == "1m-1"
     assert registry.champion("1m") == "1m-1"
+    assert registry.proven("1m-1") == found
     with pytest.raises(ConfigurationError, match="replaced no other"):
         roll_back(arena, "1m")
     assert [row["action"] for row in decisions(arena.promotions_dir)] == [
