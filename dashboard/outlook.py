@@ -30,21 +30,21 @@ def outlooks(made: pd.DataFrame, board: pd.DataFrame | None, move: float) -> lis
         return []
     newest = made["as_of"].max()
     rows = made[made["as_of"] == newest].sort_values(["horizon", "predicted_at"])
-    records = {} if board is None else records_of(board, rows.iloc[0])
     found = []
     for row in rows.drop_duplicates("horizon", keep="last").to_dict("records"):
+        record = None if board is None else record_at(board, row)
         before = made[(made["horizon"] == row["horizon"]) & (made["as_of"] < newest)]
         past = before.loc[before["as_of"] >= newest - WEEK, "scale"].dropna()
-        found.append(_outlook(row, past, records.get(row["horizon"]), move))
+        found.append(_outlook(row, past, record, move))
     return found
 
 
-def records_of(board: pd.DataFrame, of: "pd.Series[Any]") -> dict[int, Record]:
-    """The record at each horizon of the model that made the prediction `of`."""
+def record_at(board: pd.DataFrame, of: Mapping[Hashable, Any]) -> Record | None:
+    """The record, at its horizon, of the model that made the prediction `of`; None without one."""
     chosen = board
-    for name in ("symbol", "interval", "model_version"):
+    for name in ("symbol", "interval", "model_version", "horizon"):
         chosen = chosen[chosen[name] == of[name]]
-    return {int(str(horizon)): record_of(rows) for horizon, rows in chosen.groupby("horizon")}
+    return None if chosen.empty else record_of(chosen)
 
 
 def livelier(scale: float, past: "pd.Series[float]") -> float | None:

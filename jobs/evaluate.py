@@ -57,7 +57,7 @@ def main(
     print_rows(console, rows, settings.market.fee_bp)
     console.print(f"written: {target}", markup=False)
     if leaders:
-        followers = (one for one in market if any(one.leaders))
+        followers = [one for one in market if any(one.leaders)] or market
         shortest = min(followers, key=lambda series: series.n_present)
         shuffled = shuffled_bars(shortest, model.training.seed)
         leak = check_for_leak(shuffled, model, settings.evaluation)

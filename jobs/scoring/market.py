@@ -13,8 +13,9 @@ from jobs.scoring.kept import OPEN_MS, new_files, opened
 
 # Fewer predictions of the last week say nothing about what is usual.
 _LEAST_PAST: Final = 100
-# Each series at its farthest horizon: the newest close, the live prediction that was of it, and the
-# share of the week's expected sizes that were smaller than the newest.
+# Each series at the farthest horizon of its newest prediction: the newest close, the live
+# prediction that was of it, and the share of the week's expected sizes that were smaller than the
+# newest.
 _MARKET: Final = f"""
 WITH made AS (
     SELECT symbol, interval, horizon, as_of, target, lower, upper, coverage, scale
@@ -23,7 +24,8 @@ WITH made AS (
                  coverage, scale
     FROM predictions_raw WHERE predicted_at <= target_time),
 far AS (
-    SELECT * FROM made QUALIFY horizon = max(horizon) OVER (PARTITION BY symbol, interval)),
+    SELECT * FROM made QUALIFY horizon = arg_max(horizon, (as_of, horizon))
+        OVER (PARTITION BY symbol, interval)),
 closes AS (
     SELECT symbol, interval, time, close FROM kept.closes
     UNION SELECT symbol, interval, epoch_ms(close_time), close FROM bars),

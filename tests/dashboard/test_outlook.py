@@ -81,6 +81,17 @@ def test_a_prediction_of_before_has_an_outlook_in_which_little_is_known(warehous
     assert row[["scale", "q05", "livelier", "proven"]].isna().all()
 
 
+def test_the_record_is_of_the_model_that_made_the_prediction(tmp_path: Path) -> None:
+    tables.write(tmp_path, "bars", tables.bars(CLOSE))
+    tables.write(tmp_path, "predictions", told(1), "q-first")
+    later = told(1).assign(model_version="1m-2")[-50:]
+    later["predicted_at"] += pd.Timedelta(seconds=1)
+    tables.write(tmp_path, "predictions", later, "q-second")
+    update_scores(tmp_path)
+    (one,) = of(tmp_path, "BTC-USD")
+    assert (one.model_version, one.record and one.record.predictions) == ("1m-2", 49)
+
+
 def test_explain_says_it_in_one_sentence_a_horizon(
     warehouse: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

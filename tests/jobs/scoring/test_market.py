@@ -65,5 +65,12 @@ def test_a_move_that_is_larger_than_most_of_the_week_is_told(warehouse: Path) ->
     assert names(warehouse, livelier_than=0.95) == ["lively BTC-USD 1m"]
 
 
+def test_a_horizon_that_no_model_forecasts_any_more_says_nothing(warehouse: Path) -> None:
+    before = predictions(CLOSE[:150], CLOSE[:150], 15, half_width=0.01)
+    write(warehouse, "predictions", before.assign(scale=0.001), "q-before")
+    bounds = {"outside_interval": True, "livelier_than": 0.95}
+    assert names(warehouse, **bounds) == ["outside BTC-USD 1m", "lively BTC-USD 1m"]
+
+
 def test_of_a_series_whose_bars_no_longer_come_nothing_is_said(warehouse: Path) -> None:
     assert names(warehouse, 60, outside_interval=True, livelier_than=0.95) == []
