@@ -37,7 +37,7 @@ COMMANDS: Final = {
     "explain": ("jobs.explain:explain", "Say how far the price may move, in a sentence."),
     "api": ("jobs.page:api", "Serve predictions, scores and health over HTTP."),
     "export": ("jobs.export:export", "Write a table as CSV, Parquet or JSON."),
-    "sql": ("jobs.sql:sql", "Query the warehouse with Spark SQL."),
+    "sql": ("jobs.sql:sql", "Query the warehouse in SQL."),
     "housekeeping": ("jobs.housekeeping:housekeeping", "Keep the warehouse small."),
     "backup": ("jobs.backup:backup", "Copy all that the stream needs to go on."),
     "restore": ("jobs.backup:restore", "Bring a backup back onto an empty place."),

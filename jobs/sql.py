@@ -28,8 +28,8 @@ def sql(
     query: Annotated[str, typer.Argument(help="over bars, predictions, scored, scoreboard, ...")],
     engine: Annotated[str, typer.Option(help="duckdb, or spark: the same views")] = "duckdb",
 ) -> None:
-    """Query the warehouse: bars, predictions, skipped, arima, scored, scores, scoreboard, drift,
-    articles, sentiment (times in UTC)."""
+    """Query the warehouse: bars, predictions, outlook, skipped, arima, scored, scores, scoreboard,
+    drift, articles, sentiment (times in UTC)."""
     warehouse_dir = load_settings().warehouse.dir
     if engine not in ("duckdb", "spark"):
         raise ConfigurationError(f"--engine {engine}: there are duckdb, spark")

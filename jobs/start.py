@@ -124,9 +124,8 @@ def examine(settings: Settings, wanted: Wanted) -> bool:
     for one in series:
         typer.echo(f"ok      source: {check_source(source, one, asked, clock.now_ms())}")
     try:
-        typer.echo(
-            f"ok      broker: {check_broker(settings.kafka, settings.kafka.bars_topic, 2.0)}"
-        )
+        found = check_broker(settings.kafka, settings.kafka.bars_topic, BROKER_S)
+        typer.echo(f"ok      broker: {found}")
     except RetryLater:
         typer.echo(f"ok      broker: none at {settings.kafka.bootstrap_servers}: one of our own")
         return True
