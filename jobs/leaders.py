@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import typer
 from rich import box
 from rich.console import Console
@@ -19,6 +18,7 @@ from conf.errors import NotEnoughBars
 from conf.settings import Settings, load_settings
 from jobs.evaluate import series_files, series_name
 from jobs.terminal.program import run_program
+from model.dataset import Span, covered, newest_share
 from model.leading import Lead, Proposal, most_traded, propose
 from model.series import Series
 from store.recorded import read_file
@@ -54,10 +54,10 @@ def _read(settings: Settings, timeframe: str, data: Path | None) -> list[Series]
 
 
 def _before_held_back(series: Sequence[Series], share: float) -> list[Series]:
-    return [
-        one.until(int(one.open_times(np.array([int(len(one.bars) * (1 - share))]))[0]))
-        for one in series
-    ]
+    """What lies before the time that training would hold back, the same for all."""
+    whole = Span(min(s.first_open_time for s in series), max(s.end_time for s in series))
+    border = newest_share(covered(series, whole), share)
+    return [cut for one in series if len((cut := one.until(border)).bars)]
 
 
 def print_proposal(console: Console, proposal: Proposal) -> None:

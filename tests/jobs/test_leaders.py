@@ -2,6 +2,7 @@
 
 import io
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from rich.console import Console
 
 import jobs.leaders
 from conf.errors import NotEnoughBars
-from conf.settings import Market
+from conf.settings import Market, load_settings
 from jobs.leaders import print_proposal
 from model.leading import Lead, Proposal
 from model.series import Series
@@ -39,6 +40,25 @@ def test_where_nobody_is_worth_it_the_best_is_shown_and_nothing_proposed() -> No
     assert "leave `[market] leaders` empty" in text
     assert "E-F" in text
     assert "A-B" not in text
+
+
+def test_what_is_held_back_is_left_out_of_a_series_that_began_late_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = random_series(2000, seed=5)
+    late = replace(early.since(START + 1500 * 60_000), symbol="y")
+    for name, one in (("btcusdt_1m", early), ("ethusdt_1m", late)):
+        write_file(tmp_path / f"{name}.csv.gz", one)
+    seen: list[int] = []
+
+    def noted(series: list[Series], *_: object) -> Proposal:
+        seen.extend(one.end_time for one in series)
+        return Proposal((), ())
+
+    monkeypatch.setattr(jobs.leaders, "propose", noted)
+    jobs.leaders.main(data=tmp_path, candidates=2)
+    held_back = 2000 * load_settings().training.test_share
+    assert seen == [START + int(2000 - held_back) * 60_000] * 2
 
 
 def test_files_are_read_and_the_part_that_judges_models_is_not(
