@@ -30,7 +30,7 @@ def check_source(source: Source, series: Series, settings: Ingest, now_ms: int) 
         "interval": series.interval,
         "bars": f"{len(bars)}/{CHECKED_BARS}",
         "rejected": len(rejected) + len(bars.unreadable),
-        "newest_close": f"{bars[-1].close:g}" if bars else "none",
+        "newest_close": f"{bars[-1].close:.12g}" if bars else "none",
         "fields": _fields(bars),
         "page": terms.page_bars,
         "history_from": _history_from(source, series, settings, now_ms),
