@@ -23,7 +23,7 @@ from tests.dashboard import poison
 from tests.dashboard.api_server import NO_BROKER, TOPIC, chosen_settings, get, serving
 
 WITH_PARAMETERS = ["/scores", "/predictions/{symbol}", "/predictions/{symbol}/history"]
-WITH_PARAMETERS += ["/chart", "/record", "/articles"]
+WITH_PARAMETERS += ["/outlook/{symbol}", "/chart", "/record", "/articles"]
 PATHS = ["/health", "/models", "/overview", "/decisions", "/troubles", *WITH_PARAMETERS]
 # Only where something is asked for can it be asked for wrongly.
 CASES = [(path, GenerationMode.POSITIVE) for path in PATHS] + [
