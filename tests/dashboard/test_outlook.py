@@ -15,6 +15,7 @@ from jobs.scoring.scoreboard import update_scores
 from model.intervals import QUANTILES
 from store.views import read_sql
 from tests import tables
+from tests.dashboard.api_server import NO_BROKER, chosen_settings
 
 CLOSE = tables.random_walk(400, seed=6)
 SIZES = np.random.default_rng(7).uniform(0.0005, 0.0015, len(CLOSE))
@@ -95,7 +96,8 @@ def test_the_record_is_of_the_model_that_made_the_prediction(tmp_path: Path) -> 
 def test_explain_says_it_in_one_sentence_a_horizon(
     warehouse: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CANDLECAST_WAREHOUSE__DIR", str(warehouse))
+    chosen = chosen_settings(warehouse, NO_BROKER)
+    monkeypatch.setattr("jobs.explain.load_settings", lambda: chosen)
     command = ["explain", "BTC-USD", "--move", "0.2"]
     monkeypatch.setattr("sys.argv", ["candlecast", *command])
     shown = CliRunner().invoke(group, command)
