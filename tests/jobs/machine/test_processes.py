@@ -58,10 +58,22 @@ def all_end(processes: list[psutil.Process]) -> bool:
     return not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
 
+def hear_hang_up() -> None:
+    """In a child: `nohup make test` lets all that it starts ignore SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def supervisor(folder: Path) -> subprocess.Popen[str]:
     env = {**os.environ, "CANDLECAST_WAREHOUSE__DIR": str(folder / "warehouse")}
     command = [sys.executable, "-c", SUPERVISOR, str(folder)]
-    return subprocess.Popen(command, cwd=PROJECT_DIR, env=env, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=PROJECT_DIR,
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_hang_up,
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
@@ -131,7 +143,12 @@ def test_a_program_that_is_told_to_end_leaves_no_temporary_folder(tmp_path: Path
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", script]
     with subprocess.Popen(
-        command, cwd=PROJECT_DIR, env=env, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=PROJECT_DIR,
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_hang_up,
     ) as running:
         assert running.stdout is not None
         folder = Path(running.stdout.readline().strip())
