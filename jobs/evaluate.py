@@ -20,7 +20,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from conf.errors import CandlecastError, ConfigurationError
 from conf.settings import Evaluation, Market, load_settings, wrong_settings
-from ingest.recorded.content import FILE_ENDINGS
 from jobs.terminal.program import run_program
 from model.baselines import ARIMA, BASELINES
 from model.leaders import with_leaders
@@ -30,7 +29,7 @@ from model.scorecard import Row, score_market
 from model.series import Series
 from model.training import ModelSettings
 from model.volatility import VOLATILITIES
-from store.recorded import read_file
+from store.recorded import read_file, series_files, series_name
 
 
 def main(
@@ -161,25 +160,6 @@ def print_leak(console: Console, leak: LeakCheck) -> None:
     console.print(
         f"shuffled bars: skill {leak.skill:.2%}, p {leak.p_value:.2g}: {meaning}", markup=False
     )
-
-
-def series_name(file: Path) -> str:
-    """What a recorded file is called without its endings.
-
-    >>> series_name(Path("data/btc.usd_1m.csv.gz"))
-    'btc.usd_1m'
-    """
-    while file.suffix.lower() in FILE_ENDINGS:
-        file = file.with_suffix("")
-    return file.name
-
-
-def series_files(folder: Path) -> list[Path]:
-    """Every recorded file of a folder; raises ConfigurationError where there is none."""
-    found = sorted(file for file in folder.glob("*.*") if file.suffix.lower() in FILE_ENDINGS)
-    if not found:
-        raise ConfigurationError(f"no recorded files ({', '.join(FILE_ENDINGS)}) in {folder}")
-    return found
 
 
 def write_rows(target: Path, rows: Sequence[Row]) -> None:

@@ -16,12 +16,11 @@ from rich.table import Table
 
 from conf.errors import NotEnoughBars
 from conf.settings import Settings, load_settings
-from jobs.evaluate import series_files, series_name
 from jobs.terminal.program import run_program
 from model.dataset import Span, covered, newest_share
 from model.leading import Lead, Proposal, most_traded, propose
 from model.series import Series
-from store.recorded import read_file
+from store.recorded import read_file, series_files, series_name
 from store.series import read_polled
 
 

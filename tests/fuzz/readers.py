@@ -40,8 +40,13 @@ PROGRAMS: Final = {
     "train": ["train", "--allow-unproven", "--symbols", ",".join(NAMES)],
     "retrain": ["retrain", "--once", "--force"],
     "export": ["export", "--symbol", NAMES[0], "--table", "bars", "--out", "{out}"],
-    "sql by DuckDB": ["sql", "--engine", "duckdb", "SELECT count(*) FROM scored"],
-    "sql by Spark": ["sql", "SELECT count(*) FROM bars WHERE symbol = 'AAA-USD'"],
+    "sql by DuckDB": ["sql", "SELECT count(*) FROM scored"],
+    "sql by Spark": [
+        "sql",
+        "--engine",
+        "spark",
+        "SELECT count(*) FROM bars WHERE symbol = 'AAA-USD'",
+    ],
     "compaction": ["compact"],
 }
 SMALL: Final = {

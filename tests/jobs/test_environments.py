@@ -14,8 +14,9 @@ def test_a_hostile_shell_and_an_odd_folder_change_nothing(tmp_path: Path) -> Non
     folder.mkdir()
     # Python itself does not start with a PYTHONHOME of another.
     shell = {name: value for name, value in HOSTILE.items() if name != "PYTHONHOME"}
+    query = "SELECT lower('TITLE'), current_timezone()"
     done = subprocess.run(
-        [sys.executable, "-m", "jobs.cli", "sql", "SELECT lower('TITLE'), current_timezone()"],
+        [sys.executable, "-m", "jobs.cli", "sql", "--engine", "spark", query],
         cwd=PROJECT_DIR,
         env={**os.environ, **shell, "CANDLECAST_WAREHOUSE__DIR": str(folder), "HOME": "/nowhere"},
         capture_output=True,

@@ -13,7 +13,7 @@ import jobs.retrain
 from conf.errors import ConfigurationError, NotEnoughBars
 from conf.settings import Evaluation, Market, Promotion, Retrain, Settings
 from conf.settings import Registry as RegistrySettings
-from jobs.evaluate import evaluate_files, read_market, series_files, write_rows
+from jobs.evaluate import evaluate_files, read_market, write_rows
 from jobs.models import print_models, promote_version, roll_back
 from jobs.retrain import reason_now, retrain_if_due
 from model.champions import Champions
@@ -30,6 +30,7 @@ from model.scorecard import score_market
 from model.series import Series
 from model.training import ModelSettings, TrainedModel
 from store.archived_news import with_archived_news
+from store.recorded import series_files
 from store.series import read_warehouse
 from tests import tables
 from tests.synthetic import START, led_by, random_series, write_file
