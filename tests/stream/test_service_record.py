@@ -1,5 +1,6 @@
 """The note of which models serve since when: whole, or none."""
 
+import re
 from pathlib import Path
 from typing import cast
 
@@ -36,7 +37,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, ServedMod
         folder = tmp_path_factory.mktemp("artifact")
         save_random_artifact(folder, seed)
         artifact = load_artifact(folder, f"1m-{seed}")
-        reader = ServedModel(artifact, (1.5, 1.0, 0.25), ServedModel(artifact))
+        reader = ServedModel(artifact, (1.5, 1.0, 0.25), (ServedModel(artifact),))
         found.append({"1m": reader, "5m": ServedModel(artifact)})
     return found
 
@@ -95,7 +96,9 @@ def test_a_note_that_is_damaged_counts_as_none(
     assert champions.before == {}
     # not even a half-width of a model may differ, with Hadoop's checksum or without
     text = (tmp_path / "served.json").read_text()
-    (tmp_path / "served.json").write_text(text.replace("2.0, 2.0", "2.0, 0.1"))
+    changed = re.sub(r"(half_widths.*?)2\.0", r"\g<1>0.1", text, count=1)
+    assert changed != text
+    (tmp_path / "served.json").write_text(changed)
     record(spark, tmp_path / "served.json", champions)
     assert champions.before == {}
     (tmp_path / ".served.json.crc").unlink()
