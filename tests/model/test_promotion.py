@@ -70,8 +70,13 @@ def test_a_model_that_repeats_the_last_price_at_later_horizons_is_not_worse_ther
 def test_a_model_that_says_neither_where_nor_how_far_does_not_beat_persistence(
     trained: TrainedModel, momentum_series: Sequence[Series]
 ) -> None:
-    verdict = judge(_with_gain(trained, 0.0), None, momentum_series, LATER, GATE)
-    assert verdict.reason.startswith("does not beat persistence with constant volatility")
+    assert trained.size is not None
+    line = trained.size
+    says_nothing = replace(line, kernel=np.zeros_like(line.kernel), bias=np.zeros_like(line.bias))
+    model = _with_gain(replace(trained, size=says_nothing), 0.0)
+    verdict = judge(model, None, momentum_series, LATER, GATE)
+    assert not verdict.promoted
+    assert verdict.reason.startswith("does not beat persistence")
     assert verdict.proven == "nothing yet"
 
 
