@@ -78,10 +78,19 @@ def would_have_paid(outcomes: Outcomes, name: str, seed: int = 1) -> Paid:
 
 def _turnover(signs: Floats, times: NDArray[np.int64], horizon: int) -> Floats:
     """How much of a position each forecast buys or sells (n,): the change since the one that was
-    made a horizon before, which it follows on; from nothing where there is none."""
+    made a horizon before, which it follows on, and what it closes where none follows on it."""
     if len(times) < 2:
-        return np.abs(signs)
-    before = times - horizon * int(np.diff(times).min())
-    place = np.minimum(np.searchsorted(times, before), len(times) - 1)
-    held = np.where(times[place] == before, signs[place], 0.0)
-    return np.abs(signs - held)
+        return 2 * np.abs(signs)
+    length = horizon * int(np.diff(times).min())
+    held, _ = _sign_at(signs, times, times - length)
+    _, goes_on = _sign_at(signs, times, times + length)
+    return np.abs(signs - held) + np.where(goes_on, 0.0, np.abs(signs))
+
+
+def _sign_at(
+    signs: Floats, times: NDArray[np.int64], asked: NDArray[np.int64]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """The sign forecast at each time asked for (n,), 0 where none is, and whether one is."""
+    place = np.minimum(np.searchsorted(times, asked), len(times) - 1)
+    there = times[place] == asked
+    return np.where(there, signs[place], 0.0), there

@@ -242,11 +242,18 @@ def _objection(
         here = outcomes.at(horizon)
         if is_worse(here, CHALLENGER, level):
             return f"worse than persistence at horizon {horizon}"
-        if 1 - here.crps_against(CHALLENGER, TRAILING).p_better < level:
+        if _spreads_worse(here, level):
             return f"worse than {_ALONE[TRAILING]} at horizon {horizon}"
     if rival and not rival.p < level:
         return f"does not beat the champion: {rival} of {level:.2g}"
     return None
+
+
+def _spreads_worse(outcomes: Outcomes, level: float) -> bool:
+    """Whether the CRPS is worse than that of the last price with trailing volatility by more than
+    rounding and by more than chance: a challenger that believes nothing else equals it."""
+    p_worse = 1 - outcomes.crps_against(CHALLENGER, TRAILING).p_better
+    return bool(outcomes.crps_skill(CHALLENGER, TRAILING) < -_ROUNDING and p_worse < level)
 
 
 def is_worse(outcomes: Outcomes, name: str, level: float) -> bool:

@@ -32,12 +32,12 @@ def test_the_gain_is_that_of_each_move_and_a_turn_costs_two_sides() -> None:
 
 def test_a_position_is_held_to_its_horizon_and_on_where_the_sign_stays() -> None:
     found = would_have_paid(outcomes([1, -1, 1, -1], [1e-4, -1e-4] * 2, horizon=2), LSTM)
-    assert found.turnover == pytest.approx(0.5)
+    assert found.turnover == pytest.approx(1.0)  # two positions, each bought and sold once
 
 
-def test_behind_a_gap_a_position_is_opened_anew() -> None:
+def test_before_a_gap_a_position_is_closed_and_behind_it_opened_anew() -> None:
     found = would_have_paid(outcomes([1, 1, 1], [1e-4] * 3, minutes=[0, 1, 9]), LSTM)
-    assert found.turnover == pytest.approx(2 / 3)
+    assert found.turnover == pytest.approx(4 / 3)
 
 
 def test_who_never_acts_has_no_fee_to_break_even_at() -> None:

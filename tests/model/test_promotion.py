@@ -375,3 +375,28 @@ def test_where_volatility_is_constant_a_better_average_of_it_is_not_proven_in_ho
     assert not verdict.promoted
     assert verdict.reason.startswith("does not beat persistence with constant volatility")
     assert verdict.proven == "nothing yet"
+
+
+def test_a_challenger_that_believes_trailing_volatility_further_ahead_is_not_worse_there() -> None:
+    noise, count = np.random.default_rng(9), 4000
+    size = np.exp(0.5 * noise.normal(size=count))  # known to the challenger, one bar ahead
+    others, widths = np.ones(count), np.array([0.6745, 1.2816, 1.6449])
+    told = {
+        "challenger": (size, others),
+        "trailing": (others, others),
+        "constant": (others, 2 * others),
+    }
+    outcomes = Outcomes(
+        symbol=np.full(2 * count, "A-B"),
+        time=np.tile(np.arange(count), 2),
+        horizon=np.repeat([1, 5], count),
+        last_close=np.ones(2 * count),
+        actual=np.concatenate([size, others]) * noise.normal(size=2 * count),
+        forecasts={"challenger": np.zeros(2 * count)},
+        scale=np.ones(2 * count),
+        trailing=np.ones(2 * count),
+        spreads={name: np.outer(np.concatenate(one), widths) for name, one in told.items()},
+    )
+    verdict = compared(outcomes, (1, 5), None, Span(0, count), GATE)
+    assert verdict.promoted, verdict.reason
+    assert verdict.proven == "how far"
