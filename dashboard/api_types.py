@@ -90,9 +90,8 @@ class Record(BaseModel):
     promised: float | None
 
 
-class Ahead(BaseModel):
-    """The newest prediction of a series at one horizon; `livelier` is the share of the last week's
-    expected sizes that were smaller, null where nothing is known of the week."""
+class _Told(BaseModel):
+    """What a prediction tells; null where its model was made without it."""
 
     horizon: int
     as_of: int
@@ -112,12 +111,18 @@ class Ahead(BaseModel):
     q95: float | None = None
     proven: str | None = None
     model_version: str
-    predicted_at: int
     livelier: float | None
     record: Record | None
 
 
-class Outlook(BaseModel):
+class Ahead(_Told):
+    """The newest prediction of a series at one horizon; `livelier` is the share of the last week's
+    expected sizes that were smaller, null where too little is known of the week."""
+
+    predicted_at: int
+
+
+class Outlook(_Told):
     """How far the price may move within `horizon` bars; null where it is not known.
 
     `scale` is the mean size expected of the log return, `livelier` the share of the last week's
@@ -127,28 +132,8 @@ class Outlook(BaseModel):
 
     symbol: str
     interval: str
-    horizon: int
-    as_of: int
-    target_time: int
-    last_close: float
-    predicted_close: float
-    lower: float
-    upper: float
-    coverage: float
-    scale: float | None
-    q05: float | None
-    q10: float | None
-    q25: float | None
-    q50: float | None
-    q75: float | None
-    q90: float | None
-    q95: float | None
     move: float
     exceeds: float | None
-    livelier: float | None
-    model_version: str
-    proven: str | None
-    record: Record | None
     sentence: str
 
 

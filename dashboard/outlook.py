@@ -14,10 +14,9 @@ from dashboard.overview import record_of
 from model.distribution import exceedance
 from model.intervals import QUANTILES
 from model.promotion import NOTHING
+from store.schema import LEAST_OF_A_WEEK
 
 WEEK: Final = pd.Timedelta(days=7)
-# Fewer predictions of the last week say nothing about what is usual.
-_LEAST_PAST: Final = 100
 
 
 def outlooks(made: pd.DataFrame, board: pd.DataFrame | None, move: float) -> list[Outlook]:
@@ -52,7 +51,7 @@ def livelier(scale: float, past: "pd.Series[float]") -> float | None:
 
     None where too few are known.
     """
-    if len(past) < _LEAST_PAST or not math.isfinite(scale):
+    if len(past) < LEAST_OF_A_WEEK or not math.isfinite(scale):
         return None
     return float((past < scale).mean())
 

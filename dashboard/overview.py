@@ -20,13 +20,13 @@ from dashboard.api_types import Ahead, Card, Record
 from dashboard.records import Row
 from dashboard.sources import Sources
 from dashboard.tables import Series
-from store.schema import DISTRIBUTION
+from store.schema import DISTRIBUTION, LEAST_OF_A_WEEK
 
 log = logging.getLogger(__name__)
 
 REFRESH_S: Final = 2.0
-# The widths of a week change slowly.
-WIDTHS_EVERY_S: Final = 600.0
+# What is usual over a week changes slowly.
+SIZES_EVERY_S: Final = 600.0
 WEEK_MS: Final = 7 * 86_400_000
 SPARK: Final = 60
 MOST_SERIES: Final = 10_000
@@ -51,10 +51,10 @@ WHERE interval = $interval AND as_of >= make_timestamp($since::BIGINT * 1000)
 QUALIFY row_number() OVER (
     PARTITION BY symbol, interval, horizon ORDER BY as_of DESC, predicted_at DESC) = 1
 """
-_WIDTHS: Final = f"""
-SELECT symbol, interval, horizon, quantile_cont(scale, {PERCENTILES}) AS widths
+_SIZES: Final = f"""
+SELECT symbol, interval, horizon, quantile_cont(scale, {PERCENTILES}) AS sizes
 FROM predictions_raw WHERE as_of >= make_timestamp($since::BIGINT * 1000) AND scale > 0
-GROUP BY ALL
+GROUP BY ALL HAVING count(*) >= {LEAST_OF_A_WEEK}
 """
 
 
@@ -64,7 +64,7 @@ class _Known:
 
     closes: dict[int, float] = field(default_factory=dict)  # by the bar's open time, ascending
     ahead: dict[int, Row] = field(default_factory=dict)  # the newest prediction at each horizon
-    widths: dict[int, list[float]] = field(default_factory=dict)  # percentiles of expected sizes
+    sizes: dict[int, list[float]] = field(default_factory=dict)  # percentiles of expected sizes
     records: dict[int, Record] = field(default_factory=dict)
 
     def close(self, open_time: int, price: float) -> None:
@@ -92,7 +92,7 @@ class Overview:
         self._stopping = threading.Event()
         self._looked: dict[str, float | None] = {}
         self._read_until: dict[str, int] = {}
-        self._widths_at = float("-inf")
+        self._sizes_at = float("-inf")
         self._unfollow = sources.newest.follow(self._predicted)
         self._thread = threading.Thread(target=self._run, name="overview", daemon=True)
 
@@ -125,9 +125,9 @@ class Overview:
             self._read_bars(known)
         if self._changed("scores"):
             self._read_records()
-        if predictions and time.monotonic() - self._widths_at > WIDTHS_EVERY_S:
-            self._widths_at = time.monotonic()
-            self._read_widths()
+        if predictions and time.monotonic() - self._sizes_at > SIZES_EVERY_S:
+            self._sizes_at = time.monotonic()
+            self._read_sizes()
 
     def _run(self) -> None:
         failed = ""
@@ -174,14 +174,14 @@ class Overview:
         rows = self._sources.tables.rows(_NEWEST, {"predictions": values["since"]}, values)
         return [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
 
-    def _read_widths(self) -> None:
+    def _read_sizes(self) -> None:
         newest = max(self._sources.tables.series().values(), default=0)
         since = max(0, newest - WEEK_MS)
-        rows = self._sources.tables.rows(_WIDTHS, {"predictions": since}, {"since": since})
+        rows = self._sources.tables.rows(_SIZES, {"predictions": since}, {"since": since})
         with self._lock:
-            for symbol, timeframe, horizon, widths in rows.itertuples(index=False):
+            for symbol, timeframe, horizon, sizes in rows.itertuples(index=False):
                 known = self._known.setdefault((symbol, timeframe), _Known())
-                known.widths[horizon] = list(widths)
+                known.sizes[horizon] = list(sizes)
 
     def _read_records(self) -> None:
         board = self._sources.tables.scores()
@@ -218,12 +218,12 @@ def verdict(skill: float | None, p_value: float | None) -> str:
     return "better" if skill > 0 else "worse"
 
 
-def livelier(row: Row, widths: list[float]) -> float | None:
+def livelier(row: Row, sizes: list[float]) -> float | None:
     """The share of the week's expected sizes of this series and horizon that were smaller."""
     scale = row["scale"]
-    if not widths or scale is None or not scale > 0:
+    if not sizes or scale is None or not scale > 0:
         return None
-    return bisect_left(widths, scale) / len(widths)
+    return bisect_left(sizes, scale) / len(sizes)
 
 
 def record_of(rows: pd.DataFrame) -> Record:
@@ -269,7 +269,7 @@ def _together(rows: Iterable[Row]) -> list[int]:
 def _ahead(known: _Known, horizon: int) -> Ahead:
     row: dict[str, Any] = known.ahead[horizon]
     named = {name: _known(row[name]) for name in Ahead.model_fields if name in row}
-    share = livelier(row, known.widths.get(horizon, []))
+    share = livelier(row, known.sizes.get(horizon, []))
     return Ahead(**named, livelier=share, record=known.records.get(horizon))
 
 

@@ -39,7 +39,8 @@ LEFT JOIN (
       ON p.symbol = n.symbol AND p.interval = n.interval AND p.horizon = n.horizon
      AND p.as_of >= n.as_of - INTERVAL '7' DAY AND p.as_of < n.as_of
     WHERE p.scale IS NOT NULL AND n.scale IS NOT NULL
-    GROUP BY n.symbol, n.interval, n.horizon) AS w
+    GROUP BY n.symbol, n.interval, n.horizon
+    HAVING count(*) >= {least_of_a_week}) AS w
   ON w.symbol = n.symbol AND w.interval = n.interval AND w.horizon = n.horizon;
 
 -- Bars whose window was not complete, and why nothing was predicted from them.

@@ -164,6 +164,8 @@ BARS: Final = Table(
 )
 # What is known of a prediction beside its interval; null where its model was made without it.
 DISTRIBUTION: Final = ("scale", *QUANTILES)
+# Fewer predictions of the last week say nothing about what is usual.
+LEAST_OF_A_WEEK: Final = 100
 PREDICTIONS: Final = Table(
     "predictions",
     {

@@ -20,7 +20,7 @@ from model.intervals import QUANTILES
 from store import engine
 from store.footer import File
 from store.readable import TableFiles, by_columns, table_files
-from store.schema import COVERED, TABLES
+from store.schema import COVERED, LEAST_OF_A_WEEK, TABLES
 
 VIEWS: Final = Path(__file__).parent.parent / "sql" / "views.sql"
 # What readers say where the table `scores` gave no rows.
@@ -45,7 +45,11 @@ def view_statements() -> list[str]:
     tables = {name: table.once for name, table in TABLES.items()}
     quantiles = ", ".join(f"n.{name}" for name in QUANTILES)
     filled = "\n".join(lines).format(
-        bar_length=_bar_length(), covered=COVERED, quantiles=quantiles, **tables
+        bar_length=_bar_length(),
+        covered=COVERED,
+        quantiles=quantiles,
+        least_of_a_week=LEAST_OF_A_WEEK,
+        **tables,
     )
     return [part.strip() for part in filled.split(";") if part.strip()]
 

@@ -10,12 +10,11 @@ from conf.settings import Alerts
 from conf.shown import shown_length, shown_price
 from conf.timeframes import TIMEFRAME_MS
 from jobs.scoring.kept import OPEN_MS, new_files, opened
+from store.schema import LEAST_OF_A_WEEK
 
-# Fewer predictions of the last week say nothing about what is usual.
-_LEAST_PAST: Final = 100
 # Each series at the farthest horizon of its newest prediction: the newest close, the live
 # prediction that was of it, and the share of the week's expected sizes that were smaller than the
-# newest.
+# newest, null where too few are known.
 _MARKET: Final = f"""
 WITH made AS (
     SELECT symbol, interval, horizon, as_of, target, lower, upper, coverage, scale
@@ -36,13 +35,12 @@ now AS (
     SELECT symbol, interval, max(as_of) AS as_of, arg_max(scale, as_of) AS scale
     FROM far WHERE scale IS NOT NULL GROUP BY ALL),
 week AS (
-    SELECT symbol, interval, count(*) AS past,
-           avg((far.scale < now.scale)::DOUBLE) AS livelier
+    SELECT symbol, interval, avg((far.scale < now.scale)::DOUBLE) AS livelier
     FROM far INNER JOIN now USING (symbol, interval)
     WHERE far.as_of >= now.as_of - {OPEN_MS} AND far.as_of < now.as_of AND far.scale IS NOT NULL
-    GROUP BY ALL)
+    GROUP BY ALL HAVING count(*) >= {LEAST_OF_A_WEEK})
 SELECT last.symbol, last.interval, last.time, last.close, far.horizon, far.lower, far.upper,
-       far.coverage, week.past, week.livelier
+       far.coverage, week.livelier
 FROM last
 LEFT JOIN far ON far.symbol = last.symbol AND far.interval = last.interval
   AND far.target = last.time
@@ -71,6 +69,6 @@ def market_events(rows: pd.DataFrame, bounds: Alerts) -> Iterator[tuple[str, str
                 f"{series} closed at {shown_price(row.close)}, outside the {row.coverage:.0%} "
                 f"interval of {ahead} before, {shown_price(row.lower)} to {shown_price(row.upper)}",
             )
-        if bounds.livelier_than and row.past >= _LEAST_PAST and row.livelier > bounds.livelier_than:
+        if bounds.livelier_than and row.livelier > bounds.livelier_than:
             text = f"{series} is expected to move more than in {row.livelier:.0%} of the last week"
             yield f"lively {series}", text

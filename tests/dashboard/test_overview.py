@@ -18,6 +18,7 @@ from dashboard.sources import Sources
 from dashboard.tables import Tables
 from jobs.scoring.scoreboard import update_scores
 from model.registry import Registry
+from store.schema import LEAST_OF_A_WEEK
 from store.views import read_sql
 from tests import tables
 
@@ -77,14 +78,15 @@ def test_a_series_that_comes_later_gets_a_card(
     assert [(c.symbol, len(c.closes)) for c in look().cards()] == [("BTC-USD", 60), ("ETH-USD", 40)]
 
 
+@pytest.mark.parametrize(("known", "share"), [(LEAST_OF_A_WEEK - 1, None), (LEAST_OF_A_WEEK, 1.0)])
 def test_livelier_is_the_share_of_the_weeks_expected_sizes_that_were_smaller(
-    warehouse: Path, look: Callable[[], Overview]
+    warehouse: Path, look: Callable[[], Overview], known: int, share: float | None
 ) -> None:
     wide = tables.predictions(CLOSE, tables.guesses(CLOSE, seed=3), 15, half_width=0.001)
     wide["scale"] = np.linspace(0.001, 0.002, len(wide))
-    tables.write(warehouse, "predictions", wide, "q-15")
+    tables.write(warehouse, "predictions", wide[-known:], "q-15")
     (card,) = look().cards()
-    assert card.ahead[-1].livelier == 1.0
+    assert card.ahead[-1].livelier == share
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.5, "better"), (0.0, "early"), (-0.5, "worse")])
