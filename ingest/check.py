@@ -35,13 +35,19 @@ def check_source(source: Source, series: Series, settings: Ingest, now_ms: int) 
         "page": terms.page_bars,
         "history_from": _history_from(source, series, settings, now_ms),
         "clock_off_s": _clock_off_s(source),
-        "live": "websocket" if listens else "poll, websocket offered" * source.can_listen or "poll",
-        "after_close_s": f"{'0 to ' * listens}{series.grace_ms / 1000:g}",
+        "live": _way(listens, source.can_listen),
+        "after_close_s": f"{'0 to ' if listens else ''}{series.grace_ms / 1000:g}",
     }
     return " ".join(
         f'{name}="{value}"' if " " in str(value) else f"{name}={value}"
         for name, value in told.items()
     )
+
+
+def _way(listens: bool, can_listen: bool) -> str:
+    if listens:
+        return "websocket"
+    return "poll, websocket offered" if can_listen else "poll"
 
 
 def _fields(bars: Answer) -> str:

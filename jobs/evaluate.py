@@ -173,7 +173,7 @@ def print_rows(console: Console, rows: Sequence[Row], fee_bp: float) -> None:
     """The table for people; skills, direction and coverage in per cent, fees in basis points."""
     lines = [_HEAD, *(_line(row) for row in rows)]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
-    console.print("90 % interval's score / CRPS better than of, in per cent:")
+    console.print("Better than each volatility by, in per cent (90 % interval's score / CRPS):")
     for row in rows:
         console.print(_spread_line(row), markup=False, highlight=False, soft_wrap=True)
     console.print("Would it have paid, before any cost but the fee? No advice.")

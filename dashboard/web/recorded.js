@@ -56,7 +56,7 @@ export class Recorded {
         const place = this.horizons.indexOf(row.horizon), rows = this.revealed(one, place), whole = rows.length ? this.bucket(rows) : null;
         const verdict = whole?.skill_low > 0 ? "better" : whole?.skill_high < 0 ? "worse" : "early";
         const widths = rows.map((r) => r.upper / r.lower), wider = widths.filter((w) => w < row.upper / row.lower).length;
-        return { ...row, livelier: widths.length > 100 ? wider / widths.length : null,
+        return { ...row, livelier: widths.length >= 100 ? wider / widths.length : null,
           record: whole && { verdict, skill: whole.skill, predictions: whole.predictions } };
       });
       return { symbol: one.symbol, interval: this.interval, closes: one.close.slice(from, this.at + 1), times: one.close.slice(from, this.at + 1).map((_, i) => one.first + (from + i) * this.bar), ahead };

@@ -83,7 +83,7 @@ def _series(
         "first": first,
         "coverage": float(made["coverage"].iloc[0]),
         "model": str(made["model_version"].iloc[0]),
-        "reason": "as the demo trained it",
+        "reason": "it comes with the code, and is not proven on these bars",
         **{name: [_short(value) for value in grid[name].fillna(0.0)] for name in PRICES},
         "made": [one and [one.get(horizon) for horizon in horizons] for one in known],
     }

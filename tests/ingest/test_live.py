@@ -23,6 +23,7 @@ from ingest.poll import Poller
 from ingest.sources import Closed, SourceOptions, open_source
 from ingest.sources.candles import FORMS, lacking_fields, optional
 from ingest.sources.websocket import MOST_SERIES, Forming, grouped
+from jobs.machine.processes import wait_until
 from tests.ingest.exchange_server import MINUTE_MS, PROTOCOLS, ExchangeServer
 from tests.ingest.live_run import START_MS, Kept, LiveRun
 from tests.ingest.market_server import SimulatedClock
@@ -149,8 +150,7 @@ def test_a_program_that_listens_ends_within_seconds_of_being_told_to() -> None:
         )
         running = threading.Thread(target=poller.run)
         running.start()
-        while server.met < 1:  # it listens
-            time.sleep(0.01)
+        assert wait_until(lambda: server.met >= 1, timeout_s=60)  # it listens
         begun = time.monotonic()
         clock.stopping.set()
         running.join()
