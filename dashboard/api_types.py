@@ -176,8 +176,26 @@ class Bucket(BaseModel):
     above: float
 
 
+class Paid(BaseModel):
+    """What acting on the sign of each forecast would have made, in basis points; no advice.
+
+    `gain_bp` is the mean of a forecast before fees, `turnover` how many times it bought or sold;
+    `break_even_bp` the fee of one side at which nothing is left, with its 95 % interval, null where
+    it is too early to tell; `fee_bp` what the venue usually takes.
+    """
+
+    gain_bp: float
+    turnover: float
+    break_even_bp: float | None
+    low_bp: float | None
+    high_bp: float | None
+    fee_bp: float
+    sentence: str
+
+
 class History(BaseModel):
-    """Was it right, over time; `whole` is all of it, null where nothing has been revealed.
+    """Was it right, over time, and would it have paid; `whole` and `paid` are of all of it, null
+    where nothing has been revealed.
 
     Of predictions made before their target time; of `backfilled` ones where there are no others.
     """
@@ -187,6 +205,7 @@ class History(BaseModel):
     verdict: str
     backfilled: bool
     buckets: list[Bucket]
+    paid: Paid | None
 
 
 class Trouble(BaseModel):

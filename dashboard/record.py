@@ -1,16 +1,18 @@
 """Was it right, over time: skill and coverage of one series in stretches, each with its error."""
 
 import math
+from dataclasses import asdict
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from conf.timeframes import TIMEFRAME_MS
-from dashboard.api_types import Bucket, History
+from dashboard.api_types import Bucket, History, Paid
 from dashboard.overview import verdict
 from dashboard.tables import Tables
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
+from model.paid import would_have_paid
 
 # As many stretches as a phone can show.
 STRETCHES: Final = 24
@@ -30,16 +32,19 @@ ORDER BY as_of
 
 
 def read_history(
-    tables: Tables, symbol: str, timeframe: str, horizon: int, since_ms: int
+    tables: Tables, symbol: str, timeframe: str, horizon: int, since_ms: int, fee_bp: float
 ) -> History:
-    """The outcomes of predictions from bars that closed after `since_ms` (epoch ms, UTC)."""
+    """The outcomes of predictions from bars that closed after `since_ms` (epoch ms, UTC);
+    `fee_bp` is what the venue usually takes of one side of a trade."""
     values = {"symbol": symbol, "interval": timeframe, "horizon": horizon, "since": since_ms}
     since = dict.fromkeys(("bars", "predictions"), since_ms)
     found = tables.rows(_REVEALED, since, values)
     live = found[~found["backfilled"].astype(bool)]
     rows = found if live.empty else live
     if rows.empty:
-        return History(promised=None, whole=None, verdict="early", backfilled=False, buckets=[])
+        return History(
+            promised=None, whole=None, verdict="early", backfilled=False, buckets=[], paid=None
+        )
     first, last = int(rows["as_of"].iloc[0]), int(rows["as_of"].iloc[-1])
     bar = TIMEFRAME_MS[timeframe]
     length = max(bar, -(-(last - first + bar) // STRETCHES // bar) * bar)
@@ -52,7 +57,14 @@ def read_history(
         verdict=_verdict(whole),
         backfilled=live.empty,
         buckets=buckets,
+        paid=_paid(_outcomes(rows, horizon), fee_bp),
     )
+
+
+def _paid(outcomes: Outcomes, fee_bp: float) -> Paid:
+    found = would_have_paid(outcomes, LSTM)
+    figures = {name: None if math.isnan(x) else x for name, x in asdict(found).items()}
+    return Paid.model_validate({**figures, "fee_bp": fee_bp, "sentence": found.sentence(fee_bp)})
 
 
 def _verdict(whole: Bucket) -> str:
@@ -63,9 +75,9 @@ def _verdict(whole: Bucket) -> str:
     return verdict(whole.skill, 0.0 if leaves_out else 1.0)
 
 
-def _bucket(rows: pd.DataFrame, horizon: int) -> Bucket:
+def _outcomes(rows: pd.DataFrame, horizon: int) -> Outcomes:
     count = len(rows)
-    outcomes = Outcomes(
+    return Outcomes(
         symbol=np.full(count, ""),
         time=rows["as_of"].to_numpy(np.int64),
         horizon=np.full(count, horizon),
@@ -75,6 +87,10 @@ def _bucket(rows: pd.DataFrame, horizon: int) -> Bucket:
         scale=np.full(count, math.nan),
         trailing=np.full(count, math.nan),
     )
+
+
+def _bucket(rows: pd.DataFrame, horizon: int) -> Bucket:
+    count, outcomes = len(rows), _outcomes(rows, horizon)
     skill = outcomes.skill(LSTM)
     statistic = abs(outcomes.against(LSTM, PERSISTENCE).statistic)
     told = count >= FEWEST and statistic > 0 and math.isfinite(skill)

@@ -157,14 +157,14 @@ def record(
     horizon: Horizon = 1,
     hours: Hours = 168,
 ) -> History:
-    """Skill against persistence and coverage of one series, over time."""
+    """Skill, coverage and whether it would have paid, of one series, over time."""
     sources: Sources = request.app.state.sources
     newest = _newest(sources, symbol, interval)
     since = max(0, newest - hours * HOUR_MS) if hours else 0
     kept: Kept[History] = request.app.state.records
     return kept.get(
         (symbol, interval, horizon, hours),
-        lambda: read_history(sources.tables, symbol, interval, horizon, since),
+        lambda: read_history(sources.tables, symbol, interval, horizon, since, sources.fee_bp),
     )
 
 

@@ -27,6 +27,7 @@ class Sources:
     newest: NewestMessages
     registry: Registry
     metrics_url: str
+    fee_bp: float
 
     @classmethod
     def open(cls, settings: Settings) -> "Sources":
@@ -38,6 +39,7 @@ class Sources:
             NewestMessages(kafka, kafka.predictions_topic, kafka.rejected_topic).start(),
             Registry(settings.registry.tracking_uri, settings.registry.artifact_dir),
             f"http://{stream.metrics_host}:{stream.metrics_port}/metrics",
+            settings.market.fee_bp,
         )
 
     def close(self) -> None:

@@ -37,7 +37,8 @@ from store.schema import SPANS
 log = logging.getLogger(__name__)
 
 TABLE_WIDTH: Final = 150
-FIRST_LOOK: Final = ("symbol", "horizon", "n", "skill", "covered")
+FEE: Final = "breaks even, bp"
+FIRST_LOOK: Final = ("symbol", "horizon", "n", "skill", "covered", FEE)
 COLUMNS: Final = {
     "symbol": "{symbol}",
     "horizon": "{horizon} x {interval}",
@@ -55,6 +56,9 @@ COLUMNS: Final = {
     "covered": "{interval_coverage:.1%} of {promised_coverage:.0%}",
     "width": "{mean_width:.2%}",
     "CRPS": "{crps:.3%}",
+    "gain, bp": "{gain_bp:+.2f}",
+    "turnover": "{turnover:.2f}",
+    FEE: "{break_even_bp:.2f} ({break_even_low_bp:.2f}..{break_even_high_bp:.2f})",
 }
 
 
@@ -83,7 +87,8 @@ def score(
                 board = score_once(settings, drift, strict=not every)
                 metrics.show(board)
                 if not every or console.is_terminal:
-                    print_board(console, board, span, COLUMNS if all_ else FIRST_LOOK)
+                    shown = COLUMNS if all_ else FIRST_LOOK
+                    print_board(console, board, span, settings.market.fee_bp, shown)
             except (CandlecastError, duckdb.Error, OSError) as error:
                 if not every:
                     raise
@@ -94,9 +99,13 @@ def score(
 
 
 def print_board(
-    console: Console, board: pd.DataFrame, span: str, columns: Iterable[str] = COLUMNS
+    console: Console,
+    board: pd.DataFrame,
+    span: str,
+    fee_bp: float,
+    columns: Iterable[str] = COLUMNS,
 ) -> None:
-    """Some columns of the scoreboard of one span as a table."""
+    """Some columns of the scoreboard of one span as a table; beside `fee_bp`, the usual fee."""
     rows = board[board["span"] == span]
     if rows.empty:
         console.print("Nothing to score yet: no prediction's target time has passed.")
@@ -110,3 +119,7 @@ def print_board(
         cells = (form.format_map(row) for form in forms.values())
         table.add_row(*(re.sub(r"\+?nan%?", "-", cell) for cell in cells))
     console.print(table)
+    console.print(
+        f"Breaks even: the fee of one side, in basis points, at which nothing is left of acting on "
+        f"the sign of each prediction; the usual fee is {fee_bp:g}. No advice."
+    )

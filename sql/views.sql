@@ -75,7 +75,10 @@ WHERE NOT p.in_sample;
 -- interval_score, of lower..upper, upper - lower and what was missed by over half the chance to miss;
 -- qlike, ln scale + size over scale; coverage_50 and _80 between quartiles and between the 10 and 90 %
 -- quantiles; pit_1 to pit_8, the shares that fell below the first quantile, between two, and above the
--- last: 5, 5, 15, 25, 25, 15, 5 and 5 % of a true distribution.
+-- last: 5, 5, 15, 25, 25, 15, 5 and 5 % of a true distribution. Of acting on the sign of each forecast:
+-- gain_bp, the mean gain in basis points; turnover, how many times it buys or sells for a forecast;
+-- break_even_bp, the fee of one side at which nothing is left, and break_even_low_bp..
+-- break_even_high_bp, its 95 % interval.
 CREATE OR REPLACE TEMP VIEW scores AS SELECT * FROM {scores};
 CREATE OR REPLACE TEMP VIEW scoreboard AS SELECT * FROM scores;
 

@@ -245,6 +245,12 @@ SCORES_OF_SPREAD: Final = (
     *(f"pinball_{name}" for name in QUANTILES),
     *(f"pit_{part}" for part in range(1, len(QUANTILES) + 2)),
 )
+# Of acting on the sign of each forecast, in basis points; the fee of one side at which it breaks
+# even, and its 95 % interval.
+_PAID: Final = (
+    *("gain_bp", "turnover"),
+    *("break_even_bp", "break_even_low_bp", "break_even_high_bp"),
+)
 _SCORED: Final = {
     **_SERIES,
     "horizon": SMALL,
@@ -263,7 +269,7 @@ SCORES: Final = Table(
         **dict.fromkeys(("directional_accuracy", "direction_low", "direction_high"), NUMBER),
         **dict.fromkeys(("interval_coverage", "promised_coverage", "mean_width"), NUMBER),
         **dict.fromkeys(("dm_persistence", "dm_p_persistence", "dm_arima", "dm_p_arima"), NUMBER),
-        **dict.fromkeys(SCORES_OF_SPREAD, NUMBER),
+        **dict.fromkeys((*SCORES_OF_SPREAD, *_PAID), NUMBER),
         **dict.fromkeys(("first_target", "last_target"), TIME),
     },
     time="last_target",
@@ -273,6 +279,7 @@ SCORES: Final = Table(
             *("skill_persistence", "skill_arima", "r2", "directional_accuracy"),
             *("dm_arima", "dm_p_arima"),
             *SCORES_OF_SPREAD,
+            *_PAID,
         )
     ),
 )

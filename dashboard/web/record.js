@@ -9,6 +9,7 @@ const WIDE = 320, HIGH = 110;
 const COLUMNS = [["horizon", "ahead", (v, row) => `${v} × ${row.interval}`], ["model_version", "model", String], ["backfilled", "made", (v) => (v ? "backfilled" : "live")], ["predictions", "n", (v) => v.toLocaleString("en-US")],
   ["skill_persistence", "skill", (v) => percent(v, 2, true)], ["dm_p_persistence", "p", (v) => v?.toFixed(3) ?? "–"],
   ["skill_arima", "vs ARIMA", (v) => percent(v, 2, true)], ["directional_accuracy", "direction", (v) => percent(v, 1)],
+  ["break_even_bp", "breaks even, bp", (v, row) => fees(v, row.break_even_low_bp, row.break_even_high_bp)],
   ["interval_coverage", "covered", (v) => percent(v, 1)], ["promised_coverage", "promised", (v) => percent(v, 0)], ["mean_width", "width", (v) => percent(v, 3)]];
 
 export class Record {
@@ -38,12 +39,13 @@ export class Record {
       this.picture.replaceChildren();
       return;
     }
-    this.summary.replaceChildren(...told(found));
-    const buckets = found.buckets;
+    const { buckets, paid } = found;
+    this.summary.replaceChildren(...told(found), ...(paid ? [` Would it have paid? No advice: ${paid.sentence}.`] : []));
     this.picture.replaceChildren(
       figure("Error against repeating the last price: above 0 is better", skills(buckets), buckets),
       figure(`Prices inside the interval; promised are ${percent(found.promised, 0)}`, covered(buckets, found.promised), buckets),
-      figure("Where prices fell: below, inside, above the interval", shares(found.whole, found.promised)));
+      figure("Where prices fell: below, inside, above the interval", shares(found.whole, found.promised)),
+      ...(paid && paid.break_even_bp !== null ? [figure("The fee of a side at which acting on each sign breaks even, in basis points", fee(paid))] : []));
   }
 
   async readTable() {
@@ -97,6 +99,20 @@ function covered(buckets, promised) {
   const y = (share) => HIGH - 6 - ((share - least) / (1 - least)) * (HIGH - 18);
   buckets.forEach((bucket, at) => picture.append(svg("circle", { class: "early", cx: across(at, buckets.length), cy: y(bucket.inside), r: 3 })));
   picture.append(svg("line", { class: "promised", x1: 0, x2: WIDE, y1: y(promised), y2: y(promised) }), text(2, y(promised) - 4, `${percent(promised, 0)} promised`));
+  return picture;
+}
+
+const fees = (even, low, high) => (even === null ? "–" : `${even.toFixed(2)}${low === null ? "" : ` (${low.toFixed(2)} to ${high.toFixed(2)})`}`);
+
+/** From 0 on: the fee at which nothing is left, how sure that is, and the usual one. */
+function fee({ break_even_bp: even, low_bp: low, high_bp: high, fee_bp: usual }) {
+  const picture = frame(), known = [0, usual, even, low ?? even, high ?? even], [least, most] = [Math.min(...known), Math.max(...known)];
+  const x = (value) => 12 + ((value - least) / (most - least || 1)) * (WIDE - 24), y = HIGH / 2;
+  const colour = low === null ? "early" : low > usual ? "better" : high <= usual ? "worse" : "early";
+  picture.append(svg("line", { class: "zero", x1: x(0), x2: x(0), y1: 14, y2: HIGH - 22 }), svg("line", { class: "promised", x1: x(usual), x2: x(usual), y1: 14, y2: HIGH - 22 }));
+  if (low !== null) picture.append(svg("line", { class: `error ${colour}`, x1: x(low), x2: x(high), y1: y, y2: y }));
+  picture.append(svg("circle", { class: colour, cx: x(even), cy: y, r: 4 }), text(x(0), HIGH - 8, "0", "middle"), text(x(even), y - 10, fees(even, low, high), x(even) > WIDE / 2 ? "end" : "start"),
+    text(x(usual), 10, `${usual} usual`, x(usual) > WIDE / 2 ? "end" : "start"));
   return picture;
 }
 

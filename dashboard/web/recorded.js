@@ -78,11 +78,11 @@ export class Recorded {
 
   async record({ symbol, horizon }) {
     const one = this.series.find((s) => s.symbol === symbol), place = Math.max(0, this.horizons.indexOf(Number(horizon))), rows = this.revealed(one, place);
-    if (!rows.length) return { promised: null, whole: null, verdict: "early", buckets: [] };
+    if (!rows.length) return { promised: null, whole: null, verdict: "early", buckets: [], paid: null };
     const size = Math.max(30, Math.ceil(rows.length / 24)), buckets = [];
     for (let at = 0; at < rows.length; at += size) buckets.push(this.bucket(rows.slice(at, at + size)));
     const whole = this.bucket(rows);
-    return { promised: one.coverage, whole, verdict: whole.skill_low > 0 ? "better" : whole.skill_high < 0 ? "worse" : "early", buckets };
+    return { promised: one.coverage, whole, verdict: whole.skill_low > 0 ? "better" : whole.skill_high < 0 ? "worse" : "early", buckets, paid: null };
   }
 
   async scores() { return []; }

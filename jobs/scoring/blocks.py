@@ -33,12 +33,17 @@ WHERE interval = ? AND horizon = ? AND target > ? ORDER BY block
 _ROWS: Final = f"""
 SELECT p.run, p.block, p.target, p.last_close, p.predicted_close, p.lower, p.upper, p.coverage,
        {", ".join(f"p.{name}" for name in DISTRIBUTION)},
-       b.close AS actual, a.arima_close, {COVERED} AS covered
+       b.close AS actual, a.arima_close, {COVERED} AS covered, e.held_move
 FROM (SELECT *, {BLOCK} AS block FROM kept.predictions INNER JOIN keys USING ({KEYS})
       WHERE interval = $interval AND horizon = $horizon AND target BETWEEN $since AND $until) p
 INNER JOIN kept.closes b ON b.symbol = p.symbol AND b.interval = p.interval AND b.time = p.target
 LEFT JOIN kept.arima a ON a.symbol = p.symbol AND a.interval = p.interval AND a.as_of = p.as_of
   AND a.horizon = p.horizon
+LEFT JOIN (SELECT run, target + $ahead AS target, ln(predicted_close / last_close) AS held_move
+           FROM kept.predictions INNER JOIN keys USING ({KEYS})
+           WHERE interval = $interval AND horizon = $horizon
+             AND target BETWEEN $since - $ahead AND $until - $ahead) e
+  ON e.run = p.run AND e.target = p.target
 WHERE b.time BETWEEN $since AND $until
 ORDER BY p.run, p.target
 """
@@ -140,7 +145,9 @@ class Blocks:
             return
         until = np.zeros(len(self.keys))
         until[closed["run"]] = closed["until"]
-        later = self._connection.execute(_BLOCKS, [*self._of, int(until.max())]).fetchall()
+        # The sums of the next block are kept now: its first positions are held on from what goes.
+        next_ends = int(until.max()) + self.length_ms
+        later = self._connection.execute(_BLOCKS, [*self._of, next_ends]).fetchall()
         totals = self.totals()
         for block, sums in self.whole({block for (block,) in later}).items():
             done = (block + 1) * self.length_ms <= until
@@ -160,6 +167,7 @@ class Blocks:
             "horizon": self.horizon,
             "since": block * self.length_ms + 1,
             "until": (block + 1) * self.length_ms,
+            "ahead": self.horizon * TIMEFRAME_MS[self.interval],
         }
         found = self._connection.execute(_ROWS, values).fetchnumpy()
         return {name: np.ma.filled(values, np.nan) for name, values in found.items()}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from model.distribution import interval_score, pinball, pit, qlike
 from model.intervals import QUANTILES
 from model.outcomes import rounded
+from model.paid import BASIS_POINTS, acted, block_sums, break_even
 from model.significance import Lagged, compare_losses, independent_hits, lags_of, wilson_interval
 
 Floats = NDArray[np.float64]
@@ -23,6 +24,8 @@ ALWAYS_POSSIBLE: Final = 0.01
 PIT: Final = tuple(f"pit_{part}" for part in range(1, len(QUANTILES) + 2))
 INSIDE: Final = {"coverage_50": ("q25", "q75"), "coverage_80": ("q10", "q90")}
 PINBALL: Final = tuple(f"pinball_{name}" for name in QUANTILES)
+# Of acting on each sign: what it gained as a log return, how often it traded, and of blocks.
+PAID_BLOCKS: Final = ("paid_blocks", "gain_squares", "turnover_squares", "gain_turnover")
 _ADDED: Final = (
     "count",
     "absolute",
@@ -42,10 +45,13 @@ _ADDED: Final = (
     *INSIDE,
     *PINBALL,
     *PIT,
+    "gain",
+    "turnover",
+    *PAID_BLOCKS,
 )
 _PLAIN: Final = (*_ADDED, "price", "price_squares", "first", "last")
 _READ: Final = (
-    *("last_close", "bound", "actual", "predicted_close", "arima_close"),
+    *("last_close", "bound", "actual", "predicted_close", "arima_close", "held_move"),
     *("lower", "upper", "covered", "coverage", "target", "scale", *QUANTILES),
 )
 _RUNS: Final = ("lead", "arima_lead", "signs")
@@ -79,6 +85,9 @@ class Sums:
         error = last * np.exp(moves["predicted_close"]) - price
         signs = np.sign(forecast) * (actual != 0)
         both = np.isfinite(rival)
+        held = np.nan_to_num(np.sign(rounded(rows["held_move"])))
+        gain, turnover = acted(np.sign(forecast), held, actual)
+        blocks = block_sums(gain, turnover, run, n_runs, horizon)
         own, persistence = (actual - forecast) ** 2, actual**2
         arima = np.where(both, (actual - rival) ** 2, 0.0)
 
@@ -100,6 +109,9 @@ class Sums:
             "arima_count": total(both),
             "own_with_arima": total(np.where(both, own, 0.0)),
             "arima": total(arima),
+            "gain": total(gain),
+            "turnover": total(turnover),
+            **dict(zip(PAID_BLOCKS, blocks.T, strict=True)),
             "price": mean,
             "price_squares": total((price - mean[run]) ** 2),
             "first": _extreme(np.minimum, rows["target"], run, n_runs, np.inf),
@@ -182,6 +194,12 @@ class Sums:
         for name in (*INSIDE, *PINBALL, *PIT, "interval_score", "qlike"):
             found[name] = _ratio(plain[name], plain["spread_count"])
         found["crps"] = 2 * np.mean([found[name] for name in PINBALL], axis=0)
+        blocks = np.stack([plain[name] for name in PAID_BLOCKS], axis=1)
+        fee, half = (BASIS_POINTS * x for x in break_even(plain["gain"], plain["turnover"], blocks))
+        found["gain_bp"] = BASIS_POINTS * plain["gain"] / count
+        found["turnover"] = plain["turnover"] / count
+        found["break_even_bp"] = fee
+        found["break_even_low_bp"], found["break_even_high_bp"] = fee - half, fee + half
         for name, run in (("persistence", "lead"), ("arima", "arima_lead")):
             statistic, p, _ = compare_losses(self.runs[run], horizon)
             there = self.runs[run].count > 0

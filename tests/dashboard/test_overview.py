@@ -23,6 +23,7 @@ from store.views import read_sql
 from tests import tables
 
 CLOSE = tables.random_walk(300, seed=1)
+FEE_BP = 10.0
 SINCE = int(tables.START.timestamp() * 1000)
 
 
@@ -41,7 +42,7 @@ def look(warehouse: Path) -> Callable[[], Overview]:
     """An overview that has looked once, of the same sources each time."""
     newest = NewestMessages(Kafka(), "predictions", "bars.rejected")
     registry = Registry(f"sqlite:///{warehouse}/none.db", warehouse)
-    overview = Overview(Sources(warehouse, Tables(warehouse), newest, registry, ""))
+    overview = Overview(Sources(warehouse, Tables(warehouse), newest, registry, "", FEE_BP))
 
     def once() -> Overview:
         overview.refresh()
@@ -106,7 +107,7 @@ def test_a_record_is_coloured_only_where_chance_does_not_explain_it(
 
 
 def test_the_history_of_a_series_adds_up_to_sql(warehouse: Path) -> None:
-    history = read_history(Tables(warehouse), "BTC-USD", "1m", 1, SINCE)
+    history = read_history(Tables(warehouse), "BTC-USD", "1m", 1, SINCE, FEE_BP)
     ((count, inside),) = read_sql(
         warehouse, "SELECT count(*), avg(covered::INT) FROM scored WHERE horizon = 1"
     ).to_numpy()
@@ -123,7 +124,7 @@ def test_a_skill_comes_with_the_error_that_its_test_knows(warehouse: Path) -> No
     right = close[:-15] + 0.5 * (close[15:] - close[:-15])
     rows = tables.predictions(CLOSE, [float(x) for x in right], 15)
     tables.write(warehouse, "predictions", rows, "q-15")
-    history = read_history(Tables(warehouse), "BTC-USD", "1m", 15, SINCE)
+    history = read_history(Tables(warehouse), "BTC-USD", "1m", 15, SINCE, FEE_BP)
     assert history.verdict == "better"
     assert history.whole is not None
     assert history.whole.skill == pytest.approx(0.75, abs=0.01)
@@ -131,12 +132,29 @@ def test_a_skill_comes_with_the_error_that_its_test_knows(warehouse: Path) -> No
     assert 0 < history.whole.skill_low < 0.75
 
 
+def test_acting_on_what_is_right_would_have_paid_more_than_a_fee_that_is_small(
+    warehouse: Path,
+) -> None:
+    close = np.asarray(CLOSE)
+    rows = tables.predictions(CLOSE, [float(x) for x in close[15:]], 15)
+    tables.write(warehouse, "predictions", rows, "q-15")
+    small, usual = (
+        read_history(Tables(warehouse), "BTC-USD", "1m", 15, SINCE, fee).paid for fee in (0.1, 1e4)
+    )
+    assert small is not None
+    assert usual is not None
+    assert small.low_bp is not None
+    assert small.low_bp > 0.1
+    assert small.sentence.endswith("it would have paid")
+    assert (usual.fee_bp, usual.sentence.rpartition(": ")[2]) == (1e4, "it would not have paid")
+
+
 def test_live_predictions_alone_make_a_record_where_there_are_any(warehouse: Path) -> None:
-    assert not read_history(Tables(warehouse), "BTC-USD", "1m", 1, SINCE).backfilled
+    assert not read_history(Tables(warehouse), "BTC-USD", "1m", 1, SINCE, FEE_BP).backfilled
     close = CLOSE[:200]
     late = tables.predictions(close, close, 15, predicted_after=timedelta(days=1))
     tables.write(warehouse, "predictions", late, "late")
-    history = read_history(Tables(warehouse), "BTC-USD", "1m", 15, SINCE)
+    history = read_history(Tables(warehouse), "BTC-USD", "1m", 15, SINCE, FEE_BP)
     assert history.backfilled
     assert history.whole is not None
     assert history.whole.predictions == 200
@@ -148,7 +166,7 @@ def test_a_prediction_stands_at_the_candle_whose_close_it_forecast(tmp_path: Pat
     tables.write(tmp_path, "predictions", tables.predictions(close[:-5], close[5:], horizon=5))
     newest = NewestMessages(Kafka(), "predictions", "bars.rejected")
     registry = Registry(f"sqlite:///{tmp_path}/none.db", tmp_path)
-    sources = Sources(tmp_path, Tables(tmp_path), newest, registry, "")
+    sources = Sources(tmp_path, Tables(tmp_path), newest, registry, "", FEE_BP)
     chart = read_chart(sources, "BTC-USD", "1m", 5, hours=50, since=0)
     assert chart.step_ms == 2 * chart.bar_ms
     closes = dict(zip(chart.candles["time"], chart.candles["close"], strict=True))
@@ -160,7 +178,7 @@ def test_a_prediction_stands_at_the_candle_whose_close_it_forecast(tmp_path: Pat
 
 
 def test_before_anything_is_revealed_it_is_too_early_to_tell(tmp_path: Path) -> None:
-    history = read_history(Tables(tmp_path), "BTC-USD", "1m", 1, 0)
+    history = read_history(Tables(tmp_path), "BTC-USD", "1m", 1, 0, FEE_BP)
     assert (history.verdict, history.whole, history.buckets) == ("early", None, [])
 
 
@@ -181,7 +199,9 @@ def test_what_stands_still_is_named_with_its_remedy(
 
     newest = NewestMessages(Kafka(), "predictions", "bars.rejected")
     registry = Registry(f"sqlite:///{warehouse}/none.db", warehouse)
-    sources = Sources(warehouse, Tables(warehouse), newest, registry, "http://127.0.0.1:9/metrics")
+    sources = Sources(
+        warehouse, Tables(warehouse), newest, registry, "http://127.0.0.1:9/metrics", FEE_BP
+    )
     well = {"broker": "connected", "stream_answers": True, "champions": {"1m": "1m-1"}}
     health = read_health(sources).model_copy(update={**well, "last_bar_age_s": 3.0})
     assert [t.part for t in troubles(sources, health, "here:9092") if t.part != "disk"] == []
@@ -194,7 +214,7 @@ def test_a_week_without_predictions_says_nothing_of_liveliness(tmp_path: Path) -
     tables.write(tmp_path, "bars", tables.bars(CLOSE))
     newest = NewestMessages(Kafka(), "predictions", "bars.rejected")
     registry = Registry(f"sqlite:///{tmp_path}/none.db", tmp_path)
-    overview = Overview(Sources(tmp_path, Tables(tmp_path), newest, registry, ""))
+    overview = Overview(Sources(tmp_path, Tables(tmp_path), newest, registry, "", FEE_BP))
     overview.refresh()
     (card,) = overview.cards()
     assert card.ahead == []

@@ -14,7 +14,7 @@ def test_the_horizons_to_choose_from_are_those_of_the_champion(
     registry: Registry, tmp_path: Path
 ) -> None:
     newest = NewestMessages(Kafka(), "predictions", "bars.rejected")
-    sources = Sources(tmp_path, Tables(tmp_path), newest, registry, "")
+    sources = Sources(tmp_path, Tables(tmp_path), newest, registry, "", fee_bp=10.0)
     assert sources.horizons("1m") == ()
     save_random_artifact(tmp_path / "artifact", seed=1, horizons=(1, 5, 15, 30))
     registry.promote(registry.register(tmp_path / "artifact", "1m"))
