@@ -32,7 +32,7 @@ install-dev: install .venv/.dev ## the same with what tests and measures, too
 	@touch $@ .venv/.train
 
 .jars/.installed: conf/jars.lock jobs/machine/jars.py .venv/.run
-	@$(BIN)/python -m jobs.machine.jars
+	@$(BIN)/python -m model.empty_registry & $(BIN)/python -m jobs.machine.jars && wait $$!
 	@touch $@
 
 # With --train the extra that it needs comes first.

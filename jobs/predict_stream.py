@@ -7,16 +7,20 @@ import argparse
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
 from pyspark.errors import StreamingQueryException
 
+from conf.errors import CandlecastError
 from conf.events import event
 from conf.settings import Settings, load_settings
 from ingest.publish import ensure_topics
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
+from model.decisions import Arena
+from model.shipped import serve_shipped
 from spark.errors import explain
 from spark.executors import ExecutorWatch, count_executors
 from spark.session import build_session
@@ -40,7 +44,10 @@ def run(settings: Settings) -> None:
         topics += [kafka.news_topic, kafka.sentiment_topic]
     metrics = StreamMetrics()
     metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)
-    session = build_session(settings)  # takes seconds, in which the broker may come up beside it
+    with ThreadPoolExecutor(1) as pool:  # both take seconds, in which the broker may come up, too
+        shipped = pool.submit(let_shipped_serve, settings)
+        session = build_session(settings)
+        shipped.result()
     partitions = dict.fromkeys(topics, kafka.partitions)
     ensure_topics(kafka, partitions, retention_s=kafka.retention_s, timeout_s=BROKER_S)
     ending = threading.Event()
@@ -57,6 +64,15 @@ def run(settings: Settings) -> None:
         raise explain(str(error), checkpoint_dir(settings)) from error
     finally:
         ending.set()
+
+
+def let_shipped_serve(settings: Settings) -> None:
+    """Where no model serves yet, the one that comes with the code does; the stream runs without."""
+    if settings.promotion.shipped:
+        try:
+            serve_shipped(Arena.of(settings))
+        except (CandlecastError, OSError) as error:
+            event(log, "shipped_off", level=logging.WARNING, reason=error)
 
 
 def main() -> None:

@@ -27,7 +27,6 @@ from jobs.terminal.program import run_program
 from model.decisions import Arena, decisions
 from model.due import LiveFigures, reason_to_retrain
 from model.outcomes import skill
-from model.shipped import serve_shipped
 from store.archived_news import with_archived_news
 from store.fits import update_fits
 from store.locks import only_worker
@@ -156,8 +155,6 @@ def main(
     polled = settings.ingest
     timeframes = {*polled.intervals, *(one for own in polled.intervals_of.values() for one in own)}
     with only_worker(settings.warehouse, "retrain"):
-        if settings.promotion.shipped and not once:
-            serve_shipped(Arena.of(settings))
         while True:
             for timeframe in sorted(timeframes):
                 retrain_if_due(settings, timeframe, force, console, once)

@@ -22,8 +22,6 @@ from conf.settings import Settings, load_settings
 from jobs.machine.processes import Program, candlecast, spark_submit
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.stopping import ending_signals
-from model.decisions import Arena
-from model.shipped import serve_shipped
 from store.locks import only_worker
 
 log = logging.getLogger(__name__)
@@ -122,14 +120,12 @@ def run(
 
 
 def keep_running(those: Sequence[Program], settings: Settings) -> None:
-    """Keep programs alive until Ctrl-C. Where no model serves yet, the shipped one does first."""
+    """Keep programs alive until Ctrl-C."""
     stopping = threading.Event()
     for number in ending_signals():
         signal.signal(number, lambda *_: stopping.set())
     kept = [Kept(one) for one in those]
     with only_worker(settings.warehouse, "run"):
-        if settings.promotion.shipped:
-            serve_shipped(Arena.of(settings))
         try:
             while not stopping.is_set():
                 for one in kept:

@@ -16,6 +16,7 @@ from conf.errors import (
     MissingPrerequisite,
     RegistryUnavailable,
 )
+from model import empty_registry
 
 # Codes by which MLflow answers; they are no trouble.
 NOT_FOUND: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -152,6 +153,7 @@ def _is_answer(error: Exception) -> bool:
 def _prepare(file: Path) -> None:
     """Let readers and a writer work side by side (WAL); finds out whether it is a database."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    empty_registry.copy_to(file)
     try:
         with closing(sqlite3.connect(file, timeout=PATIENCE_S)) as database:
             database.execute("PRAGMA journal_mode = WAL")

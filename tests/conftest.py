@@ -17,6 +17,7 @@ from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
+from model import empty_registry
 from model.registry import Registry
 from model.series import Series
 from spark.session import build_session
@@ -71,10 +72,8 @@ def spark() -> Iterator[SparkSession]:
 @pytest.fixture(scope="session")
 def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database to copy: making one takes seconds."""
-    from mlflow import MlflowClient
-
     file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{file}", f"sqlite:///{file}").search_registered_models()
+    empty_registry.make(file)
     return file
 
 

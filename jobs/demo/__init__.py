@@ -45,8 +45,8 @@ def demo(
     end_as_by_ctrl_c()
     with ExitStack() as running:
         try:
-            stage = Stage(console, running)
-            stage.start(with_shipped=not train)
+            stage = Stage(console, running, with_shipped=not train)
+            stage.start()
             if dashboard or (dashboard is None and not exit_):
                 stage.show_page()
             if source is None:

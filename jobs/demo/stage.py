@@ -36,7 +36,7 @@ from ingest.replay import paced
 from jobs.demo.recordings import Parts
 from jobs.demo.report import DemoReport, parquet_predictions, parquet_rows, predictable_windows
 from jobs.demo.table import DemoTable
-from jobs.machine.broker import EmbeddedBroker
+from jobs.machine.broker import BRIEF, EmbeddedBroker
 from jobs.machine.processes import (
     Program,
     candlecast,
@@ -46,7 +46,6 @@ from jobs.machine.processes import (
     wait_until,
 )
 from model.decisions import Arena
-from model.shipped import serve_shipped
 
 DEMO_DIR: Final = Path("warehouse/demo")
 # What the stream may need for its first micro-batch on a slow laptop, and for the last one.
@@ -61,37 +60,37 @@ class DemoFailed(CandlecastError):
 class Stage:
     """What runs during a demo, and the steps on it."""
 
-    def __init__(self, console: Console, running: ExitStack) -> None:
+    def __init__(self, console: Console, running: ExitStack, with_shipped: bool) -> None:
         self._started = time.monotonic()
         self._said_first = False
         running.enter_context(only_one(DEMO_DIR.parent / ".demo.lock", f"the demo in {DEMO_DIR}"))
         shutil.rmtree(DEMO_DIR, ignore_errors=True)
         self._console = console
         self._running = running
-        self._broker = EmbeddedBroker(DEMO_DIR / "broker")
+        self._broker = EmbeddedBroker(DEMO_DIR / "broker", options=BRIEF)
         self._env = {
             "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": self._broker.bootstrap_servers,
+            "CANDLECAST_PROMOTION__SHIPPED": str(with_shipped).lower(),
             **home_variables(DEMO_DIR),
         }
         os.environ.update(self._env)
         self.settings: Settings = load_settings()
         self._stream: Program = spark_submit(
-            "jobs/predict_stream.py", self._env, DEMO_DIR / "stream.log"
+            "jobs/predict_stream.py",
+            self._env,
+            DEMO_DIR / "stream.log",
+            ["--driver-java-options", " ".join(BRIEF)],
         )
 
-    def start(self, with_shipped: bool) -> None:
-        """Bring stream, broker and topics up side by side; meanwhile the shipped model, if it is to
-        serve, goes into the registry."""
-        with self._console.status("Starting Kafka and Spark ..."), ThreadPoolExecutor(1) as pool:
+    def start(self) -> None:
+        """Bring stream, broker and topics up side by side."""
+        with self._console.status("Starting Kafka and Spark ..."):
             self._running.callback(self._broker.stop)  # after the stream
             self._running.enter_context(self._stream)
-            shipped = pool.submit(serve_shipped, Arena.of(self.settings)) if with_shipped else None
             self._broker.start()
             kafka = self.settings.kafka
             topics = (kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic)
             ensure_topics(kafka, dict.fromkeys(topics, kafka.partitions))
-            if shipped is not None:
-                shipped.result()
         self._console.print(
             f"Kafka on {self._broker.bootstrap_servers}; the stream logs to {self._stream.log}"
         )

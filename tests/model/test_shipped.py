@@ -1,16 +1,19 @@
 """The model that comes with the code serves where nothing else does, marked as unproven."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conf.settings import Promotion, Settings
+from conf.settings import Promotion, Settings, Warehouse
+from conf.settings import Registry as RegistrySettings
 from jobs.demo.recordings import BACKFILL, SERIES, Parts, read_all
 from jobs.demo.report import series_of
+from jobs.predict_stream import let_shipped_serve
 from model.artifact import load_artifact
 from model.dataset import Span
-from model.decisions import Arena, decisions
+from model.decisions import Arena, deciding, decisions
 from model.forecast import Forecaster
 from model.registry import Registry
 from model.shipped import REASON, SHIPPED_DIR, serve_shipped
@@ -46,6 +49,26 @@ def test_a_model_that_passes_the_gate_takes_its_place(arena: Arena, tmp_path: Pa
     save_random_artifact(tmp_path / "own", seed=1)
     arena.registry.promote(arena.registry.register(tmp_path / "own", "1m"))
     assert arena.registry.champion("1m") == "1m-2"
+
+
+def test_the_stream_lets_it_serve_unless_the_settings_or_a_registry_say_otherwise(
+    mlflow_database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copy(mlflow_database, tmp_path / "mlflow.db")
+    registered = {
+        "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db",
+        "artifact_dir": f"{tmp_path}/m",
+    }
+    kept = {"warehouse": Warehouse(dir=str(tmp_path)), "registry": RegistrySettings(**registered)}
+    placed = Settings(**kept)  # type: ignore[arg-type]
+    off = Settings(**kept, promotion=Promotion(shipped=False))  # type: ignore[arg-type]
+    let_shipped_serve(off)
+    assert Arena.of(off).registry.champion("1m") is None
+    with deciding(Arena.of(placed).promotions_dir):  # as by another program
+        let_shipped_serve(placed)
+    assert "event=shipped_off" in caplog.text
+    let_shipped_serve(placed)
+    assert Arena.of(placed).registry.champion("1m") == "1m-1-unproven"
 
 
 def test_the_shipped_model_fits_the_shipped_settings() -> None:
