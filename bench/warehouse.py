@@ -5,7 +5,6 @@ a minute, through the Parquet sink's own writer; the days before them in one fol
 order of rows of compaction's own days.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +17,11 @@ from numpy.typing import NDArray
 
 from conf.timeframes import TIMEFRAME_MS
 from model.forecast import Forecaster
-from model.layout import BAR_COLUMNS, CLOSE
+from model.layout import BAR_COLUMNS
 from store.files import BATCH
 from store.periods import Period
-from store.schema import BARS, PREDICTIONS, STREAM_TABLES, Table
+from store.schema import BARS, PREDICTIONS, STREAM_TABLES
+from stream.forecast_udf import columns_of, prediction_table
 from stream.to_parquet import as_stored, write_rows
 
 Floats = NDArray[np.float64]
@@ -120,55 +120,42 @@ class Recorder:
         names = ("open", "high", "low", "close", "base_volume", "quote_volume")
         by_minute = bars.transpose(1, 0, 2).reshape(-1, BAR_COLUMNS)
         closed = np.repeat(closes, len(self._market.names))
-        values = {name: by_minute[:, i] for i, name in enumerate(names)}
-        times = {"open_time": closed - MINUTE_MS, "fetched_at": closed + FETCHED_AFTER_MS}
-        return self._packed(BARS, 1, {**values, **times, "source": "soak"})
+        known: dict[str, Any] = {name: pa.array(by_minute[:, i]) for i, name in enumerate(names)}
+        known |= {
+            "symbol": self._symbols(len(closes)),
+            "interval": pa.repeat("1m", len(closed)),
+            "source": pa.repeat("soak", len(closed)),
+            "open_time": pa.array(closed - MINUTE_MS),
+            "fetched_at": pa.array(closed + FETCHED_AFTER_MS),
+        }
+        unknown = pa.nulls(len(closed))
+        columns = [known.get(field.name, unknown).cast(field.type) for field in BARS.packed]
+        return pa.table(columns, schema=BARS.packed)
+
+    def _symbols(self, minutes: int) -> pa.Array:
+        """The name of each row of so many minutes."""
+        return pa.array(np.tile(np.array(self._market.names, dtype=object), minutes))
 
     def _predicted(
         self, forecaster: Forecaster, bars: Floats, closes: NDArray[np.int64]
     ) -> pa.Table:
-        (count, length, _), horizons = bars.shape, np.array(forecaster.horizons)
-        first = length - len(closes)
-        ends = np.arange(count)[:, None] * length + np.arange(first, length)
+        """What the stream would have predicted of the closes' bars, each in its minute."""
+        count, length, _ = bars.shape
+        ends = np.arange(length - len(closes), length)[:, None] + np.arange(count) * length
         forecast = forecaster.predict(bars.reshape(-1, BAR_COLUMNS), ends.ravel())
-        shape = (count, len(closes), len(horizons))
-        prices = {
-            name: getattr(forecast, name).reshape(shape).transpose(1, 0, 2).ravel()
-            for name in ("predicted_close", "lower", "upper")
-        }
-        as_of = np.repeat(closes, count * len(horizons))
-        horizon = np.tile(horizons, count * len(closes))
-        times = {
-            "as_of": as_of,
-            "target_time": as_of + horizon * MINUTE_MS,
-            "predicted_at": as_of + PREDICTED_AFTER_MS,
-            "batch_id": as_of // MINUTE_MS,
-        }
-        made_by = {
-            "coverage": forecaster.coverage,
-            "model_version": forecaster.version,
-            "query_id": self._query,
-        }
-        last_close = np.repeat(bars[:, first:, CLOSE].T.ravel(), len(horizons))
-        values = {"horizon": horizon.astype(np.int32), "last_close": last_close}
-        return self._packed(PREDICTIONS, len(horizons), {**values, **prices, **times, **made_by})
-
-    def _packed(self, table: Table, rows_a_symbol: int, values: Mapping[str, Any]) -> pa.Table:
-        """Rows minute by minute, in each the symbols in order; a scalar stands for a column."""
-        total = len(values[table.time])
-        count = len(self._market.names)
-        index = np.tile(np.repeat(np.arange(count), rows_a_symbol), total // count // rows_a_symbol)
-        symbol = pa.DictionaryArray.from_arrays(pa.array(index), self._market.names)
-        known = {"interval": "1m", **values, "symbol": symbol.cast(pa.string())}
-        columns = [_column(known.get(field.name), field.type, total) for field in table.packed]
-        return pa.table(columns, schema=table.packed)
-
-
-def _column(value: Any, kind: pa.DataType, count: int) -> pa.Array:
-    """A column of one value or of many; nulls where there is none."""
-    if value is None or isinstance(value, str | float):
-        return pa.repeat(pa.scalar(value, kind), count)
-    return pa.array(value, kind) if isinstance(value, np.ndarray) else value
+        windows = pa.table(
+            {"symbol": self._symbols(len(closes)), "as_of": np.repeat(closes, count)}
+        )
+        rows = prediction_table(
+            "1m", forecaster, windows, columns_of(forecast), (self._query, 0), "how far"
+        )
+        closed = rows["as_of"].to_numpy()
+        for name, values in (
+            ("batch_id", closed // MINUTE_MS),
+            ("predicted_at", closed + PREDICTED_AFTER_MS),
+        ):
+            rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values))
+        return rows.select(PREDICTIONS.packed.names).cast(PREDICTIONS.packed)
 
 
 def publish(staged: Path, folder: Path) -> None:

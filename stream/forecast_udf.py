@@ -16,7 +16,7 @@ from conf.errors import ArtifactMismatch
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from model.features import Floats
-from model.forecast import Forecaster
+from model.forecast import Forecast, Forecaster
 from model.layout import Layout
 from model.served import Models, ServedModel
 from store.schema import DISTRIBUTION, PREDICTIONS
@@ -126,6 +126,11 @@ def _numbers(session: Forecaster, bars: Floats, windows: pa.Table) -> dict[str, 
         event(log, "model_failed", level=logging.ERROR, windows=len(windows), reason=error)
         nothing = np.full((len(windows), len(session.horizons)), np.nan)
         return dict.fromkeys(PREDICTIONS.prices, nothing)
+    return columns_of(result)
+
+
+def columns_of(result: Forecast) -> dict[str, Floats]:
+    """The columns of a forecast in its table, each (n_windows, n_horizons)."""
     return {
         "last_close": np.broadcast_to(result.last_close[:, None], result.predicted_close.shape),
         "predicted_close": result.predicted_close,
