@@ -115,8 +115,11 @@ def of_spark(environ: Mapping[str, str], arguments: list[str]) -> dict[str, str]
 
     On this machine nothing depends on what its host name resolves to. Where the arguments name a
     cluster's master, its addresses and a relative path of the workers' Python are the user's.
+    Java does not know TMPDIR of itself, and leaves unpacked libraries there.
     """
     pinned = {**ours(environ), "SPARK_HOME": str(_spark_home())}
+    if folder := environ.get("TMPDIR"):
+        pinned |= {"SPARK_LOCAL_DIRS": folder, "SPARK_SUBMIT_OPTS": f'-Djava.io.tmpdir="{folder}"'}
     if not any(argument.startswith("--master") for argument in arguments):
         return {**pinned, "SPARK_LOCAL_IP": LOOPBACK[0]}
     theirs = {name: environ[name] for name in _OF_A_CLUSTER if name in environ}

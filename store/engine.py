@@ -5,16 +5,15 @@ nobody else can read or guess, removed at the end of the process.
 """
 
 import atexit
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
+from conf.scratch import scratch
 from store.footer import File
 
 # Beside the stream: what does not fit goes to disk, not into the stream's memory.
@@ -76,9 +75,10 @@ def _alive() -> duckdb.DuckDBPyConnection:
 
 
 def _open() -> duckdb.DuckDBPyConnection:
-    spill = tempfile.mkdtemp(prefix="candlecast-duckdb-")
-    atexit.register(shutil.rmtree, spill, ignore_errors=True)
-    return duckdb.connect(config={**LIMITS, "temp_directory": spill})
+    while_it_runs = ExitStack()
+    atexit.register(while_it_runs.close)
+    spill = while_it_runs.enter_context(scratch("duckdb"))
+    return duckdb.connect(config={**LIMITS, "temp_directory": str(spill)})
 
 
 def parquet(paths: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """Merge folders of a table: write each identity once, publish, read back, only then remove."""
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from conf.errors import CandlecastError
+from conf.scratch import scratch
 from store.periods import HOUR_MS, Period
 from store.schema import Table
 from store.table_folder import TableFolder
@@ -61,11 +61,11 @@ def merge(folder: TableFolder, plan: Plan) -> Merged:
 @contextmanager
 def _duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
     """A bounded connection: what does not fit goes to disk."""
-    with tempfile.TemporaryDirectory(prefix="candlecast-") as spill:
+    with scratch("merge") as spill:
         bounds: dict[str, Any] = {
             "memory_limit": MEMORY,
             "threads": THREADS,
-            "temp_directory": spill,
+            "temp_directory": str(spill),
         }
         with duckdb.connect(config=bounds) as connection:
             connection.execute("SET TimeZone = 'UTC'")

@@ -50,7 +50,7 @@ from model.decisions import Arena
 DEMO_DIR: Final = Path("warehouse/demo")
 # What the stream may need for its first micro-batch on a slow laptop, and for the last one.
 ARCHIVE_TIMEOUT_S: Final = 180
-PREDICT_TIMEOUT_S: Final = 60
+PREDICT_TIMEOUT_S: Final = 240  # on a slow or busy machine the stream starts long after the bars
 
 
 class DemoFailed(CandlecastError):

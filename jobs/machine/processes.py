@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Final, Self
 
 from conf.environment import of_spark, ours
 from conf.errors import CandlecastError
+from conf.scratch import scratch
 from jobs.terminal.program import LAST_LINE
 
 STOP_TIMEOUT_S: Final = 20
@@ -75,6 +77,7 @@ class Program:
         self._env = {**ours(os.environ), **env}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._scratch = ExitStack()
 
     @property
     def pid(self) -> int:
@@ -96,7 +99,7 @@ class Program:
         """How it ended, if it did; what it has left over then ends, too."""
         if self._process is None or self._process.poll() is None:
             return None
-        let_go(self._process)
+        self._let_go()
         return self._process.returncode
 
     def forget(self) -> None:
@@ -143,7 +146,9 @@ class Program:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._log_start = log.tell()
-            self._process = start_child(self._command, self._env, self._folder, log)
+            temporary = self._scratch.enter_context(scratch("program", self.log.parent.resolve()))
+            env = {**self._env, "TMPDIR": str(temporary)}
+            self._process = start_child(self._command, env, self._folder, log)
         return self
 
     def check(self) -> None:
@@ -177,7 +182,12 @@ class Program:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        assert self._process is not None
         let_go(self._process)
+        self._scratch.close()
 
 
 def spark_submit(

@@ -69,6 +69,12 @@ def test_a_cluster_keeps_what_names_it() -> None:
     assert "SPARK_CONF_DIR" not in on_cluster
 
 
+def test_java_puts_its_temporary_files_where_python_does() -> None:
+    found = of_spark({**HOSTILE, "TMPDIR": "/var/own place"}, ["jobs/predict_stream.py"])
+    assert found["SPARK_LOCAL_DIRS"] == "/var/own place"
+    assert found["SPARK_SUBMIT_OPTS"] == '-Djava.io.tmpdir="/var/own place"'
+
+
 @pytest.mark.parametrize("name", ["SPARK_HOME", "SPARK_CONF_DIR"])
 def test_another_spark_that_has_started_us_is_refused_by_name(
     name: str, monkeypatch: pytest.MonkeyPatch

@@ -103,6 +103,17 @@ def test_what_a_killed_program_left_over_ends_with_it(tmp_path: Path, family: li
         assert all_end([grandchild])
 
 
+def test_temporary_files_of_a_killed_program_go_with_it(tmp_path: Path) -> None:
+    script = "import tempfile, time; print(tempfile.mkdtemp(), flush=True); time.sleep(600)"
+    with Program("untidy", [sys.executable, "-c", script], {}, tmp_path / "log") as program:
+        assert wait_until(lambda: program.log_tail(1) != "", timeout_s=30, check=program.check)
+        left = Path(program.log_tail(1))
+        assert left.is_dir()
+        assert tmp_path in left.parents
+        program.kill()
+        assert not left.exists()
+
+
 def test_a_stopped_program_leaves_nothing(tmp_path: Path, family: list[str]) -> None:
     with Program("family", family, {}, tmp_path / "log"):
         found = members(tmp_path)
@@ -127,7 +138,7 @@ def test_a_log_is_bounded_while_the_program_runs_on(tmp_path: Path) -> None:
             program.bound_log(100_000)
         assert wait_until(lambda: log.stat().st_size > 0, timeout_s=60)
         assert log.read_bytes().lstrip(b"x")[:1] == b"\n"  # no hole before it
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
+        assert sorted(path.name for path in tmp_path.glob("*log*")) == ["log", "log.1"]
         assert set(program.last_words()) == {"x"}  # perhaps of a line that is being written
 
 
