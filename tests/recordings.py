@@ -249,6 +249,25 @@ FORMS: Final[dict[str, tuple[str, bytes, dict[int, tuple[float | None, ...]]]]] 
         ),
         NO_QUOTE,
     ),
+    "a spreadsheet with commas before the decimals": (
+        "a.csv",
+        lines(
+            "Date;Open;High;Low;Close;Volume",
+            lambda ms, v: (
+                f"{written('%d.%m.%Y %H:%M', ms)};"
+                + ";".join(f"{x:,.2f}".translate(str.maketrans(",.", ".,")) for x in v[:5])
+            ),
+        ),
+        NO_QUOTE,
+    ),
+    "HistData": (
+        "a.csv",
+        lines(
+            "",
+            lambda ms, v: f"{written('%Y%m%d %H%M%S', ms)};{cells(v, 5).replace(',', ';')}",
+        ),
+        NO_QUOTE,
+    ),
     "pandas' index": ("a.csv", dated("%Y-%m-%d %H:%M:%S", ""), NO_QUOTE),
     "a footer, a comment, a row too much": (
         "a.csv",

@@ -81,7 +81,12 @@ def timeframe_of(open_time: Times, asked: str | None, file: Path) -> str:
     names = {length: name for name, length in TIMEFRAME_MS.items()}
     known = ", ".join(TIMEFRAME_MS)
     if asked is None:
-        step = int(steps[np.argmax(counts)]) if len(steps) else 0
+        if not len(steps):
+            raise ConfigurationError(
+                f"recorded file {file}: expected two bars or more, with times such as 1614556740 "
+                f"or 2021-02-28 23:59; found {len(np.unique(open_time[open_time >= 0]))}"
+            )
+        step = int(steps[np.argmax(counts)])
         if step not in names:
             raise ConfigurationError(
                 f"recorded file {file}: bars are mostly {step} ms apart, which is none of {known}"

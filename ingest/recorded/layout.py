@@ -10,6 +10,8 @@ from ingest.bar import OPTIONAL
 
 PRICES: Final = ("open", "high", "low", "close")
 REQUIRED: Final = ("time", *PRICES, "volume")
+# What columns hold that are no numbers, or whose numbers have no decimals.
+WORDS: Final = ("time", "clock", "symbol", "interval")
 # Names of a column without case, blanks and punctuation, the preferred first. Of several times the
 # one that says that it opens the bar, then numbers before texts.
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -49,7 +51,10 @@ DELIMITERS: Final = (",", ";", "\t", "|")
 # Lines before the rows: addresses, comments, several lines of names.
 HEAD_LINES: Final = 30
 _NUMBER: Final = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?")
-_TIME: Final = re.compile(r"\d{9,19}(\.\d*)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*")
+_TIME: Final = re.compile(r"\d{9,19}(\.\d*)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*|(19|20)\d{6} \d{4,6}")
+# 1.234,5: a comma before the decimals. 1,234 could be either.
+_COMMA: Final = re.compile(r"(\d{1,3}(\.\d{3})+|\d+),\d*")
+_EITHER: Final = re.compile(r"\d{1,3},\d{3}")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{4}|\d{6}")
 
 
@@ -59,13 +64,14 @@ class Layout:
 
     first_line: the first row's, counted from 1. cells: how many a row has. at: the cell by what it
     holds: `REQUIRED`, `OPTIONAL`, `symbol`, `interval`, and `clock`, the time of day beside a
-    date.
+    date. comma: whether it stands before the decimals, where other countries have a point.
     """
 
     first_line: int
     delimiter: str
     cells: int
     at: Mapping[str, int]
+    comma: bool = False
 
 
 class NoLayout(Exception):
@@ -144,7 +150,25 @@ def _with_header(lines: Sequence[str], number: int, delimiter: str, symbol: str)
         at |= {"time": plain.index("date"), "clock": plain.index("time")}
     # A delimiter behind the last cell of each row is one cell more than there are names.
     cells = len(names) + (len(row) == len(names) + 1 and not row[-1])
-    return Layout(number + 1, delimiter, cells, at)
+    rows = [_cells(line, delimiter) for line in lines[number:-1]]
+    prices = [row[at[what]] for row in rows for what in PRICES if at[what] < len(row)]
+    return Layout(number + 1, delimiter, cells, at, _has_comma(prices, delimiter, number + 1))
+
+
+def _has_comma(prices: Sequence[str], delimiter: str, line: int) -> bool:
+    """Whether a comma stands before the decimals of prices; raises NoLayout where it could as well
+    stand between thousands. Between cells that commas delimit it is taken to."""
+    commas = [price for price in prices if _COMMA.fullmatch(price)]
+    if not commas or any("." in price and price not in commas for price in prices):
+        return False
+    if not all(_EITHER.fullmatch(price) for price in commas):
+        return True
+    if delimiter == "," or any(price.count(",") > 1 for price in prices):
+        return False
+    raise NoLayout(
+        f"line {line}: {commas[0]} has a comma before the decimals or between thousands; "
+        "expected prices such as 1234.5"
+    )
 
 
 def _without_header(number: int, delimiter: str, row: Sequence[str]) -> Layout:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import IO, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from ingest.recorded.cells import NOTHING
 from ingest.recorded.content import encoding, unpacked
-from ingest.recorded.layout import Layout, NoLayout, columns_at, missing, text_layout
+from ingest.recorded.layout import WORDS, Layout, NoLayout, columns_at, missing, text_layout
 
 # By what they hold, as in `Layout.at`.
 Block = dict[str, pa.Array]
@@ -58,7 +59,18 @@ def text_blocks(file: Path, symbol: str, lines: Lines) -> Iterator[Block]:
         stream.seek(mark)
         with _reader(stream, layout, name, lines) as batches:
             for batch in batches:
-                yield {what: batch.column(f"c{cell}") for what, cell in layout.at.items()}
+                block = {what: batch.column(f"c{cell}") for what, cell in layout.at.items()}
+                yield _with_points(block) if layout.comma else block
+
+
+def _with_points(block: Block) -> Block:
+    """The numbers with a point before their decimals and nothing between thousands."""
+    return {
+        what: texts
+        if what in WORDS
+        else pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
+        for what, texts in block.items()
+    }
 
 
 def _reader(

@@ -9,6 +9,7 @@ import pytest
 
 from conf.errors import ConfigurationError
 from ingest.bar import Bar
+from ingest.recorded.bars import read_recorded
 from ingest.sources.recorded import read_bars
 from ingest.sources.recorded_news import read_headlines
 
@@ -135,9 +136,9 @@ REFUSED = {
         "line 1: expected a header such as time,open.*found 'snapped_at,price",
     ),
     "too few cells": (b"1514219880,1,1,1,1\n", "line 1: expected a header, or 6, 7, 12 cells"),
-    "decimal commas": (
-        CSV.replace(",", ";").replace("10;", "10,5;").encode(),
-        "found 0, beside 3 rows that are none.*line 2: open must be positive and finite",
+    "a comma of thousands or of decimals": (
+        CSV.replace(",", ";").replace("10;", "10,500;").encode(),
+        "line 2: 10,500 has a comma before the decimals or between thousands; expected prices",
     ),
     "day or month first": (
         CSV.replace("1514219880", "02/01/2018 00:00")
@@ -179,6 +180,13 @@ def test_a_file_of_another_form_is_refused_in_one_line(what: str, tmp_path: Path
         list(read_bars(path, "A-B", "1m"))
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_without_a_timeframe_two_times_at_least_are_needed(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text("time,open,high,low,close,volume\n" + "noon,1,1,1,1,1\n" * 3)
+    with pytest.raises(ConfigurationError, match=r"expected two bars or more.*found 0"):
+        read_recorded(path, "A-B")
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
