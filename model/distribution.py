@@ -15,13 +15,15 @@ LEVELS: Final = np.array(list(QUANTILES.values()))
 
 
 def symmetric(centre: Floats, widths: Floats) -> Floats:
-    """Quantiles (n, n_levels) from a centre (n,) and the half-widths (n, n_intervals) of CENTRAL.
+    """Quantiles (..., n_levels) from a centre (...) and the half-widths (..., n_intervals) of
+    intervals around it, ascending.
 
     >>> symmetric(np.array([0.0]), np.array([[1.0, 2.0, 3.0]])).tolist()
     [[-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]]
     """
-    offsets = np.concatenate([-widths[:, ::-1], np.zeros((len(widths), 1)), widths], axis=1)
-    return np.asarray(centre[:, None] + offsets)
+    middle = np.zeros((*widths.shape[:-1], 1))
+    offsets = np.concatenate([-widths[..., ::-1], middle, widths], axis=-1)
+    return np.asarray(centre[..., None] + offsets)
 
 
 def pinball(actual: Floats, quantiles: Floats) -> Floats:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from conf.errors import ArtifactMismatch
 from model.artifact import Artifact, check_features
+from model.distribution import symmetric
 from model.features import (
     Indices,
     bar_features,
@@ -19,7 +20,7 @@ from model.features import (
     input_named,
     window_inputs,
 )
-from model.intervals import around
+from model.intervals import named
 from model.layout import CLOSE, Layout
 from model.size import NORMAL_SIZE, size_inputs
 
@@ -169,20 +170,16 @@ class Forecaster:
         scale = trailing * np.exp(log_size)
         # The intervals of a model without a scale are in units of the volatility itself.
         margins = self._widths * (scale if self._has_size else trailing)[:, :, None]
-        last_close, log_return = bars[ends, CLOSE], unit * trailing
-        margin = margins[:, :, self.calibrated.index(self.coverage)]
-
-        def price(moved: Floats) -> Floats:
-            return np.asarray(last_close[:, None] * np.exp(moved))
-
-        found = around(log_return, margins, self.calibrated)
+        last_close = bars[ends, CLOSE]
+        prices = last_close[:, None, None] * np.exp(symmetric(unit * trailing, margins))
+        middle, beside = len(self.calibrated), 1 + self.calibrated.index(self.coverage)
         return Forecast(
             last_close=last_close,
-            predicted_close=price(log_return),
-            lower=price(log_return - margin),
-            upper=price(log_return + margin),
+            predicted_close=prices[..., middle],
+            lower=prices[..., middle - beside],
+            upper=prices[..., middle + beside],
             scale=scale,
-            quantiles={name: price(at) for name, at in found.items()},
+            quantiles=named(prices, self.calibrated),
             trailing=trailing,
             unit_return=unit,
         )

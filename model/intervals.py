@@ -37,6 +37,9 @@ CENTRAL: Final = (0.5, 0.8, 0.9)
 # errors can be divided by it. In units of what it is scaled by.
 SMALLEST_HALF_WIDTH: Final = 1e-3
 UPPER: Final = ("q75", "q90", "q95")
+# Of a normal distribution, where fewer errors than these are known.
+_NORMAL: Final = (0.6745, 1.2816, 1.6449)
+_LEAST_CALIBRATED: Final = 50
 
 
 def coverages(coverage: float) -> tuple[float, ...]:
@@ -60,21 +63,21 @@ def ends_of(coverage: float, promised: float) -> tuple[str, str]:
     return low, high
 
 
-def around(centre: Floats, widths: Floats, calibrated: Sequence[float]) -> dict[str, Floats]:
+def named(ends: Floats, calibrated: Sequence[float]) -> dict[str, Floats]:
     """The quantiles by name, each (...): NaN where no interval ends there.
 
-    `centre` (...), `widths` (..., n_intervals) of the intervals that cover `calibrated`.
+    `ends` (..., 2 * n_intervals + 1) of the intervals that cover `calibrated`, around their middle,
+    ascending.
 
-    >>> found = around(np.array([1.0]), np.array([[0.5, 0.75]]), (0.5, 0.9))
+    >>> found = named(np.array([[0.25, 0.5, 1.0, 1.5, 1.75]]), (0.5, 0.9))
     >>> {name: float(at[0]) for name, at in found.items()}
     {'q05': 0.25, 'q10': nan, 'q25': 0.5, 'q50': 1.0, 'q75': 1.5, 'q90': nan, 'q95': 1.75}
     """
-    by_coverage = {round(one, 6): widths[..., place] for place, one in enumerate(calibrated)}
-    found = {}
-    for name, level in QUANTILES.items():
-        width = by_coverage.get(round(abs(2 * level - 1), 6), np.full_like(centre, np.nan))
-        found[name] = centre if level == 0.5 else centre + math.copysign(1, level - 0.5) * width
-    return found
+    upper = [(1 + coverage) / 2 for coverage in calibrated]
+    levels = [*(1 - level for level in reversed(upper)), 0.5, *upper]
+    by_level = {round(level, 6): ends[..., place] for place, level in enumerate(levels)}
+    nothing = np.full(ends.shape[:-1], np.nan)
+    return {name: by_level.get(level, nothing) for name, level in QUANTILES.items()}
 
 
 def conformal_half_width(residuals: Floats, coverage: float) -> Floats:
@@ -88,6 +91,15 @@ def conformal_half_width(residuals: Floats, coverage: float) -> Floats:
     """
     rank = min(len(residuals), math.ceil((len(residuals) + 1) * coverage))
     return np.asarray(np.sort(residuals, axis=0)[rank - 1])
+
+
+def central_widths(residuals: Floats) -> Floats:
+    """The half-widths of CENTRAL by the conformal step, (n_horizons, n_intervals); those of a
+    normal distribution where there are too few residuals (n_windows, n_horizons)."""
+    if len(residuals) < _LEAST_CALIBRATED:
+        return np.tile(_NORMAL, (residuals.shape[1], 1))
+    widths = [conformal_half_width(residuals, one) for one in CENTRAL]
+    return np.maximum(np.stack(widths, axis=1), SMALLEST_HALF_WIDTH)
 
 
 def adapt_factor(

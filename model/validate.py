@@ -12,16 +12,13 @@ from model.artifact import Artifact
 from model.baselines import Baseline
 from model.dataset import Span, window_ends
 from model.forecast import Forecast, Forecaster
-from model.intervals import CENTRAL, SMALLEST_HALF_WIDTH, UPPER, conformal_half_width
+from model.intervals import CENTRAL, UPPER, central_widths
 from model.outcomes import LSTM, PERSISTENCE, Floats, Metrics, Outcomes, joined
 from model.series import Series
 from model.volatility import volatilities
 
-# Windows that a volatility is made a distribution by; fewer than the second say too little.
+# Windows that a volatility is made a distribution by.
 _CALIBRATED: Final = 2_000
-_LEAST_CALIBRATED: Final = 50
-# The half-widths of a normal distribution's intervals of CENTRAL.
-_NORMAL: Final = (0.6745, 1.2816, 1.6449)
 
 
 def forecast_outcomes(
@@ -86,21 +83,16 @@ def _volatile_spreads(
     ends: NDArray[np.int64],
     first: Forecaster,
 ) -> dict[str, Floats]:
-    """Half-widths as of `_spread`, by the conformal step on the newest windows before `part`; those
-    of a normal distribution where there are too few."""
+    """Half-widths as of `_spread`, by the conformal step on the newest windows before `part`."""
     before = window_ends(series, Span(0, part.start), first.lookback, first.horizons)[-_CALIBRATED:]
     n_fitted = len(series.until(part.start).bars)
     scales = volatilities(names, series.close, n_fitted, first.lookback, first.horizons)
     ahead = before[:, None] + np.array(first.horizons)
     moved = np.abs(np.log(series.close[ahead] / series.close[before][:, None]))
-    spreads = {}
-    for name, scale in scales.items():
-        widths = np.tile(_NORMAL, (len(first.horizons), 1))
-        if len(before) >= _LEAST_CALIBRATED:
-            sizes = moved / scale[before]
-            widths = np.stack([conformal_half_width(sizes, one) for one in CENTRAL], axis=1)
-        spreads[name] = scale[ends][:, :, None] * np.maximum(widths, SMALLEST_HALF_WIDTH)
-    return spreads
+    return {
+        name: scale[ends][:, :, None] * central_widths(moved / scale[before])
+        for name, scale in scales.items()
+    }
 
 
 def _at(horizons: Sequence[int], model: Forecaster, log_returns: Floats) -> Floats:
