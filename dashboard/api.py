@@ -19,7 +19,7 @@ from conf.timeframes import TIMEFRAME_MS, Timeframe
 from dashboard.api_types import HealthAnswer, Model, Outlook, Prediction, Score, SpanName
 from dashboard.events import EventResponse, Listeners, event_stream
 from dashboard.health import read_health
-from dashboard.outlook import WEEK, outlooks
+from dashboard.outlook import outlooks
 from dashboard.overview import Overview
 from dashboard.site import add_page
 from dashboard.sources import Sources
@@ -207,9 +207,8 @@ def outlook(
 ) -> list[Outlook]:
     """How far the price may move at each horizon, and how likely it moves by more than a share."""
     sources = _sources(request)
-    newest = _newest_open(sources, symbol, interval)
-    since = max(0, newest - WEEK // pd.Timedelta(milliseconds=1))
-    found = outlooks(sources.predictions(symbol, interval, since), sources.tables.scores(), move)
+    _newest_open(sources, symbol, interval)
+    found = outlooks(sources.tables, symbol, interval, move)
     if not found:
         raise HTTPException(404, f"nothing predicted for {symbol} {interval}")
     return found

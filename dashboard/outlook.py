@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,31 +11,21 @@ from conf.shown import shown_length, shown_price
 from conf.timeframes import TIMEFRAME_MS
 from dashboard.api_types import Outlook, Record
 from dashboard.overview import record_of
+from dashboard.tables import Tables
 from model.distribution import exceedance
 from model.intervals import QUANTILES
 from model.promotion import NOTHING
-from store.schema import LEAST_OF_A_WEEK
-
-WEEK: Final = pd.Timedelta(days=7)
+from store.schema import DISTRIBUTION
 
 
-def outlooks(made: pd.DataFrame, board: pd.DataFrame | None, move: float) -> list[Outlook]:
-    """One of each horizon of the newest prediction.
-
-    `made` are the predictions of one series over a week or more, `board` the scoreboard; `move` is
-    the share of the last price that `exceeds` is about.
-    """
-    if made.empty:
-        return []
-    newest = made["as_of"].max()
-    rows = made[made["as_of"] == newest].sort_values(["horizon", "predicted_at"])
-    found = []
-    for row in rows.drop_duplicates("horizon", keep="last").to_dict("records"):
-        record = None if board is None else record_at(board, row)
-        before = made[(made["horizon"] == row["horizon"]) & (made["as_of"] < newest)]
-        past = before.loc[before["as_of"] >= newest - WEEK, "scale"].dropna()
-        found.append(_outlook(row, past, record, move))
-    return found
+def outlooks(tables: Tables, symbol: str, timeframe: str, move: float) -> list[Outlook]:
+    """One of each horizon of the newest prediction of a series; `move` is the share of the last
+    price that `exceeds` is about."""
+    rows, board = tables.outlook(symbol, timeframe), tables.scores()
+    return [
+        _outlook(row, None if board is None else record_at(board, row), move)
+        for row in rows.to_dict("records")
+    ]
 
 
 def record_at(board: pd.DataFrame, of: Mapping[Hashable, Any]) -> Record | None:
@@ -46,36 +36,16 @@ def record_at(board: pd.DataFrame, of: Mapping[Hashable, Any]) -> Record | None:
     return None if chosen.empty else record_of(chosen)
 
 
-def livelier(scale: float, past: "pd.Series[float]") -> float | None:
-    """The share of the last week's expected sizes of this series and horizon that were smaller.
-
-    None where too few are known.
-    """
-    if len(past) < LEAST_OF_A_WEEK or not math.isfinite(scale):
-        return None
-    return float((past < scale).mean())
-
-
-def _outlook(
-    row: Mapping[Hashable, Any], past: "pd.Series[float]", record: Record | None, move: float
-) -> Outlook:
-    last, scale = row["last_close"], _number(row["scale"])
-    quantiles: dict[str, Any] = {name: _number(row[name]) for name in QUANTILES}
-    known = [price for price in quantiles.values() if price is not None]
+def _outlook(row: Mapping[Hashable, Any], record: Record | None, move: float) -> Outlook:
+    optional = {name: _number(row[name]) for name in (*DISTRIBUTION, "livelier")}
+    known = [optional[name] for name in QUANTILES if optional[name] is not None]
     exceeds = None
     if len(known) == len(QUANTILES):
-        exceeds = exceedance(np.log(np.array(known) / last), move)
-    made: dict[str, Any] = {
-        **{name: row[name] for name in ("symbol", "interval", "horizon", "last_close")},
-        **{name: int(row[name].timestamp() * 1000) for name in ("as_of", "target_time")},
-        **{name: row[name] for name in ("predicted_close", "lower", "upper", "coverage")},
-        "model_version": row["model_version"],
-        "proven": row["proven"] if isinstance(row["proven"], str) else None,
-        "livelier": None if scale is None else livelier(scale, past),
-    }
-    found = Outlook(
-        **made, **quantiles, scale=scale, move=move, exceeds=exceeds, record=record, sentence=""
-    )
+        exceeds = exceedance(np.log(np.array(known) / row["last_close"]), move)
+    made: dict[str, Any] = {str(name): value for name, value in row.items()} | optional
+    made |= {name: int(row[name].timestamp() * 1000) for name in ("as_of", "target_time")}
+    made["proven"] = row["proven"] if isinstance(row["proven"], str) else None
+    found = Outlook(**made, move=move, exceeds=exceeds, record=record, sentence="")
     return found.model_copy(update={"sentence": sentence(found)})
 
 

@@ -19,7 +19,7 @@ from conf.timeframes import TIMEFRAME_MS
 from dashboard.api_types import Ahead, Card, Record
 from dashboard.records import Row
 from dashboard.sources import Sources
-from dashboard.tables import Series
+from dashboard.tables import WEEK_MS, Series
 from store.schema import DISTRIBUTION, LEAST_OF_A_WEEK
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 REFRESH_S: Final = 2.0
 # What is usual over a week changes slowly.
 SIZES_EVERY_S: Final = 600.0
-WEEK_MS: Final = 7 * 86_400_000
 SPARK: Final = 60
 MOST_SERIES: Final = 10_000
 # Spans of the scoreboard, the first that a series has enough predictions in is shown.

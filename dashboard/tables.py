@@ -15,7 +15,7 @@ import pandas as pd
 
 from conf.timeframes import TIMEFRAME_MS
 from store.footer import File
-from store.schema import PREDICTIONS
+from store.schema import PREDICTIONS, TIMES_MS
 from store.views import ask, files_of
 
 Series = tuple[str, str]  # symbol, interval
@@ -28,6 +28,8 @@ WIDER: Final = 8
 # More candles than these are a smear on any screen: neighbours are drawn as one.
 MAX_CANDLES: Final = 1_500
 MAX_PREDICTIONS: Final = 50_000
+
+WEEK_MS: Final = 7 * 86_400_000
 
 # What the page and the API show of a prediction.
 PREDICTION_COLUMNS: Final = [n for n in PREDICTIONS.columns if n not in ("query_id", "batch_id")]
@@ -51,6 +53,9 @@ WHERE symbol = $symbol AND interval = $interval
   AND as_of <= make_timestamp($until::BIGINT * 1000)
   AND epoch_ms(target_time) % $step = 0
 ORDER BY as_of DESC, horizon DESC LIMIT $most
+"""
+_OUTLOOK: Final = """
+SELECT * FROM outlook WHERE symbol = $symbol AND interval = $interval ORDER BY horizon
 """
 _SENTIMENT: Final = """
 SELECT min(open_time) AS open_time, sum(count) AS articles,
@@ -148,6 +153,13 @@ class Tables:
             if len(rows) >= most or start == since_ms:
                 return rows.iloc[::-1].reset_index(drop=True)
             reach *= WIDER
+
+    def outlook(self, symbol: str, timeframe: str) -> pd.DataFrame:
+        """The rows of the view `outlook` of a series, by horizon."""
+        newest = self.predictions(symbol, timeframe, 0, 1, TIMES_MS[1], 1)["as_of"].max()
+        since_ms = 0 if pd.isna(newest) else int(newest.timestamp() * 1000) - WEEK_MS
+        values = {"symbol": symbol, "interval": timeframe}
+        return self._since("predictions", _OUTLOOK, max(0, since_ms), values)
 
     def articles(self, symbol: str, since_ms: int, most: int) -> pd.DataFrame:
         """The newest articles about the symbol's coin, or the market, since `since_ms`."""

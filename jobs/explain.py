@@ -7,9 +7,8 @@ import typer
 from conf.errors import ConfigurationError
 from conf.settings import load_settings
 from conf.timeframes import TIMEFRAME_MS
-from dashboard.outlook import WEEK, outlooks
-from dashboard.tables import MAX_PREDICTIONS, Tables
-from store.schema import TIMES_MS
+from dashboard.outlook import outlooks
+from dashboard.tables import Tables
 
 
 def explain(
@@ -22,14 +21,11 @@ def explain(
         raise ConfigurationError(f"--interval {interval}: there are {', '.join(TIMEFRAME_MS)}")
     if not 0 < move < 100:
         raise ConfigurationError(f"--move {move}: it must lie between 0 and 100")
-    tables = Tables(load_settings().warehouse.folder)
-    newest = tables.predictions(symbol, interval, 0, 1, TIMES_MS[1], 1)
-    if newest.empty:
+    found = outlooks(Tables(load_settings().warehouse.folder), symbol, interval, move / 100)
+    if not found:
         raise ConfigurationError(
             f'nothing is predicted of {symbol} {interval}; `candlecast sql "SELECT DISTINCT '
             'symbol, interval FROM predictions"` says of what'
         )
-    since_ms = int((newest["as_of"].iloc[0] - WEEK).timestamp() * 1000)
-    week = tables.predictions(symbol, interval, since_ms, 1, TIMES_MS[1], MAX_PREDICTIONS)
-    for one in outlooks(week, tables.scores(), move / 100):
+    for one in found:
         typer.echo(one.sentence)

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 TABLE_WIDTH: Final = 150
 FEE: Final = "breaks even, bp"
-FIRST_LOOK: Final = ("symbol", "horizon", "n", "skill", "covered", FEE)
+FIRST_LOOK: Final = ("symbol", "horizon", "n", "skill", "how far", "covered", FEE)
 COLUMNS: Final = {
     "symbol": "{symbol}",
     "horizon": "{horizon} x {interval}",
@@ -56,6 +56,11 @@ COLUMNS: Final = {
     "covered": "{interval_coverage:.1%} of {promised_coverage:.0%}",
     "width": "{mean_width:.2%}",
     "CRPS": "{crps:.3%}",
+    "trailing CRPS": "{crps_trailing:.3%}",
+    "how far": "{crps_skill:+.2%}",
+    "CRPS p": "{dm_p_crps:.3f}",
+    "interval score": "{interval_score:.3%} ({interval_score_trailing:.3%})",
+    "trailing covered": "{coverage_trailing:.1%}",
     "gain, bp": "{gain_bp:+.2f}",
     "turnover": "{turnover:.2f}",
     FEE: "{break_even_bp:.2f} ({break_even_low_bp:.2f}..{break_even_high_bp:.2f})",

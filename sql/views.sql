@@ -18,29 +18,27 @@ SELECT p.*, p.predicted_at > p.target_time AS backfilled,
 FROM {predictions} p
 LEFT JOIN {fits} f ON f.model_version = replace(p.model_version, '-unproven', '');
 
--- The newest prediction of each series at each horizon. livelier: the share of the week before in which
--- the same series at the same horizon was expected to move less, null where nothing is known of it.
+-- What is predicted from the newest bar of each series, at each horizon. livelier: the share of the week
+-- before in which the same series at the same horizon was expected to move less, null where too little is
+-- known of it.
 CREATE OR REPLACE TEMP VIEW newest AS
 SELECT * FROM (
-    SELECT *, row_number() OVER (
+    SELECT *, max(as_of) OVER (PARTITION BY symbol, interval) AS newest_as_of, row_number() OVER (
         PARTITION BY symbol, interval, horizon ORDER BY as_of DESC, predicted_at DESC) AS place
     FROM predictions) AS ranked
-WHERE place = 1;
+WHERE place = 1 AND as_of = newest_as_of;
 CREATE OR REPLACE TEMP VIEW outlook AS
 SELECT n.symbol, n.interval, n.horizon, n.as_of, n.target_time, n.last_close, n.predicted_close,
        n.lower, n.upper, n.coverage, n.scale, {quantiles}, w.livelier, n.proven,
        n.model_version
 FROM newest n
 LEFT JOIN (
-    SELECT n.symbol, n.interval, n.horizon,
-           avg(CASE WHEN p.scale < n.scale THEN 1.0 ELSE 0.0 END) AS livelier
+    SELECT n.symbol, n.interval, n.horizon, {livelier} AS livelier
     FROM newest n
     INNER JOIN predictions p
       ON p.symbol = n.symbol AND p.interval = n.interval AND p.horizon = n.horizon
      AND p.as_of >= n.as_of - INTERVAL '7' DAY AND p.as_of < n.as_of
-    WHERE p.scale IS NOT NULL AND n.scale IS NOT NULL
-    GROUP BY n.symbol, n.interval, n.horizon
-    HAVING count(*) >= {least_of_a_week}) AS w
+    GROUP BY n.symbol, n.interval, n.horizon) AS w
   ON w.symbol = n.symbol AND w.interval = n.interval AND w.horizon = n.horizon;
 
 -- Bars whose window was not complete, and why nothing was predicted from them.
@@ -78,7 +76,9 @@ WHERE NOT p.in_sample;
 -- last: 5, 5, 15, 25, 25, 15, 5 and 5 % of a true distribution. Of acting on the sign of each forecast:
 -- gain_bp, the mean gain in basis points; turnover, how many times it buys or sells for a forecast;
 -- break_even_bp, the fee of one side at which nothing is left, and break_even_low_bp..
--- break_even_high_bp, its 95 % interval.
+-- break_even_high_bp, its 95 % interval. *_trailing are those of the last price with trailing
+-- volatility, of its 90 % interval; crps_skill is 1 - CRPS / CRPS of that, dm_crps and dm_p_crps
+-- compare the two.
 CREATE OR REPLACE TEMP VIEW scores AS SELECT * FROM {scores};
 CREATE OR REPLACE TEMP VIEW scoreboard AS SELECT * FROM scores;
 

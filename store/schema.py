@@ -166,6 +166,12 @@ BARS: Final = Table(
 DISTRIBUTION: Final = ("scale", *QUANTILES)
 # Fewer predictions of the last week say nothing about what is usual.
 LEAST_OF_A_WEEK: Final = 100
+# SQL: of the predictions `p` of the week before `n`, of the same series and horizon, the share that
+# expected smaller moves.
+LIVELIER: Final = (
+    f"CASE WHEN count(p.scale) >= {LEAST_OF_A_WEEK} AND max(n.scale) IS NOT NULL "
+    "THEN avg(CASE WHEN p.scale < n.scale THEN 1.0 WHEN p.scale >= n.scale THEN 0.0 END) END"
+)
 PREDICTIONS: Final = Table(
     "predictions",
     {
@@ -244,6 +250,8 @@ SCORES_OF_SPREAD: Final = (
     *("crps", "interval_score", "qlike", "coverage_50", "coverage_80"),
     *(f"pinball_{name}" for name in QUANTILES),
     *(f"pit_{part}" for part in range(1, len(QUANTILES) + 2)),
+    *("crps_trailing", "interval_score_trailing", "coverage_trailing"),
+    *("crps_skill", "dm_crps", "dm_p_crps"),
 )
 # Of acting on the sign of each forecast, in basis points; the fee of one side at which it breaks
 # even, and its 95 % interval.

@@ -20,7 +20,7 @@ from model.intervals import QUANTILES
 from store import engine
 from store.footer import File
 from store.readable import TableFiles, by_columns, table_files
-from store.schema import COVERED, LEAST_OF_A_WEEK, TABLES
+from store.schema import COVERED, LIVELIER, TABLES
 
 VIEWS: Final = Path(__file__).parent.parent / "sql" / "views.sql"
 # What readers say where the table `scores` gave no rows.
@@ -48,7 +48,7 @@ def view_statements() -> list[str]:
         bar_length=_bar_length(),
         covered=COVERED,
         quantiles=quantiles,
-        least_of_a_week=LEAST_OF_A_WEEK,
+        livelier=LIVELIER,
         **tables,
     )
     return [part.strip() for part in filled.split(";") if part.strip()]

@@ -10,6 +10,7 @@ const COLUMNS = [["horizon", "ahead", (v, row) => `${v} × ${row.interval}`], ["
   ["skill_persistence", "skill", (v) => percent(v, 2, true)], ["dm_p_persistence", "p", (v) => v?.toFixed(3) ?? "–"],
   ["skill_arima", "vs ARIMA", (v) => percent(v, 2, true)], ["directional_accuracy", "direction", (v) => percent(v, 1)],
   ["break_even_bp", "breaks even, bp", (v, row) => fees(v, row.break_even_low_bp, row.break_even_high_bp)],
+  ["crps_skill", "how far", (v) => percent(v, 2, true)], ["dm_p_crps", "p of that", (v) => v?.toFixed(3) ?? "–"],
   ["interval_coverage", "covered", (v) => percent(v, 1)], ["promised_coverage", "promised", (v) => percent(v, 0)], ["mean_width", "width", (v) => percent(v, 3)]];
 
 export class Record {

@@ -10,6 +10,7 @@ import pandas as pd
 from conf.timeframes import TIMEFRAME_MS
 from jobs.scoring.kept import BAR_MS, BLOCK, BLOCK_BARS, CLOSES_BARS, KEY, OPEN_MS
 from jobs.scoring.sums import ALWAYS_POSSIBLE, MOST_MEDIANS, Sums
+from jobs.scoring.trailing import reach, trailing_spread
 from store.schema import COVERED, DISTRIBUTION
 
 # A series of which nothing came for so many looks, and a week, closes to its end.
@@ -31,7 +32,8 @@ SELECT DISTINCT {BLOCK} AS block FROM kept.predictions
 WHERE interval = ? AND horizon = ? AND target > ? ORDER BY block
 """
 _ROWS: Final = f"""
-SELECT p.run, p.block, p.target, p.last_close, p.predicted_close, p.lower, p.upper, p.coverage,
+SELECT p.run, p.block, p.as_of, p.target, p.last_close, p.predicted_close, p.lower, p.upper,
+       p.coverage,
        {", ".join(f"p.{name}" for name in DISTRIBUTION)},
        b.close AS actual, a.arima_close, {COVERED} AS covered, e.held_move
 FROM (SELECT *, {BLOCK} AS block FROM kept.predictions INNER JOIN keys USING ({KEYS})
@@ -46,6 +48,11 @@ LEFT JOIN (SELECT run, target + $ahead AS target, ln(predicted_close / last_clos
   ON e.run = p.run AND e.target = p.target
 WHERE b.time BETWEEN $since AND $until
 ORDER BY p.run, p.target
+"""
+_CLOSES: Final = """
+SELECT run, time, close FROM kept.closes INNER JOIN keys USING (symbol, interval)
+WHERE interval = $interval AND horizon = $horizon AND time BETWEEN $since AND $until
+ORDER BY run, time
 """
 _STORED: Final = f"""
 SELECT run, block, numbers FROM kept.sums INNER JOIN keys USING ({KEYS})
@@ -73,12 +80,14 @@ _FORGET: Final = (
     f"DELETE FROM kept.closed x USING closed_ c WHERE {_OF_CLOSED}",
     f"INSERT INTO kept.closed SELECT DISTINCT {_SERIES}, until FROM closed_",
 )
-# A close is needed by predictions that are not closed, and by ARIMA's next forecast.
+# A close is needed by predictions that are not closed, with trailing volatility in the blocks
+# before, and by ARIMA's next forecast.
 _FORGET_CLOSES: Final = f"""
 DELETE FROM kept.closes x USING (
     SELECT symbol, interval, least(oldest, max(time) - {CLOSES_BARS} * {BAR_MS}) AS since
     FROM kept.closes LEFT JOIN (
-        SELECT symbol, interval, min(target) AS oldest FROM kept.predictions GROUP BY ALL
+        SELECT symbol, interval, min(as_of) - {4 * BLOCK_BARS} * {BAR_MS} AS oldest
+        FROM kept.predictions GROUP BY symbol, interval
     ) USING (symbol, interval) GROUP BY symbol, interval, oldest
 ) k WHERE x.symbol = k.symbol AND x.interval = k.interval AND x.time < k.since
 """
@@ -162,15 +171,20 @@ class Blocks:
         self._connection.unregister("closed_")
 
     def _rows(self, block: int) -> dict[str, Any]:
+        bar_ms, since_ms = TIMEFRAME_MS[self.interval], block * self.length_ms + 1
         values = {
             "interval": self.interval,
             "horizon": self.horizon,
-            "since": block * self.length_ms + 1,
-            "until": (block + 1) * self.length_ms,
-            "ahead": self.horizon * TIMEFRAME_MS[self.interval],
+            "since": since_ms,
+            "until": since_ms - 1 + self.length_ms,
         }
-        found = self._connection.execute(_ROWS, values).fetchnumpy()
-        return {name: np.ma.filled(values, np.nan) for name, values in found.items()}
+        ahead = {"ahead": self.horizon * bar_ms}
+        found = self._connection.execute(_ROWS, values | ahead).fetchnumpy()
+        rows = {name: np.ma.filled(values, np.nan) for name, values in found.items()}
+        values["since"] = since_ms - reach(self.horizon, BLOCK_BARS) * bar_ms
+        closes = self._connection.execute(_CLOSES, values).fetchnumpy()
+        n_runs, horizon = len(self.keys), self.horizon
+        return rows | trailing_spread(rows, closes, n_runs, horizon, bar_ms, BLOCK_BARS)
 
     def _placed(self, run: Any, numbers: Any) -> Sums:
         placed = self.none().numbers()

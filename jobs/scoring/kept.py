@@ -43,7 +43,7 @@ _ROWS_AT_ONCE: Final = 1_500_000
 _READ: Final = (BARS, PREDICTIONS, ARIMA)
 # One row a series, horizon, model version, and live or backfilled.
 KEY: Final = ("symbol", "interval", "horizon", "model_version", "backfilled")
-_VERSION: Final = 4
+_VERSION: Final = 5
 _LAYOUT: Final = f"""
 CREATE TABLE kept.files (name VARCHAR, size BIGINT, changed BIGINT);
 CREATE TABLE kept.closes (symbol VARCHAR, interval VARCHAR, time BIGINT, close DOUBLE,
@@ -128,13 +128,18 @@ FROM arima n ANTI JOIN kept.arima k
 ORDER BY n.as_of
 """
 # Blocks in which something is new or other than before; a position is held on from the forecast
-# of a horizon before.
+# of a horizon before, and a close counts for trailing volatility in the blocks after it, unless
+# those before them are closed.
 _CHANGED: Final = f"""
 CREATE OR REPLACE TEMP TABLE changed AS
 SELECT DISTINCT interval, {BLOCK} AS block FROM (
     SELECT interval, target FROM new_predictions
     UNION ALL SELECT interval, target + horizon * {BAR_MS} FROM new_predictions
     UNION ALL SELECT interval, time AS target FROM new_closes
+    UNION ALL SELECT interval, time + later.range * {BLOCK_BARS} * {BAR_MS}
+    FROM (FROM new_closes n ANTI JOIN kept.closed c
+          ON n.symbol = c.symbol AND n.interval = c.interval AND n.time <= c.until),
+         range(1, 4) AS later
     UNION ALL SELECT interval, as_of + horizon * {BAR_MS} FROM new_arima)
 """
 _FORGET_CHANGED: Final = """

@@ -10,7 +10,7 @@ from conf.settings import Alerts
 from conf.shown import shown_length, shown_price
 from conf.timeframes import TIMEFRAME_MS
 from jobs.scoring.kept import OPEN_MS, new_files, opened
-from store.schema import LEAST_OF_A_WEEK
+from store.schema import LIVELIER
 
 # Each series at the farthest horizon of its newest prediction: the newest close, the live
 # prediction that was of it, and the share of the week's expected sizes that were smaller than the
@@ -35,10 +35,9 @@ now AS (
     SELECT symbol, interval, max(as_of) AS as_of, arg_max(scale, as_of) AS scale
     FROM far WHERE scale IS NOT NULL GROUP BY ALL),
 week AS (
-    SELECT symbol, interval, avg((far.scale < now.scale)::DOUBLE) AS livelier
-    FROM far INNER JOIN now USING (symbol, interval)
-    WHERE far.as_of >= now.as_of - {OPEN_MS} AND far.as_of < now.as_of AND far.scale IS NOT NULL
-    GROUP BY ALL HAVING count(*) >= {LEAST_OF_A_WEEK})
+    SELECT symbol, interval, {LIVELIER} AS livelier
+    FROM far p INNER JOIN now n USING (symbol, interval)
+    WHERE p.as_of >= n.as_of - {OPEN_MS} AND p.as_of < n.as_of GROUP BY ALL)
 SELECT last.symbol, last.interval, last.time, last.close, far.horizon, far.lower, far.upper,
        far.coverage, week.livelier
 FROM last

@@ -7,8 +7,9 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.distribution import interval_score, pinball, pit, qlike
-from model.intervals import QUANTILES
+from jobs.scoring.trailing import TRAILING
+from model.distribution import crps, interval_score, pinball, pit, qlike, symmetric
+from model.intervals import CENTRAL, QUANTILES
 from model.outcomes import rounded
 from model.paid import BASIS_POINTS, acted, block_sums, break_even
 from model.significance import Lagged, compare_losses, independent_hits, lags_of, wilson_interval
@@ -48,13 +49,18 @@ _ADDED: Final = (
     "gain",
     "turnover",
     *PAID_BLOCKS,
+    "trailing_count",
+    "crps_with_trailing",
+    "crps_trailing",
+    "interval_score_trailing",
+    "coverage_trailing",
 )
 _PLAIN: Final = (*_ADDED, "price", "price_squares", "first", "last")
 _READ: Final = (
     *("last_close", "bound", "actual", "predicted_close", "arima_close", "held_move"),
-    *("lower", "upper", "covered", "coverage", "target", "scale", *QUANTILES),
+    *("lower", "upper", "covered", "coverage", "target", "scale", *QUANTILES, *TRAILING),
 )
-_RUNS: Final = ("lead", "arima_lead", "signs")
+_RUNS: Final = ("lead", "arima_lead", "crps_lead", "signs")
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,9 @@ class Sums:
     """The sums of runs of outcomes, a run a series, all at one horizon.
 
     `plain` has (n_runs,) by name: sums, and of the actual prices the mean and the squares around
-    it; `runs` the differences in squared error, to persistence and to ARIMA, and the signs that
-    were forecast. Squared errors are of log returns, but `squared`, which is of prices.
+    it; `runs` the differences in squared error, to persistence and to ARIMA, that in CRPS to
+    trailing volatility, and the signs that were forecast. Squared errors are of log returns, but
+    `squared`, which is of prices.
     """
 
     plain: Mapping[str, Floats]
@@ -117,11 +124,14 @@ class Sums:
             "first": _extreme(np.minimum, rows["target"], run, n_runs, np.inf),
             "last": _extreme(np.maximum, rows["target"], run, n_runs, -np.inf),
         }
-        plain |= {name: total(values) for name, values in _of_spread(rows, actual).items()}
-        lags = lags_of(horizon)
+        spread = _of_spread(rows, actual)
+        plain |= {name: total(values) for name, values in spread.items()}
+        compared, lags = spread["trailing_count"], lags_of(horizon)
+        crps_lead = (spread["crps_with_trailing"] - spread["crps_trailing"])[compared]
         runs = {
             "lead": Lagged.of(own - persistence, run, n_runs, lags),
             "arima_lead": Lagged.of((own - arima)[both], run[both], n_runs, lags),
+            "crps_lead": Lagged.of(crps_lead, run[compared], n_runs, lags),
             "signs": Lagged.of(signs, run, n_runs, lags),
         }
         return cls(plain, runs)
@@ -200,7 +210,10 @@ class Sums:
         found["turnover"] = plain["turnover"] / count
         found["break_even_bp"] = fee
         found["break_even_low_bp"], found["break_even_high_bp"] = fee - half, fee + half
-        for name, run in (("persistence", "lead"), ("arima", "arima_lead")):
+        for name in ("crps_trailing", "interval_score_trailing", "coverage_trailing"):
+            found[name] = _ratio(plain[name], plain["trailing_count"])
+        found["crps_skill"] = 1 - _ratio(plain["crps_with_trailing"], plain["crps_trailing"])
+        for name, run in (("persistence", "lead"), ("arima", "arima_lead"), ("crps", "crps_lead")):
             statistic, p, _ = compare_losses(self.runs[run], horizon)
             there = self.runs[run].count > 0
             found[f"dm_{name}"] = np.where(there, statistic, np.nan)
@@ -212,14 +225,16 @@ class Sums:
         }
 
 
-def _of_spread(rows: Mapping[str, Floats], actual: Floats) -> dict[str, Floats]:
+def _of_spread(rows: Mapping[str, Floats], actual: Floats) -> dict[str, Any]:
     """What is added up of the distribution of each outcome, (n_rows,); 0 where there is none."""
     quantiles = np.stack([_log_ratio(rows[name], rows["last_close"]) for name in QUANTILES], axis=1)
     lower, upper = (_log_ratio(rows[name], rows["last_close"]) for name in ("lower", "upper"))
-    there = np.isfinite(quantiles).all(axis=1) & (rows["scale"] > 0)
+    # Whoever writes tables may promise to hold every price: such an interval has no score.
+    there = np.isfinite(quantiles).all(axis=1) & (rows["scale"] > 0) & (rows["coverage"] < 1)
     part, losses = pit(actual, quantiles), pinball(actual, quantiles)
     with np.errstate(divide="ignore", invalid="ignore"):
         loss_of_scale = qlike(actual, rows["scale"])
+        winkler = interval_score(actual, lower, upper, rows["coverage"])
     inside = {
         name: (actual >= _log_ratio(rows[low], rows["last_close"]))
         & (actual <= _log_ratio(rows[high], rows["last_close"]))
@@ -227,13 +242,30 @@ def _of_spread(rows: Mapping[str, Floats], actual: Floats) -> dict[str, Floats]:
     }
     found = {
         "spread_count": there,
-        "interval_score": interval_score(actual, lower, upper, rows["coverage"]),
+        "interval_score": winkler,
         "qlike": loss_of_scale,
         **inside,
         **{name: losses[:, place] for place, name in enumerate(PINBALL)},
         **{name: part == place for place, name in enumerate(PIT)},
     }
-    return {name: np.where(there, values, 0.0) for name, values in found.items()}
+    rival = _of_trailing(rows, actual, 2 * losses.mean(axis=1), there)
+    return {name: np.where(there, values, 0) for name, values in found.items()} | rival
+
+
+def _of_trailing(
+    rows: Mapping[str, Floats], actual: Floats, own: Floats, there: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """The same of trailing volatility, where that and a distribution are known; `own` is the CRPS
+    that is compared with."""
+    widths = np.stack([rows[name] for name in TRAILING], axis=1)
+    both, widest = there & np.isfinite(widths).all(axis=1), widths[:, -1]
+    found = {
+        "crps_with_trailing": own,
+        "crps_trailing": crps(actual, symmetric(np.zeros(len(actual)), widths)),
+        "interval_score_trailing": interval_score(actual, -widest, widest, CENTRAL[-1]),
+        "coverage_trailing": np.abs(actual) <= widest,
+    }
+    return {"trailing_count": both} | {n: np.where(both, of, 0) for n, of in found.items()}
 
 
 def _log_ratio(price: Floats, last: Floats) -> Floats:

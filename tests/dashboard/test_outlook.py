@@ -45,9 +45,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def of(warehouse: Path, symbol: str, move: float = 0.002) -> list[Outlook]:
-    read = Tables(warehouse)
-    made = read.predictions(symbol, "1m", 0, 1, 4 * 10**12, 50_000)
-    return outlooks(made, read.scores(), move)
+    return outlooks(Tables(warehouse), symbol, "1m", move)
 
 
 def test_the_chance_of_a_larger_move_is_that_of_the_distribution(warehouse: Path) -> None:
@@ -65,13 +63,21 @@ def test_livelier_is_the_share_of_the_weeks_expected_sizes_that_were_smaller(
     assert [one.livelier for one in of(warehouse, "BTC-USD")] == pytest.approx([share, share])
 
 
-def test_sql_and_python_give_the_same_outlook(warehouse: Path) -> None:
-    rows = read_sql(warehouse, "SELECT * FROM outlook WHERE symbol = 'BTC-USD' ORDER BY horizon")
-    for row, one in zip(rows.itertuples(), of(warehouse, "BTC-USD"), strict=True):
-        assert (row.horizon, row.proven) == (one.horizon, "how far")
-        assert (row.scale, row.q25, row.livelier) == pytest.approx(
-            (one.scale, one.q25, one.livelier)
-        )
+def test_a_horizon_that_no_model_forecasts_any_more_has_no_outlook(tmp_path: Path) -> None:
+    tables.write(tmp_path, "bars", tables.bars(CLOSE))
+    tables.write(tmp_path, "predictions", told(1), "q-1")
+    tables.write(tmp_path, "predictions", told(15)[:-1], "q-15")
+    assert read_sql(tmp_path, "SELECT horizon FROM outlook")["horizon"].tolist() == [1]
+    assert [one.horizon for one in of(tmp_path, "BTC-USD")] == [1]
+
+
+def test_what_is_older_than_a_week_says_nothing_of_what_is_usual(tmp_path: Path) -> None:
+    tables.write(tmp_path, "bars", tables.bars(CLOSE))
+    rows = told(1)
+    rows.loc[rows.index[:250], ["as_of", "target_time"]] -= pd.Timedelta(days=8)
+    tables.write(tmp_path, "predictions", rows)
+    (one,) = of(tmp_path, "BTC-USD")
+    assert one.livelier == pytest.approx(float((SIZES[250:-1] < SIZES[-1]).mean()))
 
 
 def test_a_prediction_of_before_has_an_outlook_in_which_little_is_known(warehouse: Path) -> None:
