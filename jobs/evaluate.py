@@ -8,7 +8,7 @@ beside the bars that its leaders have at the same time.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
@@ -28,7 +28,7 @@ from model.outcomes import LSTM, PERSISTENCE
 from model.scorecard import Row, score_market
 from model.series import Series
 from model.training import ModelSettings
-from model.volatility import VOLATILITIES
+from model.volatility import TRAILING, VOLATILITIES
 from store.recorded import read_file, series_files, series_name
 
 
@@ -176,11 +176,21 @@ def print_rows(console: Console, rows: Sequence[Row], fee_bp: float) -> None:
     console.print("Better than each volatility by, in per cent (90 % interval's score / CRPS):")
     for row in rows:
         console.print(_spread_line(row), markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        "Livelier than usual, or not: said rightly, in per cent (LSTM / trailing volatility)"
+    )
+    for row in rows:
+        said = (f"{h}: {_said(of)}" for h, of in row.livelier.items())
+        console.print(f"{row.series:46} {' | '.join(said)}", markup=False, highlight=False)
     console.print("Would it have paid, before any cost but the fee? No advice.")
     for row in rows:
         sentence = next(iter(row.paid.values()))[LSTM].sentence(fee_bp)
         console.print(f"{row.series}: {sentence}", markup=False, highlight=False, soft_wrap=True)
     console.print("R2 of prices is near 1 for any forecast that repeats the last price.")
+
+
+def _said(rightly: Mapping[str, float]) -> str:
+    return " / ".join(f"{100 * rightly[name]:.1f}" for name in (LSTM, TRAILING))
 
 
 def _spread_line(row: Row) -> str:

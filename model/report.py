@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +14,14 @@ from model.artifact import Artifact
 from model.baselines import ARIMA, BASELINES, fit_baselines
 from model.dataset import Span
 from model.forecast import Forecaster
-from model.intervals import adapt_online
+from model.intervals import CENTRAL, adapt_online
 from model.lstm import History
 from model.outcomes import LSTM, PERSISTENCE, Outcomes, shown_name
 from model.paid import would_have_paid
 from model.series import Series
+from model.spread_figures import spread_figures
 from model.validate import forecast_outcomes
+from model.volatility import VOLATILITIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +39,7 @@ img { max-width: 100%; height: auto } .note { color: #555 }
 def held_back_outcomes(
     artifact: Artifact, series: Sequence[Series], train: Span, held_back: Span
 ) -> list[Outcomes]:
-    """What the model and the baselines, fitted on `train`, forecast in `held_back`, by series.
+    """What the model, VOLATILITIES and the baselines, fitted on `train`, forecast in `held_back`.
 
     A series without a complete window there is left out.
     """
@@ -49,6 +51,7 @@ def held_back_outcomes(
             held_back,
             {LSTM: forecaster},
             fit_baselines(BASELINES, one, train, lookback, horizons),
+            VOLATILITIES,
         )
         for one in series
     ]
@@ -78,6 +81,7 @@ def write_report(
         first, symbol = one.at(horizon), str(one.symbol[0])
         adapting = adapt_online(np.abs(first.residuals(LSTM)), horizon, coverage, adapt_rate)
         sections.append(_table(one, manifest.horizons, coverage, adapting))
+        sections.append(_how_far(one.tracked(adapt_rate), manifest.horizons))
         sections.append(_paid(one, manifest.horizons, fee_bp))
         inside = f"Share of prices inside the {coverage:.0%} interval"
         for name, title, figure in (
@@ -118,18 +122,38 @@ def _header(artifact: Artifact, verdict: str) -> str:
     )
 
 
+def _how_far(tracked: Outcomes, horizons: Sequence[int]) -> str:
+    """What the spread is worth beside those of volatilities, each around the last price and tracked
+    by its outcomes in the same way."""
+    rows = []
+    for horizon in horizons:
+        found = spread_figures(tracked.at(horizon))
+        for name in (LSTM, *VOLATILITIES):
+            p = f"{found.dm_p[name]:.3f}" if name in found.dm_p else "-"
+            scores = (f"{1e4 * of[name]:.3f}" for of in (found.crps, found.interval_score))
+            rows.append((shown_name(name), horizon, *scores, f"{found.covered[name]:.1%}", p))
+    head = ("", "horizon", "CRPS", "interval score", "covered", "p")
+    note = (
+        f"CRPS and the score of the {CENTRAL[-1]:.0%} interval in basis points of the log return; "
+        "the less the better. p is of Diebold-Mariano on CRPS against the LSTM, two-sided."
+    )
+    return f"<p>How far?</p>{_html_table(head, rows)}<p>{note}</p>"
+
+
+def _html_table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{body}</table>"
+
+
 def _table(
     one: Outcomes, horizons: Sequence[int], coverage: float, adapting: NDArray[np.bool_]
 ) -> str:
     rows = [_cells(one.at(h), h, name) for h in horizons for name in (*one.forecasts, PERSISTENCE)]
-    body = "".join(
-        f"<tr>{''.join(f'<td>{cell}</td>' for cell in row.values())}</tr>" for row in rows
-    )
-    head = "".join(f"<th>{head}</th>" for head in rows[0])
     first = one.at(horizons[0])
     return (
         f"<h2>{html.escape(str(one.symbol[0]))}, {len(first)} windows held back</h2>"
-        f"<table><tr>{head}</tr>{body}</table><p>LSTM against ARIMA at the first horizon: "
+        f"{_html_table([*rows[0]], (row.values() for row in rows))}"
+        f"<p>LSTM against ARIMA at the first horizon: "
         f"p {first.against(LSTM, ARIMA).p_value:.3f}. The {coverage:.0%} interval held "
         f"{np.mean(_calibrated(first)):.1%} of prices as calibrated, "
         f"{np.mean(adapting):.1%} adapting.</p>"

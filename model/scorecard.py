@@ -10,13 +10,14 @@ import numpy as np
 from conf.settings import Evaluation
 from model.baselines import ARIMA, BASELINES
 from model.intervals import adapt_online
+from model.livelier import WEEK_MS, said_rightly
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
 from model.paid import Paid, would_have_paid
 from model.series import Series
 from model.spread_figures import SpreadFigures, spread_figures
 from model.training import ModelSettings
 from model.volatility import VOLATILITIES
-from model.walk_forward import walk_market
+from model.walk_forward import tested_from, walk_market
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Row:
     """One series of the table, at the first horizon; skills against persistence on returns.
 
     `skill`, `mse`, `mae` and `r2` by forecaster; `dm_p` by whom the LSTM is compared with;
-    direction and coverage are the LSTM's, `spread` by horizon, `paid` by horizon and forecaster.
+    direction and coverage are the LSTM's, `spread` by horizon, `paid` by horizon and forecaster, as
+    is `livelier`, how often it is said rightly whether what comes is livelier than usual, beyond
+    the next bar.
     Weighted by `sum_squared_returns`, persistence's squared error, skills of several series pool.
     """
 
@@ -42,6 +45,7 @@ class Row:
     coverage_90: float
     skill_lstm_by_horizon: dict[int, float]
     spread: dict[int, SpreadFigures]
+    livelier: dict[int, dict[str, float]]
     paid: dict[int, dict[str, Paid]]
     sum_squared_returns: float
     seconds: float
@@ -56,21 +60,24 @@ def score_market(
     Coverage is that of the adaptive intervals over the last `coverage_share` of the series.
     """
     begun = time.monotonic()
-    walked = walk_market(market, model, evaluation, volatile=VOLATILITIES)
+    walked = walk_market(market, model, evaluation, volatile=VOLATILITIES, lead_in_ms=WEEK_MS)
     seconds = (time.monotonic() - begun) / len(market)
+    since_ms = tested_from(market, model, evaluation)
     return [
-        _row(series, of_series, model, evaluation, seconds)
+        _row(series, of_series, since_ms, model, evaluation, seconds)
         for series, of_series in zip(market, walked, strict=True)
     ]
 
 
 def _row(
     series: Series,
-    walked: Outcomes,
+    with_lead_in: Outcomes,
+    since_ms: int,
     model: ModelSettings,
     evaluation: Evaluation,
     seconds: float,
 ) -> Row:
+    walked = with_lead_in.chosen(with_lead_in.time >= since_ms)
     tracked = walked.tracked(model.intervals.adapt_rate)
     first = walked.at(model.horizons[0])
     return Row(
@@ -86,6 +93,9 @@ def _row(
         },
         skill_lstm_by_horizon={h: walked.at(h).skill(LSTM) for h in model.horizons},
         spread={h: spread_figures(tracked.at(h)) for h in model.horizons},
+        livelier={
+            h: said_rightly(series, with_lead_in.at(h), since_ms) for h in model.horizons if h > 1
+        },
         sum_squared_returns=float(np.sum(first.actual**2)),
         seconds=round(seconds, 1),
     )

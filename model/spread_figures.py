@@ -20,16 +20,17 @@ _TENTHS: Final = 10
 class SpreadFigures:
     """One horizon, every spread tracked by its outcomes in the same way.
 
-    `crps`, `interval_score` (of the 90 % interval) and `qlike` are means by forecaster, the last of
-    the mean size that the middle half stands for; `pinball` by quantile, `pit` by part and
-    `coverage` by what is promised are the LSTM's. `coverage_by_volatility` holds the last in each
-    tenth of the windows by trailing volatility, the quietest first. `dm_p` are two-sided p-values
-    of Diebold-Mariano on CRPS.
+    `crps`, `interval_score` (of the 90 % interval), `qlike` and `covered` (of that interval) are
+    means by forecaster, `qlike` of the mean size that the middle half stands for; `pinball` by
+    quantile, `pit` by part and `coverage` by what is promised are the LSTM's.
+    `coverage_by_volatility` holds the last in each tenth of the windows by trailing volatility, the
+    quietest first. `dm_p` are two-sided p-values of Diebold-Mariano on CRPS.
     """
 
     crps: dict[str, float]
     interval_score: dict[str, float]
     qlike: dict[str, float]
+    covered: dict[str, float]
     dm_p: dict[str, float]
     pinball: dict[str, float]
     pit: list[float]
@@ -54,6 +55,7 @@ def spread_figures(here: Outcomes, rivals: Sequence[str] = VOLATILITIES) -> Spre
         crps={name: float(here.crps(name).mean()) for name in names},
         interval_score={name: float(here.winkler(name).mean()) for name in names},
         qlike={name: float(qlike(here.actual, _mean_size(here, name)).mean()) for name in names},
+        covered={name: float(here.covered(name)[:, -1].mean()) for name in names},
         dm_p={rival: here.crps_against(LSTM, rival).p_value for rival in rivals},
         pinball=dict(zip(QUANTILES, by_level, strict=True)),
         pit=(parts / max(len(here), 1)).tolist(),

@@ -51,20 +51,35 @@ def walk_market(
     evaluation: Evaluation,
     rivals: Sequence[str] = BASELINES,
     volatile: Sequence[str] = (),
+    lead_in_ms: int = 0,
 ) -> list[Outcomes]:
     """The same of each series of a market, with one model for all in each fold.
 
-    The folds are those of the series with the most rows.
+    The folds are those of the series with the most rows. Before the first test part lie
+    `lead_in_ms` that its model has seen: they say what is usual, and not how good it is.
     """
-    embargo = embargo_bars(model.lookback, model.horizons)
     found: list[list[Outcomes]] = [[] for _ in market]
-    longest = max(market, key=lambda series: len(series.bars))
-    for train, test in folds(longest, evaluation, embargo):
+    border = tested_from(market, model, evaluation)
+    for train, test in _folds_of(market, model, evaluation):
         lstm = Forecaster(fit_model(market, train, model).artifact("fold"))
+        lead_in = [Span(border - lead_in_ms, border)] if test.start == border and lead_in_ms else []
         for series, parts in zip(market, found, strict=True):
             others = fit_baselines(rivals, series, train, model.lookback, model.horizons)
-            parts.append(forecast_outcomes(series, test, {LSTM: lstm}, others, volatile))
+            for part in (*lead_in, test):
+                parts.append(forecast_outcomes(series, part, {LSTM: lstm}, others, volatile))
     return [joined(parts) for parts in found]
+
+
+def tested_from(market: Sequence[Series], model: ModelSettings, evaluation: Evaluation) -> int:
+    """When the first test part begins, epoch ms UTC."""
+    return _folds_of(market, model, evaluation)[0][1].start
+
+
+def _folds_of(
+    market: Sequence[Series], model: ModelSettings, evaluation: Evaluation
+) -> list[tuple[Span, Span]]:
+    longest = max(market, key=lambda series: len(series.bars))
+    return folds(longest, evaluation, embargo_bars(model.lookback, model.horizons))
 
 
 def lstm_alone(series: Series, model: ModelSettings, evaluation: Evaluation) -> Outcomes:

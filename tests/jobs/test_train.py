@@ -76,6 +76,8 @@ def test_the_report_holds_its_figures(
     assert 'src="http' not in text
     assert "<link" not in text
     assert all(name in text for name in ("LSTM", "ARIMA", "ridge", "persistence"))
+    assert text.count("How far?") == 2
+    assert all(f"<td>{name}</td>" in text for name in ("trailing", "ewma", "garch"))
     assert "the usual fee is 10: it would not have paid" in text
     run = next((tmp_path / "models" / "runs").rglob("loss.png"))
     assert run.read_bytes() == (page.parent / "loss.png").read_bytes()
