@@ -13,7 +13,6 @@ from kafka import KafkaProducer
 from rich.console import Console
 from rich.table import Table
 
-from bench.memory import GROWTH, MEGABYTE, Memory
 from conf.events import event
 from conf.settings import Kafka, Settings, Stream
 from jobs.demo.report import parquet_rows
@@ -21,6 +20,7 @@ from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import Program, spark_submit, wait_until
 from tests.artifacts import random_champion
 from tests.fuzz.account import Account, Place, account, rejections, rows_of
+from tests.fuzz.memory import GROWTH, MEGABYTE, Memory
 from tests.fuzz.messages import messages
 from tests.streams import environment, messages_written, stream_settings
 
