@@ -6,13 +6,13 @@ run that breaks off leaves what it has; only a whole run of at least five rounds
 `bench/results.json`, the source of docs/performance.md; any other goes to `reports/bench.json`.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import typer
 from rich.console import Console
 
 from bench.job import CORES
@@ -138,14 +138,16 @@ class Run:
         self._stage.forget(job.output_topic)
 
 
-def main() -> None:
-    """Run, print and write."""
-    args = parse_arguments()
-    console = Console(stderr=True)
-    parts = args.only.split(",") if args.only else list(PARTS)
-    whole = set(parts) == set(PARTS) and args.rounds >= ROUNDS and not args.quick
+def main(
+    rounds: Annotated[int, typer.Option(help="of each contender")] = ROUNDS,
+    only: Annotated[str, typer.Option(help="parts, with commas")] = ",".join(PARTS),
+    quick: Annotated[bool, typer.Option("--quick", help="small sizes, to try it out")] = False,
+) -> None:
+    """Measure the stream against what people would use instead; print and write."""
+    console, parts = Console(stderr=True), only.split(",")
+    whole = set(parts) == set(PARTS) and rounds >= ROUNDS and not quick
     out = RESULTS if whole else Path("reports/bench.json")
-    sizes = QUICK if args.quick else FULL
+    sizes = QUICK if quick else FULL
     about: dict[str, Any] = {"parts": parts, "whole_run": whole, "sizes": sizes}
     begun = time.monotonic()
 
@@ -157,25 +159,16 @@ def main() -> None:
 
     with Stage() as stage:
         run = Run(stage, parts, sizes)
-        for number in range(args.rounds if set(parts) - {"live"} else 0):
+        for number in range(rounds if set(parts) - {"live"} else 0):
             run.round(number, console.print)
             save(number + 1)
         if "live" in parts:
-            groups = QUICK_GROUPS if args.quick else FULL_GROUPS
-            run.measured.live = run_live(stage, LIVE_SYMBOLS, args.rounds, groups)
-        measured = save(args.rounds)
+            groups = QUICK_GROUPS if quick else FULL_GROUPS
+            run.measured.live = run_live(stage, LIVE_SYMBOLS, rounds, groups)
+        measured = save(rounds)
     print(table(measured))
     console.print(f"written to {out} after {time.monotonic() - begun:.0f} s")
 
 
-def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", help=f"parts with commas, of {','.join(PARTS)}")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to try it out")
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    run_program(main)
+    run_program(lambda: typer.run(main))

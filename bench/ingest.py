@@ -28,9 +28,10 @@ from rich.progress import track
 
 from bench.report import write
 from ingest.clock import Clock
-from ingest.publish import BATCH_BYTES, LINGER_S, BarPublisher, ensure_topics
+from ingest.publish import BATCH_BYTES, LINGER_S, BarPublisher
 from ingest.replay import paced, publish_replay
 from ingest.sources.recorded import read_bars
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.terminal.program import run_program
 

@@ -10,7 +10,8 @@ from typing import Any, Final, Self
 from bench.series import PARTITIONS
 from bench.timeline import Timeline
 from ingest.bar import Bar
-from ingest.publish import BarPublisher, ensure_topics
+from ingest.publish import BarPublisher
+from ingest.topics import ensure_topics
 from jobs.machine.processes import spark_submit
 
 CORES: Final = (0, 1)

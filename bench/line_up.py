@@ -11,7 +11,7 @@ from bench.replay import TIMEOUT_S, Replayed
 from bench.series import PARTITIONS
 from bench.stage import CONTENDERS_PYTHON, NETWORK, Stage, run_contender
 from bench.timeline import Timeline
-from ingest.publish import ensure_topics
+from ingest.topics import ensure_topics
 from jobs.machine.processes import Program
 
 ONNX_ALONE_S: Final = "4"

@@ -10,12 +10,12 @@ same broker's for the last message that belongs to the bar, when any consumer ma
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from bench.job import SparkJob
-from bench.outputs import end_offsets, read_records
+from bench.outputs import read_outputs
 from bench.series import FIRST_OPEN_MS, LOOKBACK, MINUTE_MS, random_walk
 from bench.stage import Stage
 from ingest.bar import Bar
@@ -56,15 +56,11 @@ def run_live(
             side.await_answers(n_symbols * (HISTORY_MINUTES - unanswered), TIMEOUT_S)
         senders = Senders(list(sides.values()))
         senders.send(walk, WARM_UP_GROUPS, GAPS_S["3s"])
-        since = {
-            topic: end_offsets(stage.broker, topic)
-            for side in sides.values()
-            for topic in (side.bars_topic, side.output_topic)
-        }
+        since_ms = int(time.time() * 1000)
         for _ in range(rounds):
             for gap, count in groups.items():
                 sent[gap].append(senders.send(walk, count, GAPS_S[gap]))
-    return {name: latencies(stage.broker, side, since, sent) for name, side in sides.items()}
+    return {name: latencies(stage.broker, side, since_ms, sent) for name, side in sides.items()}
 
 
 class Senders:
@@ -90,11 +86,11 @@ class Senders:
 
 
 def latencies(
-    broker: str, side: SparkJob, since: dict[str, Any], sent: dict[str, list[list[int]]]
+    broker: str, side: SparkJob, since_ms: int, sent: dict[str, list[list[int]]]
 ) -> Latencies:
     """Milliseconds from each bar to its last output; `sent` has the minutes by gap and round."""
-    published = last_by_bar(broker, side.bars_topic, since)
-    answered = last_by_bar(broker, side.output_topic, since)
+    published = last_by_bar(broker, side.bars_topic, since_ms)
+    answered = last_by_bar(broker, side.output_topic, since_ms)
     if published.keys() != answered.keys():
         raise RuntimeError(f"{side.folder.name}: {len(answered)} of {len(published)} were answered")
     by_minute: dict[int, list[float]] = {}
@@ -106,10 +102,10 @@ def latencies(
     }
 
 
-def last_by_bar(broker: str, topic: str, since: dict[str, Any]) -> dict[tuple[str, int], int]:
+def last_by_bar(broker: str, topic: str, since_ms: int) -> dict[tuple[str, int], int]:
     """By symbol and minute, the broker's time of the last message that belongs to the bar."""
     found: dict[tuple[str, int], int] = {}
-    for value, at_ms in read_records(broker, topic, since[topic]):
+    for value, at_ms in read_outputs(broker, topic, since_ms):
         # A prediction is as of the close of its last bar.
         open_ms = value["as_of"] - MINUTE_MS if "as_of" in value else value["open_time"]
         bar = (value["symbol"], (open_ms - FIRST_OPEN_MS) // MINUTE_MS)

@@ -30,8 +30,9 @@ from ingest.live import Live, LiveFeed
 from ingest.metrics import IngestMetrics
 from ingest.plan import bar_feeds
 from ingest.poll import Poller
-from ingest.publish import Publisher, Record, ensure_topics
+from ingest.publish import Publisher, Record
 from ingest.sources import SourceOptions, open_source
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.terminal.program import run_program
 from tests.ingest.exchange_server import MINUTE_MS, Binance, ExchangeServer, Market

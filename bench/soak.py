@@ -26,6 +26,7 @@ from bench.series import symbols
 from bench.soak_steps import SMALL_MODEL
 from bench.warehouse import folders
 from conf.ports import free_port
+from conf.settings import home_variables
 from jobs.machine.processes import PROJECT_DIR, candlecast, wait_until
 from jobs.terminal.program import run_program
 
@@ -84,11 +85,7 @@ def environment(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return {
         "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{nowhere}",
         "CANDLECAST_STREAM__METRICS_PORT": nowhere,
-        "CANDLECAST_WAREHOUSE__DIR": str(folder / "warehouse"),
-        "CANDLECAST_WAREHOUSE__CHECKPOINT_DIR": str(folder / "checkpoints"),
-        "CANDLECAST_WAREHOUSE__REPORTS_DIR": str(folder / "reports"),
-        "CANDLECAST_REGISTRY__TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "CANDLECAST_REGISTRY__ARTIFACT_DIR": str(folder / "models"),
+        **home_variables(folder / "warehouse"),
         "CANDLECAST_INGEST__INTERVALS": '["1m"]',
         "CANDLECAST_INGEST__SYMBOLS": json.dumps(names),
         "TZ": "UTC",

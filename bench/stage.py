@@ -12,9 +12,10 @@ from kafka import KafkaAdminClient
 
 from bench.job import CORES, SparkJob
 from bench.networks import registry_settings, write_networks
-from bench.series import HORIZONS, PARTITIONS
+from bench.series import HORIZONS, PARTITIONS, random_walk
 from conf.errors import MissingPrerequisite
-from ingest.publish import ensure_topics
+from ingest.publish import BarPublisher
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import PROJECT_DIR
 
@@ -104,7 +105,8 @@ class Stage:
 
     def feed(self, topic: str, n_symbols: int, minutes: int) -> None:
         """Publish the bars of `bench.series`, and return once all are acknowledged."""
-        run_contender("feed", self.broker, topic, str(n_symbols), str(minutes))
+        with BarPublisher(self.broker, topic) as publisher:
+            publisher.publish(bar for bars in random_walk(n_symbols, minutes) for bar in bars)
 
 
 def run_contender(module: str, *arguments: str) -> str:

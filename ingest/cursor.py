@@ -17,7 +17,7 @@ from ingest.broker_errors import connecting
 from ingest.clock import Clock, until_broker_answers
 from ingest.feed import BarFeed
 from ingest.news import BACKFILL_MS, OVERLAP_MS, NewsFeed
-from ingest.publish import ensure_topics
+from ingest.topics import ensure_topics
 from ingest.wake import read_wake
 
 log = logging.getLogger(__name__)
@@ -31,13 +31,16 @@ FETCH_BYTES: Final = 8_000_000
 def messages_since(broker: Broker, topic: str, since_ms: int) -> Iterator[bytes]:
     """Yield the values of the messages that were sent at or after `since_ms` (epoch ms).
 
-    Reads up to where the topic ends at the call, without a consumer group. Raises
-    BrokerUnavailable.
+    Raises BrokerUnavailable.
     """
-    return (message.value for message in _messages(broker, topic, since_ms))
+    return (record.value for record in records_since(broker, topic, since_ms))
 
 
-def _messages(broker: Broker, topic: str, since_ms: int) -> Iterator[Any]:
+def records_since(broker: Broker, topic: str, since_ms: int) -> Iterator[Any]:
+    """Yield the same as kafka-python's records, with their times (epoch ms).
+
+    Reads up to where the topic ends at the call, without a consumer group.
+    """
     with (
         connecting(broker),
         KafkaConsumer(
@@ -92,7 +95,7 @@ def bars_since(broker: Broker, topic: str, since_ms: int, earliest_ms: int = 0) 
     over. Raises BrokerUnavailable.
     """
     refused = 0
-    for message in _messages(broker, topic, since_ms):
+    for message in records_since(broker, topic, since_ms):
         try:
             bar = Bar.from_json(message.value)
         except MalformedBar:

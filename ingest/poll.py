@@ -217,9 +217,7 @@ class Poller:
             self._clock.sleep(seconds)
         elif (first := self._clock.wait(self._answers, seconds)) is not None:
             self._take(first)
-            with suppress(Empty):
-                while True:
-                    self._take(self._answers.get_nowait())
+            self._receive(0)
 
     def _take(self, came: tuple[Poll, object] | Closed | Cut) -> None:
         if isinstance(came, Closed | Cut):

@@ -4,14 +4,12 @@ import base64
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, Self
 
-from kafka import KafkaAdminClient, KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
-from kafka.partitioner import DefaultPartitioner
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from conf.errors import BrokerUnavailable
 from conf.events import event
@@ -46,19 +44,6 @@ class Record(NamedTuple):
     key: bytes
     value: bytes
     partition: int | None = None
-
-
-class KeptPartitions(DefaultPartitioner):  # type: ignore[misc]
-    """Kafka's own rule, worked out once a key: in pure Python it costs 7 of the 70 us of a send."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, bytes], int] = {}
-
-    def partition(self, topic: str, key: bytes, *message: Any) -> int:
-        """The partition for `key`; called by the producer."""
-        if (topic, key) not in self._kept:
-            self._kept[topic, key] = super().partition(topic, key, *message)
-        return self._kept[topic, key]
 
 
 class Publisher:
@@ -157,7 +142,6 @@ class Publisher:
             with connecting(self._broker):
                 self._producer = KafkaProducer(
                     **kafka_python_options(self._broker),
-                    partitioner=KeptPartitions(),
                     # Defaults, but unless explicit, a contradicting option turns idempotence off.
                     acks="all",
                     enable_idempotence=True,
@@ -235,50 +219,3 @@ def _rejection(topic: str, key: str, seen: str, why: tuple[str, str], now_ms: in
         "rejected_at": now_ms,
     }
     return Record(topic, key.encode(), json.dumps(value, separators=(",", ":")).encode())
-
-
-def ensure_topics(
-    broker: Broker,
-    partitions: Mapping[str, int],
-    *,
-    retention_s: Mapping[str, float] | None = None,
-    timeout_s: float = 5.0,
-) -> list[str]:
-    """Create each topic of `partitions` (name to number of partitions) that is missing.
-
-    Returns the names of those created. `retention_s` says by topic how long records stay, for ever
-    by default: backfilled bars are old news to Kafka's default of a week. The broker has
-    `timeout_s` to answer at all.
-
-    Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
-    """
-    with _admin(broker, timeout_s) as admin:
-        missing = sorted(set(partitions) - set(admin.list_topics()))
-        for topic in missing:
-            kept_s = (retention_s or {}).get(topic)
-            retention_ms = -1 if kept_s is None else int(kept_s * 1000)
-            options = {
-                "num_partitions": partitions[topic],
-                "configs": {"retention.ms": str(retention_ms)},
-            }
-            with suppress(TopicAlreadyExistsError):  # someone else was faster
-                admin.create_topics({topic: options}, wait_for_metadata=True)
-    return missing
-
-
-def check_broker(broker: Broker, topic: str, timeout_s: float = 5.0) -> str:
-    """Ask the broker once whether `topic` is there, and say so.
-
-    Raises BrokerUnavailable, and ConfigurationError where the broker refuses us.
-    """
-    with _admin(broker, timeout_s) as admin:
-        there = topic in admin.list_topics()
-    return f"broker={broker} topic={topic} {'exists' if there else 'will be created'}"
-
-
-@contextmanager
-def _admin(broker: Broker, timeout_s: float) -> Iterator[Any]:
-    options = kafka_python_options(broker)
-    timeout_ms = int(timeout_s * 1000)
-    with connecting(broker), KafkaAdminClient(**options, bootstrap_timeout_ms=timeout_ms) as admin:
-        yield admin

@@ -31,9 +31,10 @@ from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
 from ingest.plan import as_named, bar_feeds, plan_series
 from ingest.poll import Poller
-from ingest.publish import Publisher, check_broker
+from ingest.publish import Publisher
 from ingest.sources import SOURCES, NewsSource, Source, SourceOptions, open_source
 from ingest.sources.synthetic import synthetic_symbols
+from ingest.topics import check_broker
 from jobs.ingest_replay import epoch_ms, replay
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.progress import backfill_bar

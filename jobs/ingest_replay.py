@@ -13,11 +13,12 @@ from ingest.bar import Bar
 from ingest.clock import Clock
 from ingest.cursor import bars_since, without_known
 from ingest.plan import check_symbols, named_series
-from ingest.publish import BarPublisher, Record, ensure_topics, rejection_record
+from ingest.publish import BarPublisher, Record, rejection_record
 from ingest.replay import between, in_close_order, paced, publish_replay
 from ingest.sources import SourceOptions
 from ingest.sources.recorded import Recording, read_bars
 from ingest.sources.synthetic import Synthetic
+from ingest.topics import ensure_topics
 from jobs.terminal.progress import backfill_bar
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from pyspark.errors import StreamingQueryException
 from conf.errors import CandlecastError
 from conf.events import event
 from conf.settings import Settings, load_settings
-from ingest.publish import ensure_topics
+from ingest.topics import ensure_topics
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
 from model.decisions import Arena

@@ -26,8 +26,8 @@ from conf.timeframes import TIMEFRAME_MS
 from ingest.check import check_source
 from ingest.clock import Clock
 from ingest.plan import as_named, plan_series
-from ingest.publish import check_broker
 from ingest.sources.candles import lacking_fields
+from ingest.topics import check_broker
 from jobs.ingest_bars import listed, opened, overridden
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.java import java_command

@@ -3,8 +3,7 @@
 Both read `Lagged` sums, which add up exactly: those of a month are those of its days together.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
@@ -93,12 +92,6 @@ class Lagged:
         centred = self.products - mean * (2 * self.total[:, None] - first - last)
         centred += np.maximum(count - lags, 0) * mean**2
         return np.asarray(np.where(lags < count, centred, 0.0) / count)
-
-
-def joined_runs(parts: Sequence[Lagged]) -> Lagged:
-    """The runs of several parts, those of the first before those of the next."""
-    names = [one.name for one in fields(Lagged)]
-    return Lagged(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def lags_of(horizon: int) -> int:

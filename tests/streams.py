@@ -13,7 +13,8 @@ from pyspark.sql.streaming import StreamingQuery
 from conf.settings import Kafka, Settings, Stream, Warehouse
 from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
-from ingest.publish import BarPublisher, ensure_topics
+from ingest.publish import BarPublisher
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from stream.query import checkpoint_dir, start_query
 

@@ -118,14 +118,6 @@ def _address(code: str) -> str:
     return f"data:text/javascript;base64,{base64.b64encode(bare.encode()).decode()}"
 
 
-def embedded(html: str) -> dict[str, Any]:
-    """What a file of `page` plays."""
-    found = re.search(r'id="recorded">(.*?)</script>', html, re.DOTALL)
-    assert found is not None, "no recording"
-    played: dict[str, Any] = json.loads(found[1])
-    return played
-
-
 def main() -> None:
     """Write the file from what the last demo left."""
     replace_file(TARGET, page(record(DEMO_DIR)))

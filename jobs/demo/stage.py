@@ -31,8 +31,9 @@ from conf.settings import Settings, home_variables, load_settings
 from conf.shown import shown_price
 from ingest.bar import Bar
 from ingest.clock import Clock
-from ingest.publish import BarPublisher, ensure_topics
+from ingest.publish import BarPublisher
 from ingest.replay import paced
+from ingest.topics import ensure_topics
 from jobs.demo.recordings import Parts
 from jobs.demo.report import DemoReport, parquet_predictions, parquet_rows, predictable_windows
 from jobs.demo.table import DemoTable

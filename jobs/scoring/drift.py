@@ -114,15 +114,11 @@ class Reference:
         bound = float(np.exp(logs.mean() + far) * min(share_of_now, 1.0))
         return cls(edges.tolist(), shares.tolist(), bound, typical / min(share_of_now, 1.0))
 
-    def index(self, values: Floats) -> float:
-        """The population stability index of `values` (n,)."""
-        return _index(np.array(self.shares), _shares(np.array(self.edges), values))
-
     def verdict(self, values: Floats, watch: float, alarm: float) -> tuple[float, str]:
         """The index and what to think of it."""
         if len(values) < MIN_VALUES:
             return float("nan"), "too few values"
-        psi = self.index(values)
+        psi = _index(np.array(self.shares), _shares(np.array(self.edges), values))
         drifted = psi > max(alarm, self.bound * max(1.0, self.count / len(values)))
         return psi, "drifted" if drifted else "watch" if psi > watch else "stable"
 
@@ -134,17 +130,6 @@ def _shares(edges: Floats, values: Floats) -> Floats:
 
 def _index(then: Floats, now: Floats) -> float:
     return float(np.sum((now - then) * np.log(now / then)))
-
-
-def population_stability(then: Floats, now: Floats) -> float:
-    """The index of two samples, over tenths of the first; 0 where they are alike.
-
-    >>> population_stability(np.arange(1000.0), np.arange(1000.0)) < 0.001
-    True
-    >>> population_stability(np.arange(1000.0), np.arange(1000.0) + 500) > 0.25
-    True
-    """
-    return Reference.of(then, np.zeros(len(then), np.int64)).index(now)
 
 
 def update_drift(

@@ -6,7 +6,7 @@ only of the blocks that a beginning cuts, and of the newest.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,36 +25,34 @@ from store.views import open_duckdb, paths_of
 _LENGTHS_MS: Final = [int(length) for length in SPANS.values() if np.isfinite(length)]
 
 
-def update_scores(warehouse_dir: Path, now: Callable[[], float] = time.time) -> pd.DataFrame:
+def update_scores(warehouse_dir: Path) -> pd.DataFrame:
     """Score every prediction whose target time has passed; write the table `scores` anew."""
-    take_in_all(warehouse_dir, now)
+    take_in_all(warehouse_dir)
     return write_scores(warehouse_dir)
 
 
-def take_in_all(warehouse_dir: Path, now: Callable[[], float] = time.time) -> None:
+def take_in_all(warehouse_dir: Path) -> None:
     """Keep what is new in the warehouse; costs nothing where nothing is."""
     for files in new_files(warehouse_dir):
-        keep_outcomes(warehouse_dir, files, now, with_arima=False)
+        keep_outcomes(warehouse_dir, files, with_arima=False)
 
 
-def update_arima(warehouse_dir: Path, now: Callable[[], float] = time.time) -> int:
+def update_arima(warehouse_dir: Path) -> int:
     """Take in what is new, with the forecasts of ARIMA that it lacks; returns how many came."""
     added = 0
     for files in new_files(warehouse_dir):
-        added += keep_outcomes(warehouse_dir, files, now, with_arima=True)
+        added += keep_outcomes(warehouse_dir, files, with_arima=True)
     with opened(warehouse_dir) as connection, transaction(connection):
         return added + add_arima(connection, warehouse_dir)
 
 
-def keep_outcomes(
-    warehouse_dir: Path, files: list[NewFile], now: Callable[[], float], with_arima: bool
-) -> int:
+def keep_outcomes(warehouse_dir: Path, files: list[NewFile], with_arima: bool) -> int:
     """Take in some new files, all or nothing of them, and close the blocks that are a week old.
 
     Returns how many forecasts of ARIMA were added.
     """
     with opened(warehouse_dir, files) as connection, transaction(connection):
-        take_in(connection, files, int(now() * 1000) + DAY_MS)
+        take_in(connection, files, int(time.time() * 1000) + DAY_MS)
         added = add_arima(connection, warehouse_dir) if with_arima else 0
         close_blocks(connection)
     return added

@@ -15,8 +15,8 @@ from kafka.errors import KafkaConnectionError, RetriableError
 
 from conf.settings import Kafka, Market, Settings, Stream, Warehouse, Window
 from ingest.bar import Bar
-from ingest.publish import ensure_topics
 from ingest.sources.synthetic import synthetic_symbols
+from ingest.topics import ensure_topics
 from ingest.wake import read_wake
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import Program, candlecast, spark_submit, wait_until

@@ -13,7 +13,7 @@ from kafka import KafkaProducer
 from schemathesis import GenerationMode
 
 from conf.errors import RegistryUnavailable
-from ingest.publish import ensure_topics
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
 from jobs.scoring.scoreboard import update_scores

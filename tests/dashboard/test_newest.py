@@ -13,7 +13,7 @@ from conf.errors import MalformedRecord
 from conf.settings import Kafka
 from dashboard.newest import NewestMessages
 from dashboard.records import MAX_TEXT, prediction, rejection
-from ingest.publish import ensure_topics
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
 from tests.dashboard.poison import GOOD, NO_PREDICTIONS, NO_REJECTIONS, NOW_MS, changed, message

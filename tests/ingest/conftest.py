@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ingest.publish import ensure_topics
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from tests.ingest.market_server import MarketServer, SimulatedClock
 from tests.ingest.runs import KEY, PATIENT_S, START_MS, Run

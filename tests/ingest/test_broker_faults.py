@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 
 from conf.errors import BrokerUnavailable, ConfigurationError
 from conf.kafka import KafkaConnection
 from conf.ports import free_port
 from ingest.bar import Bar
-from ingest.publish import BarPublisher, Publisher, Record, check_broker, ensure_topics
+from ingest.publish import BarPublisher
+from ingest.topics import check_broker, ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from tests.ingest.market_server import MarketServer, SimulatedClock
 from tests.ingest.runs import MINUTE_MS, START_MS, Run, latest, truth
@@ -153,25 +154,3 @@ def with_password(port: int) -> KafkaConnection:
             "sasl_password": "word",
         }
     )
-
-
-def test_a_key_goes_to_the_partition_that_kafka_itself_gives_it(
-    broker: EmbeddedBroker, topic_prefix: str
-) -> None:
-    ensure_topics(broker.bootstrap_servers, {topic_prefix: 4})
-    keys = [f"S{number}-USD".encode() for number in range(20)]
-    with Publisher(broker.bootstrap_servers) as publisher:
-        publisher.send(Record(topic_prefix, key, b"ours") for key in keys * 2)
-    with KafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
-        theirs = [producer.send(topic_prefix, b"theirs", key).get(10).partition for key in keys]
-    places = [TopicPartition(topic_prefix, number) for number in range(4)]
-    with KafkaConsumer(
-        bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest"
-    ) as consumer:
-        consumer.assign(places)
-        found: dict[bytes, set[int]] = {}
-        while sum(consumer.position(place) for place in places) < 3 * len(keys):
-            for messages in consumer.poll(timeout_ms=500).values():
-                for message in messages:
-                    found.setdefault(message.key, set()).add(message.partition)
-    assert found == {key: {place} for key, place in zip(keys, theirs, strict=True)}

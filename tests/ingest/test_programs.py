@@ -14,7 +14,7 @@ import pytest
 from conf.ports import free_port
 from ingest.clock import Clock
 from ingest.cursor import bars_since
-from ingest.publish import ensure_topics
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from tests.ingest.market_server import MarketServer
 from tests.ingest.runs import KEY, MINUTE_MS

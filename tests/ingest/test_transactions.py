@@ -3,7 +3,7 @@
 from kafka import KafkaProducer
 
 from ingest.cursor import messages_since
-from ingest.publish import ensure_topics
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 
 

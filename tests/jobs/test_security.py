@@ -19,7 +19,8 @@ from conf.settings import Settings, load_settings
 from dashboard.newest import NewestMessages
 from ingest.bar import Bar
 from ingest.cursor import bars_since
-from ingest.publish import BarPublisher, check_broker, ensure_topics
+from ingest.publish import BarPublisher
+from ingest.topics import check_broker, ensure_topics
 from jobs import predict_stream
 from jobs.demo.report import parquet_rows
 from jobs.machine.broker import EmbeddedBroker, Secured

@@ -11,7 +11,7 @@ import pytest
 from conf.errors import ConfigurationError, MissingPrerequisite, RetryLater
 from conf.ports import free_port
 from conf.settings import Settings, home_variables, load_settings
-from ingest.publish import check_broker
+from ingest.topics import check_broker
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
 from jobs.run import FIRST_PAUSE_S, Kept

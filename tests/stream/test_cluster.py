@@ -13,7 +13,8 @@ import pytest
 from conf.settings import Registry as RegistrySettings
 from conf.settings import Warehouse
 from ingest.bar import Bar
-from ingest.publish import BarPublisher, ensure_topics
+from ingest.publish import BarPublisher
+from ingest.topics import ensure_topics
 from jobs.demo.report import parquet_rows
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.pack import build_code

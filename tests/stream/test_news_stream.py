@@ -14,7 +14,8 @@ from conf.settings import Registry as RegistrySettings
 from conf.settings import Sentiment
 from ingest.article import Article, Listed
 from ingest.bar import Bar
-from ingest.publish import Publisher, Record, article_record, ensure_topics
+from ingest.publish import Publisher, Record, article_record
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from model.layout import NEWS_COLUMNS
 from model.news import news_of_bars

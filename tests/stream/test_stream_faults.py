@@ -12,7 +12,8 @@ from pyspark.errors import StreamingQueryException
 from conf.errors import CandlecastError, ConfigurationError, DataLoss
 from conf.settings import Warehouse, Window
 from ingest.bar import Bar
-from ingest.publish import BarPublisher, ensure_topics
+from ingest.publish import BarPublisher
+from ingest.topics import ensure_topics
 from spark.errors import explain
 from stream.query import checkpoint_dir
 from tests.streams import RunningStream

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ingest.publish import ensure_topics
+from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
 
