@@ -70,7 +70,7 @@ def let_shipped_serve(settings: Settings) -> None:
     """Where no model serves yet, the one that comes with the code does; the stream runs without."""
     if settings.promotion.shipped:
         try:
-            serve_shipped(Arena.of(settings))
+            serve_shipped(Arena.of(settings), settings.market)
         except (CandlecastError, OSError) as error:
             event(log, "shipped_off", level=logging.WARNING, reason=error)
 

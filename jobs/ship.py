@@ -1,7 +1,8 @@
-"""Make the model that comes with the code: `make shipped`, after a change of features or format.
+"""Make the models that come with the code: `make shipped`, after a change of features or format.
 
-It is trained as `candlecast train` would, on the first 70 % of the recorded minutes that the demo
-replays, and put into `model/shipped`, which is what `serve_shipped` serves.
+They are trained as `candlecast train` would, on the first 70 % of the recorded minutes that the
+demo replays, one without leaders and one with, and put into `model/shipped`, whose models
+`serve_shipped` serves.
 """
 
 import shutil
@@ -9,12 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from conf.settings import Market, Settings, load_settings
 from conf.settings import Registry as RegistrySettings
-from conf.settings import Settings, load_settings
-from jobs.demo.recordings import BACKFILL, SERIES, Parts, read_all
+from jobs.demo.recordings import BACKFILL, LEADERS, SERIES, Parts, read_all
 from jobs.demo.report import series_of
 from jobs.terminal.program import run_program
 from model.decisions import Arena
+from model.leaders import with_leaders
 from model.learning import TrainResult, report, train
 from model.shipped import SHIPPED_DIR
 from model.training import ModelSettings
@@ -23,9 +25,11 @@ SHIPPED_FROM: Final = "cccagg"
 
 
 def make(settings: Settings, folder: Path) -> TrainResult:
-    """Train, and write artifact and report below `folder`, by timeframe."""
+    """Train, and write below `folder`: the artifact and report of a timeframe, and the artifact
+    that reads leaders. Returns how the first did."""
     bars = read_all(SERIES[SHIPPED_FROM], settings.ingest.earliest_ms)
-    series = series_of(Parts.split(bars, BACKFILL).backfill)
+    market = Market(leaders=[*LEADERS[SHIPPED_FROM]])
+    series = with_leaders(series_of(Parts.split(bars, BACKFILL).backfill), market.of)
     model = ModelSettings(settings.window.lookback, settings.training, settings.intervals)
     with tempfile.TemporaryDirectory() as place:
         own = RegistrySettings(
@@ -40,6 +44,9 @@ def make(settings: Settings, folder: Path) -> TrainResult:
         shutil.rmtree(folder / timeframe, ignore_errors=True)
         shutil.copytree(arena.registry.folder(result.version), folder / timeframe)
         shutil.copyfile(page, folder / f"{timeframe}.html")
+        led = train(series, model, arena, series[0].layout)
+        shutil.rmtree(folder / f"{timeframe}-led", ignore_errors=True)
+        shutil.copytree(arena.registry.folder(led.version), folder / f"{timeframe}-led")
     return result
 
 

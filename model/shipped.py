@@ -1,6 +1,7 @@
-"""The small model that comes with the code: it serves, marked as unproven, before any other does.
+"""The small models that come with the code: they serve, marked as unproven, before any other does.
 
-`model/shipped/TIMEFRAME` is an artifact, beside it its report; `make shipped` makes them anew.
+`model/shipped/TIMEFRAME` is an artifact, beside it its report, `TIMEFRAME-led` one that reads the
+bars of leaders; `make shipped` makes them anew.
 """
 
 import logging
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from conf.events import event
-from model.artifact import MANIFEST_FILE, read_manifest
+from conf.settings import Market
+from model.artifact import MANIFEST_FILE, Manifest, read_manifest
 from model.decisions import Arena, Decision, deciding, record
 from model.features import reading
 from model.promotion import Verdict
@@ -33,22 +35,27 @@ def shipped_fits(timeframe: str, lookback: int, lacking: Collection[str]) -> boo
     return manifest.lookback == lookback and not reading(manifest.feature_names, lacking)
 
 
-def serve_shipped(arena: Arena) -> list[str]:
+def serve_shipped(arena: Arena, market: Market) -> list[str]:
     """Let the shipped models serve at the timeframes without a champion; returns their versions.
 
-    They are registered like any other, and marked as unproven in every row that they predict.
+    They are registered like any other, and marked as unproven in every row that they predict. One
+    that reads leaders serves where `market` names those that it was trained with; then the one that
+    reads none is its substitute.
     """
-    served = []
+    served: list[str] = []
     for manifest_file in sorted(SHIPPED_DIR.glob(f"*/{MANIFEST_FILE}")):
         folder = manifest_file.parent
+        manifest = read_manifest(folder)
+        if any(market.of(symbol) != led for symbol, led in manifest.leaders.items()):
+            continue
         with deciding(arena.promotions_dir):
-            if arena.registry.champion(folder.name) is None:
-                served.append(_serve(arena, folder))
+            if arena.registry.champion(manifest.interval) in (None, *served):
+                served.append(_serve(arena, folder, manifest))
     return served
 
 
-def _serve(arena: Arena, folder: Path) -> str:
-    timeframe, until = folder.name, read_manifest(folder).trained_until
+def _serve(arena: Arena, folder: Path, manifest: Manifest) -> str:
+    timeframe, until = manifest.interval, manifest.trained_until
     version = arena.registry.register(folder, timeframe)
     record(
         arena, Decision("shipped", timeframe, version, None, Verdict(False, REASON, until, until))

@@ -30,9 +30,10 @@ EVERY_S: Final = 1.0
 class WrittenMicroBatch:
     """What one micro-batch has put into the sinks.
 
-    versions: of the models, by timeframe. with_news: windows whose news were known. waiting: bars
-    that wait for their leaders, the last of them until `wait_until` (epoch ms of the topic's
-    messages). waited: bars that have waited and windows without leaders, by what became of them.
+    versions: of the models, by timeframe. with_news: windows whose news were known. waiting: by
+    shard that it reached, bars that wait for their leaders, the last of them until `wait_until`
+    (epoch ms of the topic's messages). waited: bars that have waited and windows without leaders,
+    by what became of them.
     """
 
     bars: int
@@ -42,7 +43,7 @@ class WrittenMicroBatch:
     versions: Mapping[str, str] = field(default_factory=dict)
     articles: int = 0
     with_news: int = 0
-    waiting: int = 0
+    waiting: Mapping[int, int] = field(default_factory=dict)
     wait_until: int = 0
     waited: Mapping[str, int] = field(default_factory=dict)
 
@@ -61,6 +62,7 @@ class StreamMetrics:
         self._caught_up_at = clock()
         self._behind = 0
         self._newest_batch = -1
+        self._held: dict[int, int] = {}  # bars that wait, by shard
         own: Any = {"namespace": "candlecast", "registry": self.registry}
         ProcessCollector(namespace="candlecast", registry=self.registry)
         self._rows_in = Counter("rows_in", "messages read from the topic of bars", **own)
@@ -109,7 +111,8 @@ class StreamMetrics:
         self._predictions.inc(batch.predictions)
         for reason, count in batch.skipped.items():
             self._abstentions.labels(reason).inc(count)
-        self._waiting.set(batch.waiting)
+        self._held |= batch.waiting
+        self._waiting.set(sum(self._held.values()))
         for end, count in batch.waited.items():
             self._waited.labels(end).inc(count)
         if batch.bars:

@@ -49,6 +49,7 @@ class MicroBatch:
         rows: Counter[str] = Counter()
         skipped: Counter[str] = Counter()
         waited: Counter[str] = Counter()
+        waiting: dict[int, int] = {}
         wait_until = 0
         columns = "kind", "label", "rows", "forecast.rows", "forecast.abstained_rows"
         for kind, label, count, predicted, abstained in self.forecast.select(*columns).collect():
@@ -60,7 +61,8 @@ class MicroBatch:
             elif kind == WAITED:
                 waited[label] += count
             elif kind == WAITS:
-                wait_until = max(wait_until, int(label))
+                shard, until = map(int, label.split())
+                waiting[shard], wait_until = count, max(wait_until, until)
         return WrittenMicroBatch(
             bars=rows[BARS],
             predictions=rows["predictions"],
@@ -68,7 +70,7 @@ class MicroBatch:
             skipped=+skipped,
             articles=rows[ARTICLES],
             with_news=rows[WITH_NEWS],
-            waiting=rows[WAITS],
+            waiting=waiting,
             wait_until=wait_until,
             waited=waited,
             versions={name: model.artifact.version for name, model in self.models.items()},
@@ -117,7 +119,7 @@ class MicroBatchWriter:
             skipped=sum(written.skipped.values()),
             rejected=written.rejected,
             predictions=written.predictions,
-            waiting=written.waiting,
+            waiting=sum(written.waiting.values()),
             model=",".join(written.versions.values()) or "none",
         )
         self.on_written(written)

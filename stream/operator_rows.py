@@ -99,7 +99,7 @@ def rows_of_shard(
     if change is not None:  # a wake-up alone is a change without a row
         for advance in ShardStore(variables, settings, _copies).advance(shard, change):
             found += emission_rows(advance, settings.lookback, news)
-        found += waits_of(_copies[shard].shard)
+        found += waits_of(shard, _copies[shard].shard)
     return pd.DataFrame(found, columns=OUTPUT.names)
 
 
@@ -119,12 +119,15 @@ def change_in(
     return change_of(bars, Arrived(copies, wake_ups, frozenset(wanted), wait_ms))
 
 
-def waits_of(shard: Shard) -> Iterator[Row]:
-    """The rows of kind `waits` and `waited` about the bars that have to wait."""
+def waits_of(key: int, shard: Shard) -> Iterator[Row]:
+    """The rows of kind `waits` and `waited` about the bars that have to wait.
+
+    That none waits is said, too: who counts over all shards hears of those reached alone.
+    """
     if shard.leaders is not None:
         waits = shard.leaders.waits
-        if waits.held:
-            yield WAITS, str(waits.until), waits.held, None, None
+        until = waits.until if waits.held else 0
+        yield WAITS, f"{key} {until}", waits.held, None, None
         for label, count in ((CAME, waits.came), (RAN_OUT, waits.ran_out)):
             if count:
                 yield WAITED, label, count, None, None

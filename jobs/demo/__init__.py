@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from conf.errors import ConfigurationError
-from jobs.demo.recordings import BACKFILL, SERIES, Parts, read_all
+from jobs.demo.recordings import BACKFILL, LEADERS, SERIES, Parts, read_all
 from jobs.demo.stage import DEMO_DIR, DemoFailed, Stage
 from jobs.terminal.stopping import ending_signals
 
@@ -45,7 +45,9 @@ def demo(
     end_as_by_ctrl_c()
     with ExitStack() as running:
         try:
-            stage = Stage(console, running, with_shipped=not train)
+            shipped = not train
+            leaders = LEADERS[series] if shipped and source is None else ()
+            stage = Stage(console, running, shipped, leaders)
             stage.start()
             if dashboard or (dashboard is None and not exit_):
                 stage.show_page()

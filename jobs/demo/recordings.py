@@ -17,6 +17,8 @@ SERIES: Final = {
         Recording(Path("data/btcusdt_binance_1m_10086rows_2024-12.csv.gz"), "BTC-USDT", "1m"),
     ),
 }
+# Who moves first among them: ETH is forecast from the minutes of BTC, too.
+LEADERS: Final = {"cccagg": ("BTC-USD",), "binance": ()}
 # The share of a series that a model may have seen: the shipped one has, of `cccagg`.
 BACKFILL: Final = 0.7
 

@@ -32,8 +32,8 @@ class DemoReport:
     predictions_parquet, predictions_topic: those of them with a prediction at every horizon.
     unexpected: predicted windows that are none of these (there must be none).
     duplicates_parquet: rows beyond the first with the same identity. skipped: replayed bars whose
-    window lacks a bar. skill_vs_persistence: one bar ahead, of log returns, all later than
-    everything that was fitted.
+    window lacks a bar. skill_vs_persistence, skill_by_symbol: one bar ahead, of log returns,
+    all later than everything that was fitted.
     """
 
     bars_published: int
@@ -44,6 +44,7 @@ class DemoReport:
     duplicates_parquet: int
     skipped: int
     skill_vs_persistence: float | None
+    skill_by_symbol: dict[str, float | None]
     seconds: float
     model_version: str
     horizons: list[int]
@@ -65,7 +66,9 @@ class DemoReport:
         """Show it as a table, and the verdict as a line."""
         table = Table("", "value", title="demo")
         for name, value in asdict(self).items():
-            table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+            for of, one in value.items() if isinstance(value, dict) else [("", value)]:
+                shown = f"{one:.4g}" if isinstance(one, float) else str(one)
+                table.add_row(f"{name} {of}".strip(), shown)
         console.print(table)
         if self.complete:
             console.print("Every window that could be predicted was, in Parquet and on the topic.")

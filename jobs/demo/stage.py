@@ -7,6 +7,7 @@
 Or, between 1 and 3: publish the whole first part, wait until the stream has archived it, and train.
 """
 
+import json
 import math
 import os
 import shutil
@@ -61,7 +62,13 @@ class DemoFailed(CandlecastError):
 class Stage:
     """What runs during a demo, and the steps on it."""
 
-    def __init__(self, console: Console, running: ExitStack, with_shipped: bool) -> None:
+    def __init__(
+        self,
+        console: Console,
+        running: ExitStack,
+        with_shipped: bool,
+        leaders: Sequence[str] = (),
+    ) -> None:
         self._started = time.monotonic()
         self._said_first = False
         running.enter_context(only_one(DEMO_DIR.parent / ".demo.lock", f"the demo in {DEMO_DIR}"))
@@ -72,6 +79,7 @@ class Stage:
         self._env = {
             "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS": self._broker.bootstrap_servers,
             "CANDLECAST_PROMOTION__SHIPPED": str(with_shipped).lower(),
+            "CANDLECAST_MARKET__LEADERS": json.dumps(leaders),
             **home_variables(DEMO_DIR),
         }
         os.environ.update(self._env)
@@ -175,6 +183,7 @@ class Stage:
             duplicates_parquet=twice,
             skipped=len(parts.replay) - len(expected),
             skill_vs_persistence=table.skill,
+            skill_by_symbol=table.skills,
             seconds=round(time.monotonic() - self._started, 1),
             model_version=self._champion() or "none",
             horizons=horizons,

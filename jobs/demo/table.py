@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,8 +35,8 @@ class DemoTable:
     seen: set[Identity] = field(default_factory=set)
     waiting: deque[dict[str, Any]] = field(default_factory=deque)
     newest: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=ROWS))
-    error_sum: float = 0.0
-    persistence_sum: float = 0.0
+    error_sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    persistence_sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     scored: int = 0
 
     def add_bars(self, messages: Iterable[bytes]) -> None:
@@ -71,8 +71,8 @@ class DemoTable:
                 continue
             moved = math.log(actual / row["last_close"])
             forecast = math.log(row["predicted_close"] / row["last_close"])
-            self.error_sum += (moved - forecast) ** 2
-            self.persistence_sum += moved**2
+            self.error_sums[row["symbol"]] += (moved - forecast) ** 2
+            self.persistence_sums[row["symbol"]] += moved**2
             self.scored += 1
 
     def windows(self, horizons: int) -> set[tuple[str, int]]:
@@ -83,7 +83,13 @@ class DemoTable:
     @property
     def skill(self) -> float | None:
         """1 - MSE / MSE of persistence, on log returns; None before anything is scored."""
-        return 1 - self.error_sum / self.persistence_sum if self.persistence_sum else None
+        return _skill(sum(self.error_sums.values()), sum(self.persistence_sums.values()))
+
+    @property
+    def skills(self) -> dict[str, float | None]:
+        """The same of each symbol."""
+        sums = sorted(self.persistence_sums.items())
+        return {symbol: _skill(self.error_sums[symbol], of_none) for symbol, of_none in sums}
 
     def render(self) -> Table:
         """The newest predictions as a table, times in UTC."""
@@ -106,6 +112,10 @@ class DemoTable:
                 style=style,
             )
         return table
+
+
+def _skill(errors: float, of_none: float) -> float | None:
+    return 1 - errors / of_none if of_none else None
 
 
 def _now_ms() -> int:

@@ -6,20 +6,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conf.settings import Promotion, Settings, Warehouse
+from conf.settings import Market, Promotion, Settings, Warehouse
 from conf.settings import Registry as RegistrySettings
-from jobs.demo.recordings import BACKFILL, SERIES, Parts, read_all
+from jobs.demo.recordings import BACKFILL, LEADERS, SERIES, Parts, read_all
 from jobs.demo.report import series_of
 from jobs.predict_stream import let_shipped_serve
 from model.artifact import load_artifact
+from model.champions import Champions
 from model.dataset import Span
 from model.decisions import Arena, deciding, decisions
 from model.forecast import Forecaster
+from model.leaders import with_leaders
 from model.registry import Registry
 from model.shipped import REASON, SHIPPED_DIR, serve_shipped
 from model.validate import forecast_outcomes
 from tests.artifacts import save_random_artifact
 
+NAMES = ("1m", "1m-led")
+LED = Market(leaders=[*LEADERS["cccagg"]])
 SETTINGS = Settings()  # type: ignore[call-arg]
 
 
@@ -29,23 +33,38 @@ def arena(registry: Registry, tmp_path: Path) -> Arena:
 
 
 def test_the_shipped_model_serves_as_unproven_where_nothing_else_does(arena: Arena) -> None:
-    assert serve_shipped(arena) == ["1m-1-unproven"]
+    assert serve_shipped(arena, Market()) == ["1m-1-unproven"]
     assert arena.registry.champion("1m") == "1m-1-unproven"
     (decision,) = decisions(arena.promotions_dir)
     assert (decision["action"], decision["promoted"]) == ("shipped", False)
     assert decision["reason"] == REASON
-    assert serve_shipped(arena) == []
+    assert serve_shipped(arena, Market()) == []
+
+
+def test_where_the_market_names_its_leaders_the_one_that_reads_them_serves_with_a_substitute(
+    arena: Arena,
+) -> None:
+    assert serve_shipped(arena, LED) == ["1m-1-unproven", "1m-2-unproven"]
+    assert arena.registry.champion("1m") == "1m-2-unproven"
+    assert serve_shipped(arena, LED) == []
+    champions = Champions(arena.registry, ["1m"], SETTINGS.window.lookback, LED)
+    champions.begin({})
+    served = champions.current()["1m"]
+    assert served.reads_leaders
+    alone = served.serving(with_news=False, with_leaders=False)
+    assert alone is not None
+    assert alone.artifact.version == "1m-1-unproven"
 
 
 def test_the_shipped_model_takes_nobodys_place(arena: Arena, tmp_path: Path) -> None:
     save_random_artifact(tmp_path / "own", seed=1)
     arena.registry.promote(arena.registry.register(tmp_path / "own", "1m"))
-    assert serve_shipped(arena) == []
+    assert serve_shipped(arena, Market()) == []
     assert arena.registry.champion("1m") == "1m-1"
 
 
 def test_a_model_that_passes_the_gate_takes_its_place(arena: Arena, tmp_path: Path) -> None:
-    serve_shipped(arena)
+    serve_shipped(arena, Market())
     save_random_artifact(tmp_path / "own", seed=1)
     arena.registry.promote(arena.registry.register(tmp_path / "own", "1m"))
     assert arena.registry.champion("1m") == "1m-2"
@@ -71,8 +90,9 @@ def test_the_stream_lets_it_serve_unless_the_settings_or_a_registry_say_otherwis
     assert Arena.of(placed).registry.champion("1m") == "1m-1-unproven"
 
 
-def test_the_shipped_model_fits_the_shipped_settings() -> None:
-    manifest = load_artifact(SHIPPED_DIR / "1m", "shipped").manifest
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shipped_model_fits_the_shipped_settings(name: str) -> None:
+    manifest = load_artifact(SHIPPED_DIR / name, "shipped").manifest
     assert manifest.lookback == SETTINGS.window.lookback
     assert manifest.horizons == SETTINGS.training.horizons
 
@@ -86,9 +106,10 @@ def test_the_shipped_model_can_be_run() -> None:
     assert len(outcomes)
 
 
-def test_the_shipped_model_has_seen_nothing_of_what_the_demo_replays() -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shipped_model_has_seen_nothing_of_what_the_demo_replays(name: str) -> None:
     parts = Parts.split(read_all(SERIES["cccagg"], 0), BACKFILL)
-    manifest = load_artifact(SHIPPED_DIR / "1m", "shipped").manifest
+    manifest = load_artifact(SHIPPED_DIR / name, "shipped").manifest
     assert manifest.trained_until < min(bar.open_time for bar in parts.replay)
 
 
@@ -96,15 +117,17 @@ def test_the_shipped_model_can_be_made_again(tmp_path: Path) -> None:
     from jobs.ship import make
 
     make(SETTINGS, tmp_path)
-    models = {
-        name: Forecaster(load_artifact(folder / "1m", name))
-        for name, folder in (("shipped", SHIPPED_DIR), ("made", tmp_path))
-    }
     bars = read_all(SERIES["cccagg"], 0)
+    series = with_leaders(series_of(bars), LED.of)
     replay = Parts.split(bars, BACKFILL).replay
     span = Span(replay[0].open_time, replay[-1].close_time)
-    found = [forecast_outcomes(one, span, models) for one in series_of(bars)]
-    shipped, made = (np.concatenate([o.forecast(name) for o in found]) for name in models)
-    assert len(shipped) > 1000
-    # Adding up on several cores rounds otherwise, and training goes on from there.
-    assert np.sqrt(np.mean((shipped - made) ** 2)) < 0.1 * np.std(shipped)
+    for name in NAMES:
+        models = {
+            str(folder): Forecaster(load_artifact(folder / name, name))
+            for folder in (SHIPPED_DIR, tmp_path)
+        }
+        found = [forecast_outcomes(one, span, models) for one in series]
+        shipped, made = (np.concatenate([o.forecast(of) for o in found]) for of in models)
+        assert len(shipped) > 1000
+        # Adding up on several cores rounds otherwise, and training goes on from there.
+        assert np.sqrt(np.mean((shipped - made) ** 2)) < 0.1 * np.std(shipped)

@@ -1,9 +1,7 @@
 """Leaders on the way from messages to predictions, without Spark: read, shard, operator, model."""
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
 
@@ -29,7 +27,6 @@ from stream.packed import from_bytes, width_of
 from stream.read_bars import packed_by_shard
 from stream.state.settings import ShardSettings, StateVariables
 from stream.state.shard_news import NewsOfShard
-from tests.artifacts import random_champion
 from tests.leaders import (
     LEADERS,
     MINUTE,
@@ -38,7 +35,6 @@ from tests.leaders import (
     Bars,
     assert_as_expected,
     expected,
-    four_symbols,
 )
 from tests.stream.state.test_shard_store import Store
 
@@ -49,17 +45,16 @@ KEYS: Final = (7, 5)
 MARKET: Final = Market(leaders=LEADERS, wait_s=2.0)
 
 
-@pytest.fixture(scope="module")
-def bars(data_dir: Path) -> Bars:
-    return four_symbols(data_dir)
-
-
-@pytest.fixture(scope="module")
-def registry(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> RegistrySettings:
-    """1m-2 is champion and reads leaders; 1m-1 was before it and reads none."""
-    folder = tmp_path_factory.mktemp("registry")
-    shutil.copy(mlflow_database, folder / "mlflow.db")
-    return random_champion(folder, MARKET, SYMBOLS)
+def messages(values: Any, partitions: Any, offsets: Any, arrived: Any) -> pa.RecordBatch:
+    """Messages of the topic `bars` as they are read."""
+    columns = {
+        "value": pa.array(values),
+        "topic": pa.array(["bars"] * len(values)),
+        "partition": pa.array(partitions, pa.int32()),
+        "offset": pa.array(offsets),
+        "arrived_at": pa.array(arrived),
+    }
+    return pa.RecordBatch.from_pydict(columns)
 
 
 class OneProcess:
@@ -88,13 +83,7 @@ class OneProcess:
         values, partitions = zip(*sent, strict=True)
         offsets = np.arange(self.sent, self.sent + len(sent))
         self.sent += len(sent)
-        columns = [
-            pa.array(values),
-            pa.array(["bars"] * len(sent)),
-            pa.array(partitions, pa.int32()),
-        ]
-        names = ["value", "topic", "partition", "offset", "arrived_at"]
-        batch = pa.record_batch([*columns, pa.array(offsets), pa.array(SENT_MS + offsets)], names)
+        batch = messages(values, partitions, offsets, SENT_MS + offsets)
         rows = list(packed_by_shard(batch, KEYS, NOW_MS, 0, MARKET.names))
         self.rejected += sum(content == REJECTED for *_, content in rows)
         self.counts = {}
@@ -110,7 +99,7 @@ class OneProcess:
         out = rows_of_shard(key, iter([frame]), variables, made_with, None, ["1m"])
         task.commit()
         for kind, label, count, packed, raw in out.itertuples(index=False):
-            if kind in (WAITS, WAITED):
+            if kind in (WAITS, WAITED) and count:
                 name = kind if kind == WAITS else label
                 self.counts[name] = self.counts.get(name, 0) + count
             elif kind == operator_rows.WINDOWS:
@@ -124,15 +113,14 @@ class OneProcess:
 
 
 @pytest.fixture
-def stream(registry: RegistrySettings) -> OneProcess:
-    return OneProcess(registry)
+def stream(led_registry: RegistrySettings) -> OneProcess:
+    return OneProcess(led_registry)
 
 
 def test_the_stream_predicts_what_a_batch_over_the_same_bars_of_leaders_predicts(
-    stream: OneProcess, bars: Bars, registry: RegistrySettings
+    stream: OneProcess, market_with_a_gap: Bars, led_registry: RegistrySettings
 ) -> None:
-    missing = {**bars, "LTC-USD": bars["LTC-USD"][:70] + bars["LTC-USD"][71:]}
-    btc, ltc, eth, xrp = (missing[symbol] for symbol in SYMBOLS)
+    btc, ltc, eth, xrp = (market_with_a_gap[symbol] for symbol in SYMBOLS)
     stream.publish([*eth[:150], *btc[:100][::-1]])  # a follower ahead, a leader out of order
     stream.publish([*ltc[:100], *ltc[90:100], *xrp[:30]])  # bars that come twice
     stream.publish([*btc[100:], *xrp[30:120]])  # a leader ahead
@@ -142,41 +130,41 @@ def test_the_stream_predicts_what_a_batch_over_the_same_bars_of_leaders_predicts
     stream.publish(xrp[170:])
     found = stream.predictions()
     assert set(found["model_version"]) == {"1m-1", "1m-2"}
-    assert_as_expected(found, expected(missing, MARKET, registry))
+    assert_as_expected(found, expected(market_with_a_gap, MARKET, led_registry))
 
 
 def test_a_leaders_revised_bar_counts_as_in_a_batch_that_knows_it_from_then_on(
-    stream: OneProcess, bars: Bars, registry: RegistrySettings
+    stream: OneProcess, market_bars: Bars, led_registry: RegistrySettings
 ) -> None:
-    btc = bars["BTC-USD"]
+    btc = market_bars["BTC-USD"]
     for number in range(4):
         part = slice(number * 50, (number + 1) * 50)
-        stream.publish(bar for symbol in SYMBOLS for bar in bars[symbol][part])
+        stream.publish(bar for symbol in SYMBOLS for bar in market_bars[symbol][part])
     before = stream.predictions()
     revised = replace(btc[180], close=btc[180].high, fetched_at=btc[180].fetched_at + 1)
     stream.publish([revised])
-    assert_as_expected(before, expected(bars, MARKET, registry))
+    assert_as_expected(before, expected(market_bars, MARKET, led_registry))
     assert len(stream.predictions()) == len(before)
 
 
 def test_a_dead_leader_delays_nobody_beyond_the_wait_and_coming_back_changes_nothing(
-    stream: OneProcess, bars: Bars, registry: RegistrySettings
+    stream: OneProcess, market_bars: Bars, led_registry: RegistrySettings
 ) -> None:
-    btc, ltc, eth, _ = (bars[symbol] for symbol in SYMBOLS)
+    btc, ltc, eth, _ = (market_bars[symbol] for symbol in SYMBOLS)
     stream.publish([*btc[:150], *ltc[:100], *eth[:120]])
     assert stream.counts[WAITS] == 50 + 20
     stream.wake()
     assert stream.counts == {RAN_OUT: 70, WITHOUT: 70}
     there = {"BTC-USD": btc[:150], "LTC-USD": ltc[:100], "ETH-USD": eth[:120]}
-    assert_as_expected(stream.predictions(), expected(there, MARKET, registry))
+    assert_as_expected(stream.predictions(), expected(there, MARKET, led_registry))
     stream.publish(ltc[100:150])
     again = stream.predictions()[: 3 * (90 + 40 + 60)]
-    assert_as_expected(again, expected(there, MARKET, registry))
+    assert_as_expected(again, expected(there, MARKET, led_registry))
     assert stream.rejected == 0
 
 
-def test_a_leader_that_comes_in_time_ends_the_wait(stream: OneProcess, bars: Bars) -> None:
-    btc, ltc, eth, _ = (bars[symbol] for symbol in SYMBOLS)
+def test_a_leader_that_comes_in_time_ends_the_wait(stream: OneProcess, market_bars: Bars) -> None:
+    btc, ltc, eth, _ = (market_bars[symbol] for symbol in SYMBOLS)
     stream.publish([*btc[:100], *ltc[:99], *eth[:100]])
     assert stream.counts[WAITS] == 2
     stream.publish(ltc[99:100])
@@ -185,12 +173,10 @@ def test_a_leader_that_comes_in_time_ends_the_wait(stream: OneProcess, bars: Bar
 
 
 def test_every_shard_gets_the_leaders_bars_and_the_wake_ups_and_nobody_else_does(
-    bars: Bars,
+    market_bars: Bars,
 ) -> None:
-    sent = [bars["BTC-USD"][0].to_json(), bars["ETH-USD"][0].to_json(), wake_message(7, 3)]
-    place = [pa.array([4, 4, 4], pa.int32()), pa.array([10, 11, 12]), pa.array([SENT_MS] * 3)]
-    names = ["value", "topic", "partition", "offset", "arrived_at"]
-    batch = pa.record_batch([pa.array(sent), pa.array(["bars"] * 3), *place], names)
+    sent = [market_bars[symbol][0].to_json() for symbol in ("BTC-USD", "ETH-USD")]
+    batch = messages([*sent, wake_message(7, 3)], [4, 4, 4], [10, 11, 12], [SENT_MS] * 3)
     with_leaders = list(packed_by_shard(batch, KEYS, NOW_MS, 0, MARKET.names))
     copies = {key: from_bytes(value) for key, value, kind in with_leaders if kind == COPIES}
     wakes = {key: from_bytes(value) for key, value, kind in with_leaders if kind == WAKE_UPS}
@@ -204,15 +190,13 @@ def test_every_shard_gets_the_leaders_bars_and_the_wake_ups_and_nobody_else_does
 
 
 def test_a_stream_without_leaders_passes_over_wake_ups_also_where_nothing_else_is_read() -> None:
-    columns = [pa.array([wake_message(7, 3)]), pa.array(["bars"]), pa.array([0], pa.int32())]
-    names = ["value", "topic", "partition", "offset", "arrived_at"]
-    batch = pa.record_batch([*columns, pa.array([12]), pa.array([SENT_MS])], names)
+    batch = messages([wake_message(7, 3)], [0], [12], [SENT_MS])
     assert contents(packed_by_shard(batch, KEYS, NOW_MS, 0)).num_rows == 0
 
 
 @pytest.mark.parametrize("news_until", [0, START + 200 * MINUTE])
 def test_windows_with_and_without_news_and_leaders_go_apart(
-    stream: OneProcess, bars: Bars, monkeypatch: pytest.MonkeyPatch, news_until: int
+    stream: OneProcess, market_bars: Bars, monkeypatch: pytest.MonkeyPatch, news_until: int
 ) -> None:
     known = NewsOfShard.empty(silent_ms=0)
     known.listed_until = news_until
@@ -230,8 +214,8 @@ def test_windows_with_and_without_news_and_leaders_go_apart(
         return [row for row in rows if row[0] == WAITED]
 
     monkeypatch.setattr(operator_rows, "emission_rows", with_news)
-    hole = bars["LTC-USD"][:70] + bars["LTC-USD"][71:]
-    stream.publish([*bars["BTC-USD"], *hole, *bars["ETH-USD"]])
+    hole = market_bars["LTC-USD"][:70] + market_bars["LTC-USD"][71:]
+    stream.publish([*market_bars["BTC-USD"], *hole, *market_bars["ETH-USD"]])
     kind = "with_news" if news_until else "windows"
     news = bool(news_until)
     assert seen == {(kind, Layout(news, 2)), (kind, Layout(news, 0))}

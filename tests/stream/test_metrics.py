@@ -65,10 +65,11 @@ def test_prometheus_reads_what_the_stream_did(
 
 def test_what_waits_for_leaders_and_how_waits_ended_is_counted() -> None:
     metrics = StreamMetrics()
-    metrics.written(WrittenMicroBatch(0, 0, 0, waiting=2, waited={"came": 3, "without": 1}))
-    metrics.written(WrittenMicroBatch(0, 0, 0, waited={"came": 1}))
+    waiting: dict[int, int] = {7: 2, 5: 4}
+    metrics.written(WrittenMicroBatch(0, 0, 0, waiting=waiting, waited={"came": 3, "without": 1}))
+    metrics.written(WrittenMicroBatch(0, 0, 0, waiting={7: 1}, waited={"came": 1}))
     value = metrics.registry.get_sample_value
-    assert value("candlecast_waiting_bars") == 0
+    assert value("candlecast_waiting_bars") == 1 + 4  # a shard that was not reached counts on
     assert value("candlecast_leader_waits_total", {"end": "came"}) == 4
     assert value("candlecast_leader_waits_total", {"end": "without"}) == 1
 

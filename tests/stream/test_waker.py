@@ -65,7 +65,7 @@ def waker(topic: Topic, clock: SimulatedClock) -> Waker:
 
 
 def waiting(until_ms: int) -> WrittenMicroBatch:
-    return WrittenMicroBatch(0, 0, 0, waiting=1, wait_until=until_ms)
+    return WrittenMicroBatch(0, 0, 0, waiting={7: 1}, wait_until=until_ms)
 
 
 def sent_after(waker: Waker, topic: Topic, clock: SimulatedClock) -> list[float]:
@@ -95,15 +95,15 @@ def test_what_the_shards_say_of_a_micro_batch_is_what_is_waited_for(
     waker: Waker, topic: Topic, clock: SimulatedClock
 ) -> None:
     rows = [
-        (WAITS, str(START_MS + 500), 3, None, None),
-        (WAITS, str(START_MS + 1_500), 2, None, None),
+        (WAITS, f"7 {START_MS + 500}", 3, None, None),
+        (WAITS, f"5 {START_MS + 1_500}", 2, None, None),
         (WAITED, "ran_out", 4, None, None),
         (WINDOWS, "1m", 7, 21, 0),
     ]
     selected = SimpleNamespace(collect=lambda: rows)
     forecast = cast(DataFrame, SimpleNamespace(select=lambda *columns: selected))
     counts = MicroBatch(forecast, "query", 1, {}).counts
-    assert (counts.waiting, counts.waited, counts.predictions) == (5, {"ran_out": 4}, 21)
+    assert (counts.waiting, counts.waited, counts.predictions) == ({7: 3, 5: 2}, {"ran_out": 4}, 21)
     waker.written(counts)
     assert sent_after(waker, topic, clock) == [1.5]
     assert topic.untils() == [START_MS + 1_500]
