@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,18 @@ from tests.containers.engine import Compose, base_images, missing, provide, run
 
 LIMIT_S: Final = 1200
 MOST_BYTES: Final = {"candlecast": 1.6e9, "candlecast-train": 3.5e9}
+# Of all services together, and of one that has an image of its own.
+MOST_MEMORY: Final = 6 * 2**30
+MOST_OF_MLFLOW: Final = 0.6 * 2**30
 PREDICT: Final = ("stream", "spark-worker", "spark-master", "kafka")
 OTHERS: Final = ("ingest", "score", "retrain", "housekeeping", "dashboard", "mlflow", "prometheus")
+# Compose kills what takes longer than its stop_grace_period, 30 s.
+STOPS_WITHIN_S: Final = 15
+STATS: Final = ("docker", "stats", "--no-stream", "--format", "{{.MemUsage}}")
+EVENTS: Final = (
+    *("docker", "events", "--filter", "event=die"),
+    *("--format", "{{.Actor.Attributes.exitCode}}"),
+)
 TRACE: Final = re.compile(r"Traceback \(most recent call last\)|Exception in thread")
 
 
@@ -88,18 +99,34 @@ class Services:
 
     def as_root(self) -> list[str]:
         """The services whose programs run as root."""
-        users = {n: self.compose("exec", "-T", n, "id", "-u").strip() for n in self.names}
-        return [name for name, user in users.items() if user == "0"]
+        users = {n: self.compose.inspect(n)["Config"]["User"] for n in self.names}
+        return [name for name, user in users.items() if user in ("", "0", "root")]
 
-    def ended_badly(self) -> dict[str, int]:
-        """Exit codes of stopped services that did not end by themselves or by a signal heard."""
-        codes = {n: self.compose.inspect(n)["State"]["ExitCode"] for n in self.names}
-        return {name: code for name, code in codes.items() if code == 137}
+    def memory(self) -> dict[str, float]:
+        """How many bytes each service takes."""
+        found = {}
+        for name in self.names:
+            shown = run([*STATS, self.compose.inspect(name)["Id"]])
+            number, unit = re.findall(r"([\d.]+)(\w)iB", shown)[0]
+            found[name] = float(number) * 2 ** {"K": 10, "M": 20, "G": 30}[unit]
+        return found
 
-    def memory(self) -> str:
-        """What each service takes."""
-        ids = self.compose("ps", "--quiet").split()
-        return run(["docker", "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *ids])
+    def ended_with(self, name: str, since: float) -> set[str]:
+        """The exit codes with which a service has ended since a moment, unix s."""
+        ends = [*EVENTS, "--filter", f"container={self.compose.inspect(name)['Id']}"]
+        return set(run([*ends, "--since", f"{since:.0f}", "--until", f"{time.time():.0f}"]).split())
+
+
+def accepts(host: str) -> bool:
+    """Whether the registry's page answers who calls it by this name."""
+    asked = urllib.request.Request(
+        "http://127.0.0.1:5000/api/2.0/mlflow/registered-models/search", headers={"Host": host}
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return False
 
 
 def volumes() -> set[str]:
@@ -129,8 +156,12 @@ def check_life(check: Check, up: Services) -> None:
     check.that("the page answers", lambda: get(8501, "/"), 30)
     check.that("the registry has a page", lambda: get(5000, "/health"), 60)
     check.that("Prometheus reaches all three", up.targets_up, 90)
+    check.that("and tells who calls it by its name alone", lambda: not accepts("evil.example"))
     check.that("nothing runs as root", lambda: not up.as_root())
-    print(up.memory(), flush=True)
+    taken = up.memory()
+    print({name: f"{taken[name] / 2**20:.0f} MB" for name in taken}, flush=True)
+    check.that("all fit into 6 GB", lambda: sum(taken.values()) < MOST_MEMORY)
+    check.that("MLflow is small", lambda: taken["mlflow"] < MOST_OF_MLFLOW)
 
 
 def check_crashes(check: Check, up: Services) -> None:
@@ -146,15 +177,35 @@ def check_crashes(check: Check, up: Services) -> None:
         check.that(f"{name} comes back", lambda name=name: up.compose.healthy(name), 120)
 
 
+def check_absence(check: Check, up: Services) -> None:
+    """The broker is away, with its name: who needs it waits for it, and says so without a trace."""
+    compose, since, before = up.compose, time.time(), up.predictions()
+    compose("stop", "kafka")
+    check.that("without it the stream ends", lambda: up.ended_with("stream", since), 180)
+    for name in ("stream", "ingest"):
+        ends = up.ended_with(name, since)
+        check.that(f"{name} ends with 75 alone, {ends or 'or waits'}", lambda e=ends: e <= {"75"})
+    compose("start", "kafka")
+    check.that("predicts again when the broker is back", lambda: up.predictions() > before, 240)
+
+
+def check_stops(check: Check, up: Services) -> None:
+    """Who is asked to end does so soon, and is not killed."""
+    for name in (*(n for n in up.names if n not in PREDICT), *PREDICT):
+        container, start = up.compose.inspect(name)["Id"], time.time()
+        run(["docker", "stop", container])
+        state = json.loads(run(["docker", "inspect", container]))[0]["State"]
+        took_s, code = time.time() - start, state["ExitCode"]
+        good = code in (0, 143) and took_s <= STOPS_WITHIN_S
+        check.say(f"{name} ends when asked to, with {code}", good, took_s)
+
+
 def check_rest(check: Check, up: Services) -> None:
     """Stop, start, and the state is there."""
     compose, before = up.compose, up.predictions()
     traces = [n for n in up.names if n != "mlflow" and TRACE.search(compose("logs", n))]
     check.that(f"no stack trace in a log {' '.join(traces)}", lambda: not traces)
-    start = time.monotonic()
-    compose("stop", limit_s=180)
-    took_s, bad = time.monotonic() - start, up.ended_badly()
-    check.say(f"all end when asked to {bad or ''}", not bad, took_s)
+    check_stops(check, up)
     compose("up", "--detach", "--no-build", limit_s=240)
     check.that("predictions go on where they were", lambda: up.predictions() > before, 240)
     doubles = (
@@ -190,6 +241,7 @@ def main(
         up = Services(compose, names)
         check_life(check, up)
         check_crashes(check, up)
+        check_absence(check, up)
         check_rest(check, up)
     finally:
         if not keep:

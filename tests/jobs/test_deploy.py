@@ -106,7 +106,9 @@ def test_in_compose_nothing_is_open_by_default() -> None:
 def test_each_service_of_compose_comes_back_and_is_looked_at() -> None:
     for name, service in services().items():
         assert service["restart"] == "unless-stopped", name
-        assert service["healthcheck"]["test"], name
+        assert service["stop_grace_period"] == "30s", name
+        (looks,) = {service["healthcheck"]["test"][1]}
+        assert looks in ("bash", "pgrep", "python3", "wget"), "a JVM takes a third of a core"
         assert service["logging"]["options"]["max-file"], name
 
 
