@@ -446,6 +446,10 @@ def _from_files() -> dict[str, Any]:
     return tables
 
 
+# Settings of older versions, and what to do about each.
+_GONE: Final = {"dashboard.refresh_s": "take it out: the page hears by itself of what is new"}
+
+
 class Secrets(BaseSettings):
     """What only the environment may hold; printing it shows stars. A source reads its own key."""
 
@@ -471,15 +475,19 @@ def load_settings() -> Settings:
 
 def wrong_settings(error: ValidationError, *section: str) -> ConfigurationError:
     """Names each setting that is wrong and what was found there."""
-    lines = [
-        f"{'.'.join(str(part) for part in (*section, *e['loc']))}: {e['msg']}{_found(e)}"
-        for e in error.errors()
-    ]
+    lines = []
+    for one in error.errors():
+        name = ".".join(str(part) for part in (*section, *one["loc"]))
+        said = f"{one['msg']}{_found(one)}"
+        if one["type"] == "extra_forbidden":
+            said = _GONE.get(name, "there is no such setting")
+        lines.append(f"{name}: {said}")
     return ConfigurationError("settings: " + "; ".join(lines))
 
 
 def _found(error: ErrorDetails) -> str:
     """What stands where something else should, unless it may be a secret."""
-    may_be_secret = error["type"] == "extra_forbidden" or error["loc"] in SECRET_SETTINGS
     value = error["input"]
-    return "" if may_be_secret or isinstance(value, dict) else f" (found {value!r})"
+    return (
+        "" if error["loc"] in SECRET_SETTINGS or isinstance(value, dict) else f" (found {value!r})"
+    )

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "housekeeping": ("jobs.housekeeping:housekeeping", "Keep the warehouse small."),
     "backup": ("jobs.backup:backup", "Copy all that the stream needs to go on."),
     "restore": ("jobs.backup:restore", "Bring a backup back onto an empty place."),
+    "upgrade": ("jobs.upgrade:upgrade", "Say what this version makes of another's state."),
     "compact": ("jobs.housekeeping:housekeeping", "The same as housekeeping."),
 }
 

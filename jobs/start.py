@@ -2,7 +2,7 @@
 
 It asks for what no flag says, looks whether this machine can, says what it will do, writes a
 settings file and keeps the programs running as `candlecast run` does, the page among them. Where no
-broker answers, one of its own runs beside them.
+broker answers, one of its own runs beside them. The next time it goes by that file, as it is then.
 """
 
 import json
@@ -12,14 +12,14 @@ import sys
 import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from conf.errors import MissingPrerequisite, RetryLater
+from conf.errors import ConfigurationError, MissingPrerequisite, RetryLater
 from conf.ports import require_free
 from conf.settings import Ingest, Settings, load_settings
 from conf.timeframes import TIMEFRAME_MS
@@ -35,6 +35,7 @@ from jobs.run import EVERYTHING, keep_running, programs
 from jobs.terminal.logs import configure_logging
 from model.shipped import shipped_fits
 
+SERVERS: Final = "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS"
 LEAST_DISK_MB: Final = 2_000
 BROKER_S: Final = 2.0
 DEFAULTS: Final = {
@@ -54,8 +55,7 @@ class Wanted:
 
     def over(self, ingest: Ingest) -> Ingest:
         """The settings of ingest with it; raises ConfigurationError where it makes no sense."""
-        given = {"source": self.source, "symbols": listed(self.symbols)}
-        return overridden(ingest, {**given, "intervals": [self.timeframe]})
+        return _overridden(ingest, asdict(self))
 
 
 def start(
@@ -69,11 +69,16 @@ def start(
 ) -> None:
     """Ask, check, write the settings, and predict live until Ctrl-C."""
     given = {"source": source, "symbols": symbols, "timeframe": timeframe}
-    wanted = ask(given, typer.prompt if sys.stdin.isatty() and not yes else None)
     settings = load_settings()
-    own_broker = examine(settings, wanted)
     file = settings.warehouse.folder / "candlecast.toml"
-    typer.echo(plan(settings, wanted, own_broker, file))
+    if file.exists():
+        settings = written_before(file, given)
+        asked = settings.ingest
+    else:
+        asking = sys.stdin.isatty() and not yes
+        asked = ask(given, typer.prompt if asking else None).over(settings.ingest)
+    own_broker = examine(settings, asked)
+    typer.echo(plan(settings, asked, own_broker, file))
     if check:
         return
     if sys.stdin.isatty() and not yes and not typer.confirm("Start?", default=True):
@@ -83,7 +88,12 @@ def start(
         broker = EmbeddedBroker(settings.warehouse.folder / "broker") if own_broker else None
         if broker is not None:
             running.enter_context(broker)
-        use(file, settings, wanted, broker.bootstrap_servers if broker else None)
+        servers = broker.bootstrap_servers if broker else settings.kafka.bootstrap_servers
+        if not file.exists():
+            use(file, settings, asked, servers)
+        elif broker:
+            os.environ[SERVERS] = servers
+            load_settings.cache_clear()
         those = programs([*EVERYTHING, "dashboard"], settings.warehouse.folder / "logs")
         # The first is ended last.
         keep_running([*([broker.program] if broker else []), *those], load_settings())
@@ -100,7 +110,32 @@ def ask(given: dict[str, str | None], prompt: Callable[..., str] | None) -> Want
     return Wanted(**found)
 
 
-def examine(settings: Settings, wanted: Wanted) -> bool:
+def written_before(file: Path, given: dict[str, str | None]) -> Settings:
+    """The settings by the file that is there; raises ConfigurationError where something else was
+    asked for."""
+    own = os.environ.setdefault("CANDLECAST_CONFIG", str(file))
+    if Path(own).resolve() != file.resolve():
+        raise ConfigurationError(
+            f"{file} is there from an earlier start, and CANDLECAST_CONFIG names {own}: unset that "
+            f"to go by {file}, or move {file} away"
+        )
+    load_settings.cache_clear()
+    settings = load_settings()
+    typer.echo(f"ok      settings: as {file} says")
+    if _overridden(settings.ingest, given) != settings.ingest:
+        raise ConfigurationError(
+            f"{file} says otherwise in [ingest]: change it there, or move the file away and start"
+        )
+    return settings
+
+
+def _overridden(ingest: Ingest, given: dict[str, str | None]) -> Ingest:
+    symbols, timeframe = listed(given["symbols"]), listed(given["timeframe"])
+    named = {"source": given["source"], "symbols": symbols, "intervals": timeframe}
+    return overridden(ingest, named)
+
+
+def examine(settings: Settings, asked: Ingest) -> bool:
     """Look at Java, disk, ports, source and broker, a line each; returns whether a broker of our
     own is needed.
 
@@ -118,7 +153,7 @@ def examine(settings: Settings, wanted: Wanted) -> bool:
     require_free(shown.port, shown.host, "dashboard.port")
     require_free(stream.metrics_port, stream.metrics_host, "stream.metrics_port")
     typer.echo(f"ok      ports: {shown.port} (page), {stream.metrics_port} (figures)")
-    asked, clock = wanted.over(settings.ingest), Clock()
+    clock = Clock()
     source = opened(asked, clock)
     series = plan_series(source, as_named(source, asked))
     for one in series:
@@ -132,20 +167,18 @@ def examine(settings: Settings, wanted: Wanted) -> bool:
     return False
 
 
-def plan(settings: Settings, wanted: Wanted, own_broker: bool, file: Path) -> str:
+def plan(settings: Settings, asked: Ingest, own_broker: bool, file: Path) -> str:
     """What will happen, for a person."""
     shown, folder = settings.dashboard, settings.warehouse.folder
     broker = "a Kafka broker of our own" if own_broker else "your broker"
-    lacking = lacking_fields(wanted.source)
-    fits = shipped_fits(wanted.timeframe, settings.window.lookback, lacking)
-    if settings.promotion.shipped and fits:
+    lacking, lookback = lacking_fields(asked.source), settings.window.lookback
+    timeframes = ", ".join(asked.intervals)
+    if settings.promotion.shipped and shipped_fits(asked.intervals[0], lookback, lacking):
         model = "A model that comes with the code predicts at once, marked as unproven."
     else:
-        model = (
-            f"No model for {wanted.timeframe} bars of it comes with the code: `candlecast train`."
-        )
+        model = f"No model for {timeframes} bars of it comes with the code: `candlecast train`."
     return f"""
-{wanted.symbols}: bars of {wanted.timeframe} from {wanted.source}, with {broker}.
+{", ".join(asked.symbols)}: bars of {timeframes} from {asked.source}, with {broker}.
 Each symbol's last {settings.ingest.backfill_bars:,} bars come first. {model}
 All that is kept lies in {folder}, logs in {folder / "logs"}, settings in {file}.
 For other commands: export CANDLECAST_CONFIG={file}
@@ -153,16 +186,15 @@ The page: http://{shown.host}:{shown.port}
 """
 
 
-def use(file: Path, settings: Settings, wanted: Wanted, broker: str | None) -> None:
+def use(file: Path, settings: Settings, asked: Ingest, servers: str) -> None:
     """Write the settings file, and let the programs go by it.
 
     It holds what was asked for, where all that is kept lies, and whatever else the user's own file
     says; of the environment, what says otherwise is taken out.
     """
-    asked = wanted.over(settings.ingest)
     polled = {"source", "symbols", "intervals", "intervals_of"}
     stated = {
-        "kafka": {"bootstrap_servers": broker or settings.kafka.bootstrap_servers},
+        "kafka": {"bootstrap_servers": servers},
         "ingest": asked.model_dump(include=polled),
         "warehouse": settings.warehouse.model_dump(),
         "registry": settings.registry.model_dump(),
@@ -171,7 +203,10 @@ def use(file: Path, settings: Settings, wanted: Wanted, broker: str | None) -> N
     tables: dict[str, dict[str, Any]] = tomllib.loads(Path(own).read_text()) if own else {}
     for section, values in stated.items():
         tables[section] = tables.get(section, {}) | values
-    lines = ["# Written by `candlecast start`; every other setting is as in conf/candlecast.toml."]
+    lines = [
+        "# Written by `candlecast start`, which goes by it from now on; every other setting is as",
+        "# in conf/candlecast.toml.",
+    ]
     for section, values in tables.items():
         lines += ["", f"[{section}]", *(f"{k} = {_toml(v)}" for k, v in values.items())]
     file.write_text("\n".join(lines) + "\n")

@@ -94,7 +94,7 @@ class Champions:
         found = {}
         for timeframe, model in models.items():
             try:
-                self._check(model.artifact, timeframe)
+                self.require_servable(model.artifact, timeframe)
             except ArtifactMismatch as error:
                 _log_rejected(model.artifact.version, error)
             else:
@@ -204,14 +204,14 @@ class Champions:
         """The version, if it can be served; else None, and the log says why not."""
         try:
             artifact = self._registry.load(version)
-            self._check(artifact, timeframe)
+            self.require_servable(artifact, timeframe)
         except ArtifactMismatch as error:
             self._rejected.add(version)
             _log_rejected(version, error)
             return None
         return artifact
 
-    def _check(self, artifact: Artifact, timeframe: str) -> None:
+    def require_servable(self, artifact: Artifact, timeframe: str) -> None:
         """Raise ArtifactMismatch where this is no model of the timeframe for this stream."""
         manifest = artifact.manifest
         if (manifest.lookback, manifest.interval) != (self._lookback, timeframe):

@@ -91,7 +91,7 @@ def back_up(places: Places, target: Path) -> dict[str, int]:
     for name, place in places.folders.items():
         _copy(place, target / name, [*places.apart(name)])
     if places.database.exists():
-        _copy_database(places.database, target / DATABASE)
+        copy_database(places.database, target / DATABASE)
     os.sync()
     files = _files(target)
     made_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -99,7 +99,7 @@ def back_up(places: Places, target: Path) -> dict[str, int]:
     return files
 
 
-def _copy_database(database: Path, target: Path) -> None:
+def copy_database(database: Path, target: Path) -> None:
     """Copy a SQLite file as of one moment, whoever reads or writes it."""
     try:
         with closing(sqlite3.connect(database)) as source:

@@ -1,7 +1,7 @@
 """The streaming query: topic, window state, model and sinks wired together."""
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
@@ -35,6 +35,8 @@ FETCH_WAIT_MS: Final = 5
 # Spark asks where a partition begins and ends, two requests, whenever it has used up what the
 # consumer handed out: 500 records by default, at 16 instead of 12 us of the broker's CPU a bar.
 POLL_RECORDS: Final = 10_000
+# Beside the checkpoint: what its state depends on.
+STATE_NOTE: Final = "window.json"
 _VERSION_WITHOUT_NOTE: Final = 4
 
 
@@ -135,23 +137,33 @@ def checkpoint_dir(settings: Settings) -> str:
     return f"{settings.warehouse.checkpoint_dir}/predict"
 
 
+def _state_wanted(settings: Settings) -> dict[str, Any]:
+    market = settings.market.model_dump(exclude={"wait_s"}) if settings.market.width else {}
+    own = {"news": settings.sentiment.enabled, "market": market}
+    return {**settings.window.model_dump(), **own}
+
+
 def require_same_state(spark: SparkSession, settings: Settings) -> None:
-    """Note with a new checkpoint what its state depends on; compare it with an old one's note.
+    """Note with a new checkpoint what its state depends on; compare it with an old one's note, as
+    `require_state`."""
+    note = f"{settings.warehouse.checkpoint_dir}/{STATE_NOTE}"
+    text = read_text(spark, note)
+    if text is None:
+        noted = {"version": STATE_VERSION, **_state_wanted(settings)}
+        write_text(spark, note, json.dumps(noted))
+    else:
+        require_state(text, settings)
+
+
+def require_state(text: str, settings: Settings) -> None:
+    """Compare what a checkpoint's note says with what this program and its settings want.
 
     With another number of shards a series would be looked for where its bars are not, and would
     silently start from nothing; Spark knows no query with one topic more or less. Raises
     ConfigurationError where settings differ, and DataLoss where another version of this program
     made the checkpoint.
     """
-    directory = settings.warehouse.checkpoint_dir
-    market = settings.market.model_dump(exclude={"wait_s"}) if settings.market.width else {}
-    own = {"news": settings.sentiment.enabled, "market": market}
-    wanted = {**settings.window.model_dump(), **own}
-    note = f"{directory}/window.json"
-    text = read_text(spark, note)
-    if text is None:
-        write_text(spark, note, json.dumps({"version": STATE_VERSION, **wanted}))
-        return
+    directory, wanted = settings.warehouse.checkpoint_dir, _state_wanted(settings)
     noted = {"version": _VERSION_WITHOUT_NOTE, "news": False, "market": {}, **json.loads(text)}
     version = noted.pop("version")
     if version != STATE_VERSION:

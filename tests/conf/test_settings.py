@@ -72,9 +72,10 @@ def test_the_environment_wins_over_the_file(environ: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[window]\nshard = 7\n", "window.shard: Extra inputs are not permitted"),
+        ("[window]\nshard = 7\n", "window.shard: there is no such setting"),
         ("[window]\nshards = 0\n", r"window.shards: .* \(found 0\)"),
-        ("[windows]\nshards = 1\n", "windows: Extra inputs"),
+        ("[windows]\nshards = 1\n", "windows: there is no such setting"),
+        ("[dashboard]\nrefresh_s = 2.0\n", "dashboard.refresh_s: take it out"),
         ("window = 3\n", "window: "),
         ("[window\n", r"mine\.toml can't be read"),
     ],

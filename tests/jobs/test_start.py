@@ -15,7 +15,7 @@ from ingest.topics import check_broker
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
 from jobs.run import FIRST_PAUSE_S, Kept
-from jobs.start import DEFAULTS, Wanted, ask, examine, plan, start, use
+from jobs.start import DEFAULTS, Wanted, ask, examine, plan, start, use, written_before
 from tests.ingest.runs import kafka_settings
 
 WANTED = Wanted("synthetic", "BTC-USD,ETH-USD", "1m")
@@ -66,7 +66,9 @@ def test_without_anyone_to_ask_the_answers_are_those_that_are_ready() -> None:
 def test_a_machine_that_can_is_looked_at_line_by_line(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert examine(settings, WANTED), "no broker answers: one of our own is needed"
+    assert examine(settings, WANTED.over(settings.ingest)), (
+        "no broker answers: one of our own is needed"
+    )
     said = capsys.readouterr().out
     assert all(line.startswith("ok ") for line in said.splitlines())
     for what in ("Java", "disk", "ports", "symbol=BTC-USD", "symbol=ETH-USD", "one of our own"):
@@ -77,7 +79,7 @@ def test_a_broker_that_answers_is_used(
     home: pytest.MonkeyPatch, broker: EmbeddedBroker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home.setenv("CANDLECAST_KAFKA__BOOTSTRAP_SERVERS", broker.bootstrap_servers)
-    assert not examine(load_settings(), WANTED)
+    assert not examine(load_settings(), WANTED.over(load_settings().ingest))
     assert broker.bootstrap_servers in capsys.readouterr().out
 
 
@@ -95,7 +97,7 @@ def test_a_port_that_another_program_has_is_named(home: pytest.MonkeyPatch) -> N
     with socket.create_server(("127.0.0.1", 0)) as taken:
         home.setenv("CANDLECAST_DASHBOARD__PORT", str(taken.getsockname()[1]))
         with pytest.raises(MissingPrerequisite, match=r"dashboard\.port"):
-            examine(load_settings(), WANTED)
+            examine(load_settings(), WANTED.over(load_settings().ingest))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_what_there_is_not_is_refused_before_anything_starts(
     settings: Settings, wrong: Wanted
 ) -> None:
     with pytest.raises(ConfigurationError):
-        examine(settings, wrong)
+        examine(settings, wrong.over(settings.ingest))
 
 
 def test_the_settings_that_are_written_are_those_that_were_asked_for(
@@ -117,7 +119,7 @@ def test_the_settings_that_are_written_are_those_that_were_asked_for(
     home.setenv("CANDLECAST_INGEST__SYMBOLS", '["XRP-USD"]')  # a flag goes before it
     home.setenv("CANDLECAST_CONFIG", "")  # so that it is as before behind the test
     home.delenv("CANDLECAST_CONFIG")
-    use(file, settings, WANTED, "127.0.0.1:1234")
+    use(file, settings, WANTED.over(settings.ingest), "127.0.0.1:1234")
     assert not set(home_variables("")) & set(os.environ)
     found = load_settings()
     assert (found.ingest.source, found.ingest.symbols) == ("synthetic", ["BTC-USD", "ETH-USD"])
@@ -136,13 +138,58 @@ def test_what_the_own_settings_file_says_besides_is_kept(
     )
     home.setenv("CANDLECAST_CONFIG", str(own))
     file = tmp_path / "mine.toml"
-    for _ in range(2):  # the second time the file is the user's own
-        use(file, load_settings(), WANTED, None)
-        found = load_settings()
-        assert found.market.leaders_of == {"KRAKEN:*": ["BTC-USD"]}
-        assert found.stream.max_bars_per_micro_batch == 7
-        assert (found.ingest.earliest, found.ingest.live) == (date(2015, 1, 2), "websocket")
-        assert (found.ingest.symbols, found.ingest.intervals_of) == (["BTC-USD", "ETH-USD"], {})
+    use(file, load_settings(), WANTED.over(load_settings().ingest), "127.0.0.1:1234")
+    found = load_settings()
+    assert found.market.leaders_of == {"KRAKEN:*": ["BTC-USD"]}
+    assert found.stream.max_bars_per_micro_batch == 7
+    assert (found.ingest.earliest, found.ingest.live) == (date(2015, 1, 2), "websocket")
+    assert (found.ingest.symbols, found.ingest.intervals_of) == (["BTC-USD", "ETH-USD"], {})
+
+
+@pytest.fixture
+def written(home: pytest.MonkeyPatch, settings: Settings) -> Path:
+    """What an earlier start wrote, and a person has changed since."""
+    file = settings.warehouse.folder / "candlecast.toml"
+    file.parent.mkdir(parents=True)
+    home.setenv("CANDLECAST_CONFIG", "")
+    home.delenv("CANDLECAST_CONFIG")
+    asked = WANTED.over(settings.ingest)
+    use(file, settings, asked, settings.kafka.bootstrap_servers)
+    home.delenv("CANDLECAST_CONFIG")
+    for name, value in home_variables(settings.warehouse.folder).items():
+        home.setenv(name, value)  # as a new shell has them
+    text = file.read_text().replace('["1m"]', '["1m", "1h"]')
+    file.write_text(f"# mine\n{text}\n[stream]\nmax_bars_per_micro_batch = 7\n")
+    load_settings.cache_clear()
+    return file
+
+
+NOTHING_GIVEN = dict.fromkeys(DEFAULTS)
+
+
+def test_a_file_that_was_changed_by_hand_stays_and_is_gone_by(written: Path) -> None:
+    before = written.read_text()
+    start(None, None, None, yes=True, check=True)
+    assert written.read_text() == before
+    found = written_before(written, {**NOTHING_GIVEN, "symbols": "BTC-USD,ETH-USD"})
+    assert found.ingest.intervals == ["1m", "1h"]
+    assert found.stream.max_bars_per_micro_batch == 7
+
+
+def test_what_the_file_says_otherwise_is_refused_and_not_written_over(written: Path) -> None:
+    before = written.read_text()
+    with pytest.raises(ConfigurationError, match=f"{written} says otherwise"):
+        start("synthetic", "XRP-USD", None, yes=True, check=False)
+    assert written.read_text() == before
+
+
+def test_of_two_files_none_is_chosen_in_silence(
+    written: Path, home: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "own.toml").touch()
+    home.setenv("CANDLECAST_CONFIG", str(tmp_path / "own.toml"))
+    with pytest.raises(ConfigurationError, match=r"own\.toml: unset that"):
+        start(None, None, None, yes=True, check=False)
 
 
 def test_symbols_may_be_parted_by_a_comma_and_a_space(settings: Settings) -> None:
@@ -151,14 +198,14 @@ def test_symbols_may_be_parted_by_a_comma_and_a_space(settings: Settings) -> Non
 
 
 def test_what_will_happen_is_said_before_it_does(settings: Settings, tmp_path: Path) -> None:
-    said = plan(settings, WANTED, True, tmp_path / "mine.toml")
+    said = plan(settings, WANTED.over(settings.ingest), True, tmp_path / "mine.toml")
     assert "unproven" in said
     assert f"CANDLECAST_CONFIG={tmp_path}/mine.toml" in said
     daily = Wanted("synthetic", "BTC-USD", "1d")
     # Coinbase tells no quote volume, which the shipped model reads.
     other = Wanted("exchange:coinbase", "BTC-USD", "1m")
     for without in (daily, other):
-        said = plan(settings, without, True, tmp_path / "mine.toml")
+        said = plan(settings, without.over(settings.ingest), True, tmp_path / "mine.toml")
         assert "candlecast train" in said
         assert "unproven" not in said
 
