@@ -39,4 +39,4 @@ FROM ${SIZE}
 COPY --chown=candlecast . .
 # Nothing but what the programs import is compiled: all of it would be 200 MB.
 RUN uv pip install --quiet --no-deps --no-build-isolation --editable . && python -m model.empty_registry \
- && python -c "import ccxt, mlflow, sqlalchemy, jobs.predict_stream, jobs.ingest_bars, jobs.score, dashboard.site"
+ && python -c "import ccxt, mlflow, sqlalchemy, jobs.predict_stream, stream.query, jobs.ingest_bars, jobs.score, dashboard.site"

@@ -1,6 +1,7 @@
 """The stream: bars from Kafka, predictions to Kafka and Parquet.
 
 Run from a checkout as `spark-submit jobs/predict_stream.py`; everything comes from the settings.
+Spark takes seconds to come up: the rest is imported meanwhile, and a broker may come up beside it.
 """
 
 import argparse
@@ -16,18 +17,13 @@ from pyspark.errors import StreamingQueryException
 from conf.errors import CandlecastError
 from conf.events import event
 from conf.settings import Settings, load_settings
-from ingest.topics import ensure_topics
 from jobs.terminal.logs import configure_logging
 from jobs.terminal.program import run_program
-from model.decisions import Arena
-from model.shipped import serve_shipped
 from spark.errors import explain
 from spark.executors import ExecutorWatch, count_executors
 from spark.session import build_session
-from spark.warm_workers import idle_task, keep_warm
 from store.locks import only_worker
 from stream.metrics import StreamMetrics
-from stream.query import checkpoint_dir, start_query
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +34,20 @@ BROKER_S: Final = 15.0
 
 def run(settings: Settings) -> None:
     """Create missing topics, start the query, and return only when it ends."""
+    metrics = StreamMetrics()
+    metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(build_session, settings)
+        from ingest.topics import ensure_topics
+        from spark.warm_workers import idle_task, keep_warm
+        from stream.query import checkpoint_dir, start_query
+
+        let_shipped_serve(settings)
+        session = coming.result()
     kafka = settings.kafka
     topics = [kafka.bars_topic, kafka.rejected_topic, kafka.predictions_topic]
     if settings.sentiment.enabled:
         topics += [kafka.news_topic, kafka.sentiment_topic]
-    metrics = StreamMetrics()
-    metrics.serve(settings.stream.metrics_port, settings.stream.metrics_host)
-    with ThreadPoolExecutor(1) as pool:  # both take seconds, in which the broker may come up, too
-        shipped = pool.submit(let_shipped_serve, settings)
-        session = build_session(settings)
-        shipped.result()
     partitions = dict.fromkeys(topics, kafka.partitions)
     ensure_topics(kafka, partitions, retention_s=kafka.retention_s, timeout_s=BROKER_S)
     ending = threading.Event()
@@ -68,6 +68,9 @@ def run(settings: Settings) -> None:
 
 def let_shipped_serve(settings: Settings) -> None:
     """Where no model serves yet, the one that comes with the code does; the stream runs without."""
+    from model.decisions import Arena
+    from model.shipped import serve_shipped
+
     if settings.promotion.shipped:
         try:
             serve_shipped(Arena.of(settings), settings.market)

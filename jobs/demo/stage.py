@@ -38,7 +38,8 @@ from ingest.topics import ensure_topics
 from jobs.demo.recordings import Parts
 from jobs.demo.report import DemoReport, parquet_predictions, parquet_rows, predictable_windows
 from jobs.demo.table import DemoTable
-from jobs.machine.broker import BRIEF, EmbeddedBroker
+from jobs.machine.broker import EmbeddedBroker
+from jobs.machine.java import BRIEF
 from jobs.machine.processes import (
     Program,
     candlecast,

@@ -16,15 +16,12 @@ from conf.errors import BrokerUnavailable, MissingPrerequisite
 from conf.kafka import KafkaConnection, kafka_python_options
 from conf.ports import free_port, require_free
 from jobs.machine.jars import JARS_DIR
-from jobs.machine.java import java_command
+from jobs.machine.java import BRIEF, java_command
 from jobs.machine.processes import Program, wait_until
 
 START_TIMEOUT_S: Final = 60
 # 256 MB serve the largest replay here; the broker leans on the page cache, not on its heap.
 HEAP: Final = "-Xmx256m"
-# For Java that lives for minutes: it compiles once, quickly. A start takes half the CPU time, 4.6 s
-# less; who lives longer runs faster without.
-BRIEF: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 CONFIG: Final = """\
 process.roles=broker,controller

@@ -7,18 +7,18 @@ class path of its own (`.jars/kafka`).
 
 import hashlib
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import pyspark
 
 from conf.errors import MissingPrerequisite
-from jobs.machine.java import java_command
+from jobs.machine.java import BRIEF, java_command
 from jobs.terminal.program import run_program
 
 JARS_DIR: Final = Path(".jars")
@@ -51,16 +51,19 @@ def resolve(module: tuple[str, str, str], folder: Path) -> None:
     Raises MissingPrerequisite where it can't.
     """
     (ivy,) = spark_jars_dir().glob("ivy-*.jar")
-    # A cache of our own: halves left by other tools in a shared one make Ivy fail.
-    command = [java_command(), "-jar", str(ivy), "-cache", str(JARS_DIR / "ivy")]
-    command += ["-dependency", *module, "-confs", "default"]
-    command += ["-retrieve", str(folder / "[artifact]-[revision].[ext]"), "-warn"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stdout + done.stderr).strip().splitlines()[-1:]
-        raise MissingPrerequisite(
-            f"{':'.join(module)} could not be fetched from the Maven repository: {reason}"
-        )
+    with tempfile.TemporaryDirectory(dir=JARS_DIR) as there:
+        # A cache of its own: halves left by others in a shared one make Ivy fail.
+        command = [java_command(), *BRIEF, "-jar", str(ivy), "-cache", f"{there}/cache"]
+        command += ["-dependency", *module, "-confs", "default"]
+        command += ["-retrieve", f"{there}/jars/[artifact]-[revision].[ext]", "-warn"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stdout + done.stderr).strip().splitlines()[-1:]
+            raise MissingPrerequisite(
+                f"{':'.join(module)} could not be fetched from the Maven repository: {reason}"
+            )
+        for jar in Path(there, "jars").iterdir():
+            jar.replace(folder / jar.name)
 
 
 def spark_jars_dir() -> Path:
@@ -96,7 +99,6 @@ def fetch_chart(folder: Path, sha256: str) -> None:
     """
     file = folder / CHART_FILE
     if not file.exists():
-        print("Fetching the charts (once) ...", flush=True)
         with tempfile.TemporaryDirectory() as there:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
             command += ["--disable-pip-version-check", "--dest", there, CHART_WHEEL]
@@ -131,22 +133,31 @@ def link_into_spark(jars_dir: Path, conf_dir: Path) -> None:
         link.symlink_to(target.resolve())
 
 
+def lacks(folder: Path, hashes: dict[str, str]) -> bool:
+    """Whether a folder does not have what the lock file lists."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        verify(folder, hashes)
+    except MissingPrerequisite:
+        return True
+    return False
+
+
 def main() -> None:
-    """Fetch, check, link."""
+    """Fetch side by side, check, link."""
     hashes = locked_hashes(LOCK_FILE)
-    for name, modules in MODULES.items():
-        folder = JARS_DIR / name
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            verify(folder, hashes)
-        except MissingPrerequisite:
-            print(f"Fetching jars for {name} (once) ...", flush=True)
-            for module in modules:
-                resolve(module, folder)
-            verify(folder, hashes)
-    fetch_chart(JARS_DIR / "web", hashes[f"web/{CHART_FILE}"])
+    wanted = {JARS_DIR / name: modules for name, modules in MODULES.items()}
+    lacking = [folder for folder in wanted if lacks(folder, hashes)]
+    with ThreadPoolExecutor() as pool:
+        if lacking:
+            print("Fetching the jars of broker and stream (once) ...", flush=True)
+        fetched = [pool.submit(resolve, one, at) for at in lacking for one in wanted[at]]
+        fetched.append(pool.submit(fetch_chart, JARS_DIR / "web", hashes[f"web/{CHART_FILE}"]))
+        for one in fetched:
+            one.result()
+    for folder in lacking:
+        verify(folder, hashes)
     link_into_spark(JARS_DIR / "spark", Path("conf"))
-    shutil.rmtree(JARS_DIR / "ivy", ignore_errors=True)
 
 
 if __name__ == "__main__":

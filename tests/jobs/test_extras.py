@@ -30,7 +30,8 @@ def test_what_runs_needs_the_packages_of_its_size_alone() -> None:
         for name, (target, _) in COMMANDS.items()
         if name not in FOR_TRAINING
     }
-    done = run_without(lacks, IMPORT, "jobs.predict_stream", "dashboard.site", *sorted(modules))
+    others = ("jobs.predict_stream", "stream.query", "model.shipped", "dashboard.site")
+    done = run_without(lacks, IMPORT, *others, *sorted(modules))
     assert done.returncode == 0, done.stderr
 
 
@@ -52,6 +53,18 @@ def test_a_program_that_trains_says_what_installs_it(program: str) -> None:
 def test_a_command_that_trains_says_what_installs_it(name: str) -> None:
     done = run_without(absent(RUN, "candlecast"), "from jobs.cli import app\napp()", name)
     assert (done.returncode, LINE in done.stderr) == (78, True), done.stderr
+
+
+def test_the_scoreboard_goes_without_arima_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CANDLECAST_HOME", str(tmp_path))
+    code = "from jobs.cli import app\napp()"
+    done = run_without(absent(RUN, "candlecast"), code, "score", "--all")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "event=arima_off" in line
+    assert LINE in line
 
 
 def test_run_leaves_retraining_out_where_nothing_can_train(

@@ -59,6 +59,33 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "env" / "bin"
 
 
+CERT: Final = "SSL_CERT_FILE=/company.pem"
+
+
+@pytest.mark.parametrize(
+    ("given", "configured", "expected"),
+    [
+        ({"PIP_CERT": "/company.pem"}, "", CERT),
+        ({}, "global.cert=/company.pem", CERT),
+        ({"SSL_CERT_FILE": "/company.pem", "PIP_CERT": "/other.pem"}, "", CERT),
+        ({}, "global.proxy=proxy:3128", "HTTPS_PROXY=proxy:3128"),
+        ({"PIP_INDEX_URL": "https://index/simple"}, "", "UV_DEFAULT_INDEX=https://index/simple"),
+    ],
+)
+def test_uv_trusts_and_asks_whom_pip_does(
+    tmp_path: Path, given: dict[str, str], configured: str, expected: str
+) -> None:
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    name, _, value = configured.partition("=")
+    pip = f'for last; do :; done; [ "$last" = "{name}" ] && echo "{value}"'
+    for file, text in (("uv", "env"), ("python", pip)):
+        (programs / file).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / file).chmod(0o755)
+    install = ["/bin/sh", PROJECT_DIR / "conf" / "install.sh", "python3", "any.lock"]
+    assert expected in run(install, tmp_path, **given).splitlines()
+
+
 def test_the_programs_start(elsewhere: Path, tmp_path: Path) -> None:
     assert "start" in run([elsewhere / "candlecast", "--help"], tmp_path)
 
