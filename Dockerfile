@@ -25,6 +25,8 @@ ENV PATH="/candlecast/.venv/bin:/opt/java/bin:$PATH" JAVA_HOME=/opt/java PIP_NO_
 COPY --chown=candlecast requirements.lock requirements-install.lock ./
 COPY --chown=candlecast conf/install.sh conf/
 RUN sh conf/install.sh python3 requirements.lock && find .venv -type d -name tests -prune -exec rm -r {} +
+
+FROM run AS jars
 COPY --chown=candlecast conf conf
 COPY --chown=candlecast jobs/__init__.py jobs/
 COPY --chown=candlecast jobs/machine jobs/machine
@@ -36,7 +38,9 @@ COPY --chown=candlecast requirements-train.lock ./
 RUN sh conf/install.sh python3 requirements-train.lock && find .venv -type d -name tests -prune -exec rm -r {} +
 
 FROM ${SIZE}
+COPY --from=jars --chown=candlecast /candlecast/.jars .jars
 COPY --chown=candlecast . .
 # Nothing but what the programs import is compiled: all of it would be 200 MB.
-RUN uv pip install --quiet --no-deps --no-build-isolation --editable . && python -m model.empty_registry \
+RUN uv pip install --quiet --no-deps --no-build-isolation --editable . \
+ && python -m jobs.machine.jars && python -m model.empty_registry \
  && python -c "import ccxt, mlflow, sqlalchemy, jobs.predict_stream, stream.query, jobs.ingest_bars, jobs.score, dashboard.site"

@@ -30,7 +30,7 @@ PREDICT: Final = ("stream", "spark-worker", "spark-master", "kafka")
 OTHERS: Final = ("ingest", "score", "retrain", "housekeeping", "dashboard", "mlflow", "prometheus")
 # Compose kills what takes longer than its stop_grace_period, 30 s.
 STOPS_WITHIN_S: Final = 15
-STATS: Final = ("docker", "stats", "--no-stream", "--format", "{{.MemUsage}}")
+STATS: Final = ("docker", "stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}")
 EVENTS: Final = (
     *("docker", "events", "--filter", "event=die"),
     *("--format", "{{.Actor.Attributes.exitCode}}"),
@@ -85,7 +85,7 @@ class Services:
 
     def sql(self, query: str) -> int:
         """The one number that a query over the warehouse answers with."""
-        text = self.compose("exec", "-T", "housekeeping", "candlecast", "sql", query)
+        text = self.compose.inside("housekeeping", "candlecast", "sql", query)
         return int(re.findall(r"\d+", text)[-1])
 
     def predictions(self) -> int:
@@ -104,16 +104,14 @@ class Services:
 
     def memory(self) -> dict[str, float]:
         """How many bytes each service takes."""
-        found = {}
-        for name in self.names:
-            shown = run([*STATS, self.compose.inspect(name)["Id"]])
-            number, unit = re.findall(r"([\d.]+)(\w)iB", shown)[0]
-            found[name] = float(number) * 2 ** {"K": 10, "M": 20, "G": 30}[unit]
-        return found
+        names = {self.compose.container(name): name for name in self.names}
+        taken = re.findall(r"(\w+) ([\d.]+)(\w)iB", run([*STATS, *names]))
+        powers = {"K": 10, "M": 20, "G": 30}
+        return {names[one]: float(number) * 2 ** powers[unit] for one, number, unit in taken}
 
     def ended_with(self, name: str, since: float) -> set[str]:
         """The exit codes with which a service has ended since a moment, unix s."""
-        ends = [*EVENTS, "--filter", f"container={self.compose.inspect(name)['Id']}"]
+        ends = [*EVENTS, "--filter", f"container={self.compose.container(name)}"]
         return set(run([*ends, "--since", f"{since:.0f}", "--until", f"{time.time():.0f}"]).split())
 
 
@@ -192,7 +190,7 @@ def check_absence(check: Check, up: Services) -> None:
 def check_stops(check: Check, up: Services) -> None:
     """Who is asked to end does so soon, and is not killed."""
     for name in (*(n for n in up.names if n not in PREDICT), *PREDICT):
-        container, start = up.compose.inspect(name)["Id"], time.time()
+        container, start = up.compose.container(name), time.time()
         run(["docker", "stop", container])
         state = json.loads(run(["docker", "inspect", container]))[0]["State"]
         took_s, code = time.time() - start, state["ExitCode"]
