@@ -39,6 +39,9 @@ install-dev: install .venv/.dev ## the same with what tests and measures, too
 demo: install $(if $(findstring --train,$(ARGS)),install-train) ## live predictions from recorded bars
 	@$(BIN)/candlecast demo $(ARGS)
 
+start: install   ## live predictions: asks for source, symbols and timeframe (ARGS=--yes: Binance's BTC and ETH)
+	@$(BIN)/candlecast start $(ARGS)
+
 dashboard: install ## the page on http://127.0.0.1:8501
 	@$(BIN)/candlecast dashboard $(ARGS)
 
