@@ -3,6 +3,7 @@
 `make install` makes it beside the installed packages; without it MLflow makes a registry itself.
 """
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -48,4 +49,5 @@ def make(file: Path) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.INFO)
     make(template())

@@ -19,7 +19,15 @@ from typing import Annotated, Final
 
 import typer
 
-from tests.containers.engine import Compose, base_images, missing, provide, run
+from tests.containers.engine import (
+    ENDED,
+    ENDS_WITHIN_S,
+    Compose,
+    base_images,
+    missing,
+    provide,
+    run,
+)
 
 LIMIT_S: Final = 1200
 MOST_BYTES: Final = {"candlecast": 1.6e9, "candlecast-train": 3.5e9}
@@ -28,8 +36,6 @@ MOST_MEMORY: Final = 6 * 2**30
 MOST_OF_MLFLOW: Final = 0.6 * 2**30
 PREDICT: Final = ("stream", "spark-worker", "spark-master", "kafka")
 OTHERS: Final = ("ingest", "score", "retrain", "housekeeping", "dashboard", "mlflow", "prometheus")
-# Compose kills what takes longer than its stop_grace_period, 30 s.
-STOPS_WITHIN_S: Final = 15
 STATS: Final = ("docker", "stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}")
 EVENTS: Final = (
     *("docker", "events", "--filter", "event=die"),
@@ -190,11 +196,8 @@ def check_absence(check: Check, up: Services) -> None:
 def check_stops(check: Check, up: Services) -> None:
     """Who is asked to end does so soon, and is not killed."""
     for name in (*(n for n in up.names if n not in PREDICT), *PREDICT):
-        container, start = up.compose.container(name), time.time()
-        run(["docker", "stop", container])
-        state = json.loads(run(["docker", "inspect", container]))[0]["State"]
-        took_s, code = time.time() - start, state["ExitCode"]
-        good = code in (0, 143) and took_s <= STOPS_WITHIN_S
+        code, took_s = up.compose.ask_to_end(name)
+        good = code in ENDED and took_s <= ENDS_WITHIN_S
         check.say(f"{name} ends when asked to, with {code}", good, took_s)
 
 

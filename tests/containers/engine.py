@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,10 @@ from jobs.machine.processes import PROJECT_DIR
 COMPOSE_FILE: Final = PROJECT_DIR / "docker-compose.yml"
 STANDINS: Final = Path(__file__).parent / "standins.sh"
 PULL_S: Final = 120
+# Heard SIGTERM, by itself or by what it runs in. Docker kills what takes longer than Compose's
+# stop_grace_period, 30 s.
+ENDED: Final = (0, 143)
+ENDS_WITHIN_S: Final = 15
 # Bars that need no network.
 SYNTHETIC: Final = {"ingest": {"environment": {"CANDLECAST_INGEST__SOURCE": "synthetic"}}}
 
@@ -104,6 +109,14 @@ class Compose:
     def crash(self, service: str) -> None:
         """End its first process as the kernel would: what Docker ends itself stays ended."""
         os.kill(self.inspect(service)["State"]["Pid"], signal.SIGKILL)
+
+    def ask_to_end(self, service: str) -> tuple[int, float]:
+        """Stop its first container as Docker does; with what it ended, and after how many
+        seconds."""
+        container, start = self.container(service), time.monotonic()
+        run(["docker", "stop", container])
+        took_s = time.monotonic() - start
+        return int(run(["docker", "inspect", "--format", "{{.State.ExitCode}}", container])), took_s
 
     def close(self) -> None:
         """Take everything down, with the volumes."""
