@@ -75,11 +75,6 @@ class Timeline:
                     raise ContenderStuck(f"{self._topic} held {last} after {timeout_s:g} s")
             return next(look for look in self._looks if of(look.records) >= records)
 
-    @property
-    def records(self) -> int:
-        """How many there were at the last look."""
-        return sum(self._looks[-1].records) if self._looks else 0
-
     def reached(self, records: int) -> Look:
         """The first look at which the topic held so many."""
         return next(look for look in self._looks if sum(look.records) >= records)

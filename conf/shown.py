@@ -18,8 +18,8 @@ def shown_length(seconds: float) -> str:
     return f"{seconds / one:g} {unit}"
 
 
-def shown_price(price: float | None, digits: int = DIGITS) -> str:
-    """A price with so many significant digits and without an exponent; a dash where there is none.
+def shown_price(price: float | None) -> str:
+    """A price with DIGITS significant digits and without an exponent; a dash where there is none.
 
     >>> [shown_price(p) for p in (15123.456, 0.99987654, 0.00002345678, 1234567.8, 100)]
     ['15,123.5', '0.999877', '0.0000234568', '1,234,568', '100.000']
@@ -30,6 +30,6 @@ def shown_price(price: float | None, digits: int = DIGITS) -> str:
         return "-"
     size = abs(price)
     if 0 < size < _TINY:
-        return f"{price:.{digits}g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(size))) if size else 0
+        return f"{price:.{DIGITS}g}"
+    decimals = max(0, DIGITS - 1 - math.floor(math.log10(size))) if size else 0
     return f"{price:,.{decimals}f}"

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from conf.errors import MalformedRecord
 from conf.timeframes import TIMEFRAME_MS
-from ingest.bar import CLOCK_SKEW_MS, symbol_problem
+from ingest.bar import CLOCK_SKEW_MS
+from ingest.symbol import symbol_problem
 from store.schema import NUMBER, PREDICTIONS, TEXT
 
 Row = dict[str, Any]

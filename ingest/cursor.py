@@ -13,9 +13,9 @@ from conf.kafka import Broker, kafka_python_options
 from conf.settings import Kafka
 from ingest.article import Article, read_message
 from ingest.bar import Bar
+from ingest.bar_feed import BarFeed
 from ingest.broker_errors import connecting
 from ingest.clock import Clock, until_broker_answers
-from ingest.feed import BarFeed
 from ingest.news import BACKFILL_MS, OVERLAP_MS, NewsFeed
 from ingest.topics import ensure_topics
 from ingest.wake import read_wake

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from conf.events import event
 from ingest.bar import Bar
+from ingest.bar_feed import BarFeed
 from ingest.clock import Clock, backoff_s
 from ingest.coverage import PUBLISHED, UNKNOWN
-from ingest.feed import BarFeed
 from ingest.metrics import IngestMetrics
 from ingest.publish import Record, bar_record
 from ingest.sources import Source, Stream

@@ -8,21 +8,19 @@ somebody sets it.
 
 import heapq
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from itertools import count
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any, Final
 
 from conf.errors import NotOffered, RateLimited, RetryLater
 from conf.events import event
 from conf.settings import Ingest
 from ingest.budget import RateBudget
+from ingest.calls import SLICE_S, Calls, Poll
 from ingest.clock import Clock, StepWatch, backoff_s, until_broker_answers
-from ingest.feed import Feed, Findings, Steps
+from ingest.feed import Feed, Findings
 from ingest.live import Live, LiveFeed
 from ingest.metrics import IngestMetrics
 from ingest.publish import Publisher
@@ -34,23 +32,10 @@ log = logging.getLogger(__name__)
 
 # A minute's bars go to Kafka as one group; those that come later than this make the next one.
 GATHER_S: Final = 1.0
-# How long a wait for answers may delay a due poll or a stop.
-SLICE_S: Final = 0.1
 # How often the clock is looked at while nothing is asked because of it.
 HELD_S: Final = 1.0
 # The longest sleep: so late a step of the wall clock is seen.
 LOOK_S: Final = 30.0
-
-
-@dataclass(slots=True, eq=False)
-class Poll:
-    """One feed's poll under way: the call that it waits for, and how often that was made."""
-
-    feed: Feed
-    round: Round
-    steps: Steps
-    call: Callable[[], Any] | None = None
-    attempt: int = 1
 
 
 class Poller:
@@ -85,12 +70,9 @@ class Poller:
         self._report = report
         self._watch = StepWatch(clock)
         self._stepped = False
-        self._order = count()
         self._rank = {feed: rank for rank, feed in enumerate(self._feeds)}
         self._due: list[tuple[int, int, Feed]] = []
-        self._ready: list[tuple[int, int, Poll]] = []
-        self._in_flight = 0
-        self._answers: SimpleQueue[tuple[Poll, object] | Closed | Cut] = SimpleQueue()
+        self._calls = Calls(budget, settings.workers)
         self._live = live
         # Those that something was heard for; True where it is new.
         self._heard: dict[LiveFeed, bool] = {}
@@ -110,22 +92,22 @@ class Poller:
         last_ms = None if until_ms is None else now_ms + until_ms - self._clock.now_ms()
         self._all_due(now_ms)
         if self._live is not None:
-            self._live.start(self._answers.put)
+            self._live.start(self._calls.answers.put)
         while not self._clock.stopping.is_set():
             now_ms = self._clock.monotonic_ms()
             self._look_at_clock(now_ms)
             wait_s = HELD_S
             if not self._stepped:
                 self._begin_polls(now_ms)
-                wait_s = self._call_sources(now_ms)
+                wait_s = self._calls.make(now_ms, self._books.called)
             if self._live is not None:
                 self._live.look()
-            if self._in_flight:
+            if self._calls.under_way:
                 self._receive(min(wait_s, SLICE_S))
             self._publish_heard()
             if self._found and self._gathered():
                 self._publish()
-            elif not self._in_flight:
+            elif not self._calls.under_way:
                 if last_ms is not None and self._done(last_ms):
                     break
                 self._books.behind(self._refusals.left_out)
@@ -133,7 +115,7 @@ class Poller:
                 self._publish_heard()
 
     def _done(self, last_ms: int) -> bool:
-        return not self._ready and not (self._due and self._due[0][0] <= last_ms)
+        return not self._calls.planned and not (self._due and self._due[0][0] <= last_ms)
 
     def _all_due(self, now_ms: int) -> None:
         self._due = [(now_ms, rank, feed) for feed, rank in self._rank.items()]
@@ -173,49 +155,20 @@ class Poller:
             self._found.append((poll, step))
         else:
             poll.call, poll.attempt = step, 1
-            self._plan(poll, now_ms)
-
-    def _plan(self, poll: Poll, at_ms: int) -> None:
-        heapq.heappush(self._ready, (at_ms, next(self._order), poll))
-
-    def _call_sources(self, now_ms: int) -> float:
-        """Make the calls that are due and within the budget; return seconds to the next."""
-        while self._ready and self._ready[0][0] <= now_ms:
-            if self._in_flight >= self._settings.workers:
-                return SLICE_S
-            wait_s = self._budget.take(now_ms)
-            if wait_s > 0:
-                return wait_s
-            poll = heapq.heappop(self._ready)[2]
-            self._books.called(poll.round)
-            self._in_flight += 1
-            # A thread of the standard library's pools is joined when the program ends: an answer
-            # that drips would delay Ctrl-C.
-            threading.Thread(target=self._call, args=(poll,), daemon=True).start()
-        if not self._ready:
-            return SLICE_S
-        return max(0.0, self._ready[0][0] - now_ms) / 1000
-
-    def _call(self, poll: Poll) -> None:
-        """Called on a thread of its own; an exception is an answer too."""
-        assert poll.call is not None
-        try:
-            self._answers.put((poll, poll.call()))
-        except Exception as error:
-            self._answers.put((poll, error))
+            self._calls.plan(poll, now_ms)
 
     def _receive(self, timeout_s: float) -> None:
         """Take the answers that are there; wait up to `timeout_s` for the first."""
         with suppress(Empty):
-            self._take(self._answers.get(timeout=timeout_s))
+            self._take(self._calls.answers.get(timeout=timeout_s))
             while True:
-                self._take(self._answers.get_nowait())
+                self._take(self._calls.answers.get_nowait())
 
     def _idle(self, seconds: float) -> None:
         """Wait while no call is under way, for what is heard if anything may be."""
         if self._live is None:
             self._clock.sleep(seconds)
-        elif (first := self._clock.wait(self._answers, seconds)) is not None:
+        elif (first := self._clock.wait(self._calls.answers, seconds)) is not None:
             self._take(first)
             self._receive(0)
 
@@ -224,12 +177,12 @@ class Poller:
             self._hear(came)
             return
         poll, answer = came
-        self._in_flight -= 1
+        self._calls.under_way -= 1
         if isinstance(answer, Exception):
             self._failed(poll, answer)
         elif self._watch.look() == "stepped":
             # What is closed, and when it was fetched, nobody knows now.
-            self._plan(poll, self._clock.monotonic_ms())
+            self._calls.plan(poll, self._clock.monotonic_ms())
         else:
             self._refusals.answered(poll.feed)
             self._go_on(poll, answer)
@@ -288,7 +241,7 @@ class Poller:
             self._go_on(poll, None)  # the next poll asks again
         else:
             poll.attempt += 1
-            self._plan(poll, at_ms)
+            self._calls.plan(poll, at_ms)
 
     def _end(self, poll: Poll, next_ms: int) -> None:
         if isinstance(poll.feed, LiveFeed) and poll.feed.waits:
@@ -300,7 +253,7 @@ class Poller:
         now_ms = self._clock.monotonic_ms()
         if now_ms - self._found_since_ms >= GATHER_S * 1000:
             return True
-        return not self._in_flight and not (self._ready and self._ready[0][0] <= now_ms)
+        return not self._calls.under_way and not self._calls.due(now_ms)
 
     def _publish(self) -> None:
         """Send all findings as one group; only once all is acknowledged the polls go on."""
@@ -320,7 +273,7 @@ class Poller:
 
     def _until_next_s(self, wait_s: float) -> float:
         now_ms = self._clock.monotonic_ms()
-        planned = [now_ms + int(wait_s * 1000) + 1] if self._ready else []
+        planned = [now_ms + int(wait_s * 1000) + 1] if self._calls.planned else []
         due = [] if self._stepped else [at for at, _, _ in self._due[:1]]
         looked = [] if self._live is None else self._live.looks_at()
         next_ms = min(planned + due + looked, default=now_ms + int(HELD_S * 1000))

@@ -21,11 +21,11 @@ from conf.events import event
 from conf.ports import listening
 from conf.settings import Ingest, Kafka, Settings, load_settings, wrong_settings
 from conf.timeframes import TIMEFRAME_MS
+from ingest.bar_feed import BarFeed
 from ingest.budget import RateBudget
 from ingest.check import check_source
 from ingest.clock import Clock, until_answered
 from ingest.cursor import resume
-from ingest.feed import BarFeed
 from ingest.live import Live, LiveFeed
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed

@@ -1,7 +1,5 @@
 """The folders `batch=...` of a table: one for each micro-batch, or each compacted day."""
 
-from collections.abc import Iterable
-
 from pyspark.sql import SparkSession
 
 from conf.errors import CandlecastError
@@ -19,10 +17,6 @@ class Folders:
         self._folder = Folder(spark, path)
         self.address = self._folder.address
 
-    def names(self) -> list[str]:
-        """What stands behind `batch=`, for each folder."""
-        return self._after(BATCH)
-
     def publish(self, staged: str, name: str) -> None:
         """Make a finished folder visible, in one rename; raises where there is one of this name."""
         target = f"{BATCH}{name}"
@@ -33,20 +27,12 @@ class Folders:
         if (folder := local_folder(self.address)) is not None:
             sync_folder(folder)
 
-    def remove(self, names: Iterable[str]) -> None:
-        """Take folders away that another one has replaced."""
-        for name in names:
-            self._folder.delete(f"{BATCH}{name}")
-
-    def discard(self, staged: str) -> None:
-        """Remove what a run that died has left unfinished."""
-        self._folder.delete(staged)
+    def remove(self, name: str) -> None:
+        """Take a folder away that another one replaces."""
+        self._folder.delete(f"{BATCH}{name}")
 
     def discard_all(self, prefix: str) -> None:
-        """Remove every folder whose name begins so."""
-        for name in self._after(prefix):
-            self.discard(prefix + name)
-
-    def _after(self, prefix: str) -> list[str]:
-        found = (name for name in self._folder.names() if name.startswith(prefix))
-        return [name.removeprefix(prefix) for name in found]
+        """Remove what runs that died have left unfinished, by how its name begins."""
+        for name in self._folder.names():
+            if name.startswith(prefix):
+                self._folder.delete(name)

@@ -61,11 +61,6 @@ class TableFiles:
         files = self.written_since(time_ms)
         return [one for one in files if one.newest_ms is None or one.newest_ms >= time_ms]
 
-    def of(self, names: Iterable[str]) -> list[File]:
-        """The files in some folders that can be read."""
-        with self._lock:
-            return self._files(names)
-
     def at(self, paths: Iterable[str]) -> list[File]:
         """Those of some files that can be read."""
         wanted = {str(Path(path).absolute()) for path in paths}

@@ -32,9 +32,9 @@ from ingest.bar import (
     OPTIONAL_RULES,
     RULES,
     VERSIONS,
-    symbol_problem,
     why_not_read,
 )
+from ingest.symbol import symbol_problem
 from ingest.wake import read_wake
 from spark.arrow import map_in_arrow
 from stream.contents import (

@@ -62,7 +62,7 @@ class ParquetTables:
         staged = self._staged(batch)
         for table, folders in self._folders.items():
             if may_be_repeated or table in staged:
-                folders.remove([name])
+                folders.remove(name)
             if table in staged:
                 folders.publish(staged[table], name)
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from conf.settings import Kafka, Settings, Stream, Warehouse
 from conf.settings import Registry as RegistrySettings
 from ingest.bar import Bar
+from ingest.cursor import messages_since
 from ingest.publish import BarPublisher
 from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
@@ -63,16 +64,7 @@ class RunningStream:
 
 
 def read_topic(bootstrap_servers: str, topic: str) -> list[bytes]:
-    with KafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=None) as consumer:
-        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        consumer.seek_to_beginning(*partitions)
-        found: list[bytes] = []
-        while len(found) < sum(ends.values()):
-            polled = consumer.poll(timeout_ms=500)
-            found += [record.value for records in polled.values() for record in records]
-        return found
+    return list(messages_since(bootstrap_servers, topic, 0))
 
 
 def stream_settings(

@@ -17,10 +17,10 @@ from conf.errors import (
     SourceUnavailable,
 )
 from conf.timeframes import TIMEFRAME_MS
-from ingest.bar import market_of
 from ingest.sources import Source, SourceOptions, Terms, not_served
 from ingest.sources.candles import FORMS, Form, optional
 from ingest.sources.rows import listed, whole
+from ingest.symbol import market_of
 
 # Asked for at once where ccxt does not say how many candles an exchange gives.
 PAGE_BARS: Final = 500

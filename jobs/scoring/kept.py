@@ -279,8 +279,10 @@ def _first_time(metadata: pq.FileMetaData, column: str) -> tuple[int, int]:
     return min(times, default=0), metadata.num_rows
 
 
-def take_in(connection: duckdb.DuckDBPyConnection, files: Sequence[NewFile], latest_ms: int) -> int:
-    """Add what the views over `files` hold; returns the look's number, by which it is known.
+def take_in(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[NewFile], latest_ms: int
+) -> None:
+    """Add what the views over `files` hold, as one look.
 
     Left out are times after `latest_ms`, of which nothing can be known, and numbers that are no
     prices: a square of one must still be a number.
@@ -306,7 +308,6 @@ def take_in(connection: duckdb.DuckDBPyConnection, files: Sequence[NewFile], lat
         connection.execute(statement)
     _note(connection, [(file.name, file.size, file.changed) for file in files])
     event(log, "outcomes", files=len(files), too_late=late)
-    return number
 
 
 def note_file(connection: duckdb.DuckDBPyConnection, warehouse_dir: Path, file: Path) -> None:

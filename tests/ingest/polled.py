@@ -7,8 +7,8 @@ from typing import Any
 
 from conf.settings import Ingest, Kafka
 from ingest.bar import Bar
+from ingest.bar_feed import BarFeed, Series
 from ingest.budget import RateBudget
-from ingest.feed import BarFeed, Series
 from ingest.metrics import IngestMetrics
 from ingest.poll import Poller
 from ingest.publish import Publisher, Record

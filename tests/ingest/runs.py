@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from conf.settings import Ingest, Kafka
 from ingest.bar import Bar
+from ingest.bar_feed import BarFeed
 from ingest.budget import RateBudget
 from ingest.cursor import bars_since, messages_since, resume_bars
-from ingest.feed import BarFeed
 from ingest.metrics import IngestMetrics
 from ingest.plan import bar_feeds
 from ingest.poll import Poller

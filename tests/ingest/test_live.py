@@ -12,10 +12,10 @@ import pytest
 
 from conf.settings import Ingest
 from ingest.bar import OPTIONAL
+from ingest.bar_feed import Series
 from ingest.budget import RateBudget
 from ingest.check import check_source
 from ingest.clock import Clock
-from ingest.feed import Series
 from ingest.live import Live, LiveFeed
 from ingest.metrics import IngestMetrics
 from ingest.plan import bar_feeds

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from conf.settings import Kafka
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
+from ingest.bar_feed import BarFeed, Series
 from ingest.budget import RateBudget
 from ingest.coverage import ABSENT, PUBLISHED, UNKNOWN, Coverage
-from ingest.feed import BarFeed, Findings, Series
+from ingest.feed import Findings
 from ingest.replay import between, in_close_order, paced
 from ingest.sources import SourceOptions, Terms
 from ingest.sources.api import retry_after_s

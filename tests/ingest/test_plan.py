@@ -8,8 +8,8 @@ import pytest
 
 from conf.errors import ConfigurationError
 from conf.settings import Ingest
+from ingest.bar_feed import Series
 from ingest.clock import Clock
-from ingest.feed import Series
 from ingest.plan import plan_series
 from ingest.sources import SourceOptions, open_source
 from jobs.ingest_bars import overridden

@@ -4,13 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.bar import (
-    SYMBOL_FORM,
-    SYMBOL_LENGTH,
-    SYMBOL_LETTERS,
-    market_of,
-    symbol_problem,
-)
+from ingest.symbol import SYMBOL_FORM, SYMBOL_LENGTH, SYMBOL_LETTERS, market_of, symbol_problem
 
 
 @pytest.mark.parametrize(

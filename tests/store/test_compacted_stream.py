@@ -118,4 +118,4 @@ def test_a_folder_of_the_stream_never_goes_into_another(
         folders.publish("_writing-q-x", "q-1")
     assert [path.name for path in (tmp_path / "batch=q-1").iterdir()] == ["part-0.parquet"]
     folders.publish("_writing-q-x", "q-2")
-    assert sorted(folders.names()) == ["q-1", "q-2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["batch=q-1", "batch=q-2"]
