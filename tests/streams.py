@@ -1,6 +1,7 @@
 """A stream of a test's own: topics, warehouse and checkpoint, on the shared Spark and broker."""
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,12 +114,13 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def messages_written(settings: Settings) -> int:
-    """How many messages the committed micro-batches of a query's checkpoint have read."""
+def messages_written(settings: Settings, most: int = sys.maxsize) -> int:
+    """How many messages the committed micro-batches of a query's checkpoint have read, of each
+    partition its first `most`: wake-ups lie behind them."""
     checkpoint = Path(checkpoint_dir(settings))
     numbers = [int(file.name) for file in (checkpoint / "commits").glob("[0-9]*")]
     if not numbers:
         return 0
     log = (checkpoint / "offsets" / str(max(numbers))).read_text().splitlines()
     (topic,) = json.loads(log[2]).values()
-    return sum(topic.values())
+    return sum(min(read, most) for read in topic.values())

@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--days", type=float, default=10.0, help="of exchanges' websockets")
     parser.add_argument("--faults", type=int, default=500, help="of all exchanges in these days")
     parser.add_argument("--exchanges", nargs="*", default=ALL, help=", ".join(ALL))
+    parser.add_argument("--leaders", action="store_true", help="the champion reads two leaders")
     parser.add_argument("--only", choices=PARTS, help="one part; else the first two")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="emptied first")
@@ -45,7 +46,7 @@ def main() -> int:
     shutil.rmtree(args.folder, ignore_errors=True)
     good = True
     if args.only in (None, "stream"):
-        report = run_fuzz(args.folder / "stream", args.messages, args.seed)
+        report = run_fuzz(args.folder / "stream", args.messages, args.seed, args.leaders)
         report.save(args.report)
         report.print(Console())
         good = report.good

@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from conf.events import event
-from conf.settings import Kafka, Settings, Stream
+from conf.settings import Kafka, Market, Settings, Stream
 from jobs.demo.report import parquet_rows
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import Program, spark_submit, wait_until
 from tests.artifacts import random_champion
 from tests.fuzz.account import Account, Place, account, rejections, rows_of
 from tests.fuzz.memory import GROWTH, MEGABYTE, Memory
-from tests.fuzz.messages import messages
+from tests.fuzz.messages import PLAIN, messages
 from tests.streams import environment, messages_written, stream_settings
 
 log = logging.getLogger(__name__)
@@ -82,18 +82,19 @@ class FuzzReport:
         console.print(reasons)
 
 
-def run_fuzz(folder: Path, count: int, seed: int) -> FuzzReport:
-    """Send `count` messages to the real job and account for each.
+def run_fuzz(folder: Path, count: int, seed: int, leaders: bool = False) -> FuzzReport:
+    """Send `count` messages to the real job and account for each; with `leaders` two of the symbols
+    lead the others.
 
     Raises ProgramEnded where the stream stops.
     """
     started_at = time.monotonic()
-    memory = Memory()
+    memory, market = Memory(), Market(leaders=PLAIN[:2] if leaders else [])
     with EmbeddedBroker(folder / "broker") as broker:
-        settings = stream_settings(broker, "fuzz", folder, random_champion(folder))
-        settings = settings.model_copy(
-            update={"stream": Stream(max_bars_per_micro_batch=MICRO_BATCH, metrics_port=0)}
-        )
+        champion = random_champion(folder, market if leaders else None, PLAIN)
+        settings = stream_settings(broker, "fuzz", folder, champion)
+        stream = Stream(max_bars_per_micro_batch=MICRO_BATCH, metrics_port=0)
+        settings = settings.model_copy(update={"stream": stream, "market": market})
         event(log, "sending", messages=count)
         send(settings.kafka, messages(count, seed))
         with spark_submit("jobs/predict_stream.py", environment(settings), folder / "log") as job:
@@ -144,7 +145,7 @@ def await_written(settings: Settings, count: int, job: Program, memory: Memory) 
 
     def done() -> bool:
         nonlocal sampled_at
-        written = messages_written(settings)
+        written = messages_written(settings, -(-count // PARTITIONS))
         if written and time.monotonic() - sampled_at > SAMPLE_S:
             sampled_at = time.monotonic()
             memory.sample(job.pid, written)
