@@ -3,8 +3,9 @@
 Judged out of sample, on the same windows, by Diebold-Mariano: the CRPS of its distribution against
 those of the last price with trailing and with constant volatility at the challenger's first
 horizon, and against the champion's at the first horizon that both have. At no horizon may its CRPS
-be worse than that, or its squared error than persistence's, by more than chance. Errors of several
-symbols at one time count as one: they are not independent.
+be worse than that, or its squared error than persistence's, by more than chance, where there are
+windows enough to tell. Errors of several symbols at one time count as one: they are not
+independent.
 
 What is proven is `how far` where its spread around the last price beats both of these, `where`
 where its squared error beats persistence's.
@@ -51,6 +52,8 @@ ALONE: Final = tuple(_ALONE)
 _SPREAD: Final = "spread"
 # The default of `intervals.adapt_rate`, of all who compete.
 _ADAPT_RATE: Final = 0.02
+# So few windows that share no bar of their targets do not tell worse from chance.
+_LEAST_APART: Final = 20
 # A share of the squared error: two forecasts that differ by less are the same.
 _ROUNDING: Final = 1e-9
 
@@ -240,6 +243,8 @@ def _objection(
         return f"does not beat {_ALONE[alone.rival]}: {alone} of {level:.2g}"
     for horizon in horizons:
         here = outcomes.at(horizon)
+        if len(np.unique(here.time)) < _LEAST_APART * horizon:
+            continue
         if is_worse(here, CHALLENGER, level):
             return f"worse than persistence at horizon {horizon}"
         if _spreads_worse(here, level):

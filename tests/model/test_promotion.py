@@ -16,7 +16,7 @@ from model.decisions import Arena, decide_and_record, deciding, decisions, level
 from model.features import FEATURE_NAMES, sequence_steps
 from model.onnx_export import export_onnx
 from model.outcomes import Outcomes
-from model.promotion import compared, in_volatilities, judge
+from model.promotion import ALONE, compared, in_volatilities, judge
 from model.registry import Registry
 from model.series import Series
 from model.training import TrainedModel
@@ -224,6 +224,28 @@ def test_quiet_minutes_count_no_more_than_they_move(good: Artifact) -> None:
         trailing=trailing,
     )
     assert in_volatilities(outcomes).actual == pytest.approx([1, 1, 1, 1, 0.02])
+
+
+@pytest.mark.parametrize(("count", "promoted"), [(900, True), (3_000, False)])
+def test_a_far_horizon_of_which_few_windows_lie_apart_decides_nothing(
+    count: int, promoted: bool
+) -> None:
+    noise = np.random.default_rng(3).normal(0, 0.001, (3, count, 2))
+    size = np.full((count, 2), 0.001)
+    widths = size[:, :, None] * [0.7, 1.3, 1.6]
+    outcomes = Outcomes.of_windows(
+        "BTC-USD",
+        np.arange(count) * 60_000,
+        (1, 60),
+        np.column_stack([np.ones(count), np.exp(noise[0])]),
+        # Knows half of the next move, and is far off at the other horizon.
+        {"challenger": noise[0] * [0.5, 0] + noise[1] * [0, 2]},
+        size,
+        size,
+        {"challenger": widths, **dict.fromkeys(ALONE, widths)},
+    )
+    verdict = compared(in_volatilities(outcomes), (1, 60), None, LATER, GATE)
+    assert verdict.promoted == promoted, verdict.reason
 
 
 def test_windows_of_many_symbols_at_one_time_count_as_one(
