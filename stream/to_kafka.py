@@ -111,8 +111,15 @@ def json_objects(table: pa.Table) -> pa.ChunkedArray:
     ['{"symbol":"A\\\\"B","price":0.5,"low":null,"at":null}']
     """
     parts: list[object] = []
+    written: list[tuple[pa.ChunkedArray, pa.Array]] = []
     for name in table.column_names:
-        parts += [f"{',' if parts else '{'}{json.dumps(name)}:", _json_values(table[name])]
+        column = table[name]
+        # The ends of an interval are quantiles, too: what is written is not written again.
+        values = next((done for other, done in written if other.equals(column)), None)
+        if values is None:
+            values = _json_values(column)
+            written.append((column, values))
+        parts += [f"{',' if parts else '{'}{json.dumps(name)}:", values]
     return pc.binary_join_element_wise(*parts, "}", "")
 
 
