@@ -195,7 +195,8 @@ class Paid(BaseModel):
 
 class History(BaseModel):
     """Was it right, over time, and would it have paid; `whole` and `paid` are of all of it, null
-    where nothing has been revealed.
+    where nothing has been revealed. `pit` are the shares of prices below the first quantile,
+    between two, and above the last, null where no prediction had any.
 
     Of predictions made before their target time; of `backfilled` ones where there are no others.
     """
@@ -205,6 +206,7 @@ class History(BaseModel):
     verdict: str
     backfilled: bool
     buckets: list[Bucket]
+    pit: list[float] | None
     paid: Paid | None
 
 

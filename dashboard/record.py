@@ -11,6 +11,8 @@ from conf.timeframes import TIMEFRAME_MS
 from dashboard.api_types import Bucket, History, Paid
 from dashboard.overview import verdict
 from dashboard.tables import Tables
+from model.distribution import pit
+from model.intervals import QUANTILES
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
 from model.paid import would_have_paid
 
@@ -20,9 +22,9 @@ STRETCHES: Final = 24
 FEWEST: Final = 30
 Z95: Final = 1.959964
 
-_REVEALED: Final = """
+_REVEALED: Final = f"""
 SELECT epoch_ms(as_of) AS as_of, last_close, actual_return, predicted_return, coverage, covered,
-       actual_close < lower AS below, backfilled
+       actual_close < lower AS below, backfilled, actual_close, {", ".join(QUANTILES)}
 FROM scored
 WHERE symbol = $symbol AND interval = $interval AND horizon = $horizon
   AND as_of >= make_timestamp($since::BIGINT * 1000)
@@ -43,7 +45,13 @@ def read_history(
     rows = found if live.empty else live
     if rows.empty:
         return History(
-            promised=None, whole=None, verdict="early", backfilled=False, buckets=[], paid=None
+            promised=None,
+            whole=None,
+            verdict="early",
+            backfilled=False,
+            buckets=[],
+            pit=None,
+            paid=None,
         )
     first, last = int(rows["as_of"].iloc[0]), int(rows["as_of"].iloc[-1])
     bar = TIMEFRAME_MS[timeframe]
@@ -57,8 +65,19 @@ def read_history(
         verdict=_verdict(whole),
         backfilled=live.empty,
         buckets=buckets,
+        pit=_pit(rows),
         paid=_paid(_outcomes(rows, horizon), fee_bp),
     )
+
+
+def _pit(rows: pd.DataFrame) -> list[float] | None:
+    """The shares of prices between the quantiles, where those are known."""
+    told = rows.dropna(subset=list(QUANTILES))
+    if told.empty:
+        return None
+    parts = pit(told["actual_close"].to_numpy(float), told[list(QUANTILES)].to_numpy(float))
+    shares: list[float] = (np.bincount(parts, minlength=len(QUANTILES) + 1) / len(told)).tolist()
+    return shares
 
 
 def _paid(outcomes: Outcomes, fee_bp: float) -> Paid:

@@ -6,6 +6,7 @@ import { choice, choices, choose, el, svg, zone } from "./view.js";
 
 const SPANS = [["24", "1 d"], ["168", "7 d"], ["720", "30 d"], ["0", "all"]];
 const WIDE = 320, HIGH = 110;
+const LEVELS = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95];
 const COLUMNS = [["horizon", "ahead", (v, row) => `${v} × ${row.interval}`], ["model_version", "model", String], ["backfilled", "made", (v) => (v ? "backfilled" : "live")], ["predictions", "n", (v) => v.toLocaleString("en-US")],
   ["skill_persistence", "skill", (v) => percent(v, 2, true)], ["dm_p_persistence", "p", (v) => v?.toFixed(3) ?? "–"],
   ["skill_arima", "vs ARIMA", (v) => percent(v, 2, true)], ["directional_accuracy", "direction", (v) => percent(v, 1)],
@@ -40,12 +41,13 @@ export class Record {
       this.picture.replaceChildren();
       return;
     }
-    const { buckets, paid } = found;
+    const { buckets, paid, pit } = found;
     this.summary.replaceChildren(...told(found), ...(paid ? [` Would it have paid? No advice: ${paid.sentence}.`] : []));
     this.picture.replaceChildren(
       figure("Error against repeating the last price: above 0 is better", skills(buckets), buckets),
       figure(`Prices inside the interval; promised are ${percent(found.promised, 0)}`, covered(buckets, found.promised), buckets),
-      figure("Where prices fell: below, inside, above the interval", shares(found.whole, found.promised)),
+      pit ? figure("Where prices fell between the quantiles: as high as the line where these are true", between(pit))
+        : figure("Where prices fell: below, inside, above the interval", shares(found.whole, found.promised)),
       ...(paid && paid.break_even_bp !== null ? [figure("The fee of a side at which acting on each sign breaks even, in basis points", fee(paid))] : []));
   }
 
@@ -114,6 +116,18 @@ function fee({ break_even_bp: even, low_bp: low, high_bp: high, fee_bp: usual })
   if (low !== null) picture.append(svg("line", { class: `error ${colour}`, x1: x(low), x2: x(high), y1: y, y2: y }));
   picture.append(svg("circle", { class: colour, cx: x(even), cy: y, r: 4 }), text(x(0), HIGH - 8, "0", "middle"), text(x(even), y - 10, fees(even, low, high), x(even) > WIDE / 2 ? "end" : "start"),
     text(x(usual), 10, `${usual} usual`, x(usual) > WIDE / 2 ? "end" : "start"));
+  return picture;
+}
+
+/** A column is as wide as the share that should fall into it, and as high as how many times that did. */
+function between(pit) {
+  const picture = frame(), low = HIGH - 16, one = low * 0.55;
+  [0, ...LEVELS].forEach((level, at) => {
+    const width = ((LEVELS[at] ?? 1) - level) * WIDE, height = Math.min(low - 4, (pit[at] * WIDE * one) / width);
+    picture.append(svg("rect", { class: "share", x: level * WIDE + 1, y: low - height, width: width - 2, height }));
+    if (at && level !== 0.1 && level !== 0.9) picture.append(text(level * WIDE, HIGH - 3, percent(level, 0), "middle"));
+  });
+  picture.append(svg("line", { class: "promised", x1: 0, x2: WIDE, y1: low - one, y2: low - one }));
   return picture;
 }
 

@@ -2,6 +2,15 @@
 
 const EVERY_MS = 700, FIRST = 60;
 
+const NAMES = [["q25", "q75"], ["q10", "q90"], ["q05", "q95"]];
+const QUANTILES = ["q05", "q10", "q25", "predicted_close", "q75", "q90", "q95"];
+
+/** The ends of the intervals by name, from half-widths of log returns in basis points; the prediction interval is the widest. */
+const ends = ([middle, ...widths]) => {
+  const found = Object.fromEntries(widths.flatMap((width, at) => [-1, 1].map((side, of) => [NAMES[at][of], middle * Math.exp((side * width) / 1e4)])));
+  return { ...found, lower: found.q05, upper: found.q95 };
+};
+
 export class Recorded {
   constructor({ bar_ms, interval, horizons, series }) {
     Object.assign(this, { bar: bar_ms, interval, horizons, series, lost: false, at: FIRST });
@@ -24,7 +33,7 @@ export class Recorded {
     if (!made) return null;
     const as_of = one.first + (at + 1) * this.bar, horizon = this.horizons[place];
     return { symbol: one.symbol, interval: this.interval, horizon, as_of, target_time: as_of + horizon * this.bar, last_close: one.close[at],
-      predicted_close: made[0], lower: made[1], upper: made[2], coverage: one.coverage, model_version: one.model, predicted_at: as_of };
+      predicted_close: made[0], ...ends(made), coverage: one.coverage, model_version: one.model, predicted_at: as_of };
   }
 
   ahead(one) { return this.horizons.map((_, place) => this.row(one, this.at, place)).filter(Boolean); }
@@ -78,11 +87,12 @@ export class Recorded {
 
   async record({ symbol, horizon }) {
     const one = this.series.find((s) => s.symbol === symbol), place = Math.max(0, this.horizons.indexOf(Number(horizon))), rows = this.revealed(one, place);
-    if (!rows.length) return { promised: null, whole: null, verdict: "early", buckets: [], paid: null };
+    if (!rows.length) return { promised: null, whole: null, verdict: "early", buckets: [], pit: null, paid: null };
     const size = Math.max(30, Math.ceil(rows.length / 24)), buckets = [];
     for (let at = 0; at < rows.length; at += size) buckets.push(this.bucket(rows.slice(at, at + size)));
-    const whole = this.bucket(rows);
-    return { promised: one.coverage, whole, verdict: whole.skill_low > 0 ? "better" : whole.skill_high < 0 ? "worse" : "early", buckets, paid: null };
+    const whole = this.bucket(rows), pit = Array(8).fill(0);
+    for (const row of rows) pit[QUANTILES.filter((name) => row.actual > row[name]).length] += 1 / rows.length;
+    return { promised: one.coverage, whole, verdict: whole.skill_low > 0 ? "better" : whole.skill_high < 0 ? "worse" : "early", buckets, pit, paid: null };
   }
 
   async scores() { return []; }

@@ -6,6 +6,7 @@ they are, under the names by which they import one another.
 
 import base64
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from conf.timeframes import TIMEFRAME_MS
 from dashboard.site import WEB, chart_library
 from jobs.demo.stage import DEMO_DIR
 from jobs.terminal.program import run_program
+from model.intervals import UPPER
 from store.views import read_sql
 
 TARGET: Final = Path("docs/replay.html")
@@ -32,7 +34,7 @@ SELECT symbol, epoch_ms(open_time) AS time, open, high, low, close, base_volume 
 FROM bars WHERE interval = $interval ORDER BY symbol, open_time
 """
 _PREDICTIONS: Final = """
-SELECT symbol, epoch_ms(as_of) AS as_of, horizon, predicted_close, lower, upper, coverage,
+SELECT symbol, epoch_ms(as_of) AS as_of, horizon, predicted_close, q75, q90, q95, coverage,
        model_version
 FROM predictions WHERE interval = $interval
 """
@@ -73,10 +75,12 @@ def _series(
     for name in ("open", "high", "low"):
         grid[name] = grid[name].fillna(grid["close"])
     by_bar: dict[int, dict[int, list[float]]] = {}
-    for as_of, horizon, *prices in made[
-        ["as_of", "horizon", "predicted_close", "lower", "upper"]
+    for as_of, horizon, middle, *ends in made[
+        ["as_of", "horizon", "predicted_close", *UPPER]
     ].itertuples(index=False):
-        by_bar.setdefault(int(as_of) - bar, {})[int(horizon)] = [_short(price) for price in prices]
+        # Intervals lie evenly around their middle, in log returns: half-widths tell all their ends.
+        widths = [float(f"{1e4 * math.log(end / middle):.4g}") for end in ends]
+        by_bar.setdefault(int(as_of) - bar, {})[int(horizon)] = [_short(middle), *widths]
     known = [by_bar.get(int(time)) for time in times]
     return {
         "symbol": symbol,

@@ -17,6 +17,7 @@ from dashboard.site import read_chart
 from dashboard.sources import Sources
 from dashboard.tables import Tables
 from jobs.scoring.scoreboard import update_scores
+from model.intervals import QUANTILES
 from model.registry import Registry
 from store.schema import LEAST_OF_A_WEEK
 from store.views import read_sql
@@ -117,6 +118,18 @@ def test_the_history_of_a_series_adds_up_to_sql(warehouse: Path) -> None:
     one = history.whole
     assert one.below + one.inside + one.above == pytest.approx(1)
     assert len(history.buckets) <= 25
+
+
+def test_a_history_shows_between_which_quantiles_prices_fell(warehouse: Path) -> None:
+    assert read_history(Tables(warehouse), "BTC-USD", "1m", 1, SINCE, FEE_BP).pit is None
+    rows = tables.predictions(CLOSE, CLOSE, 15)
+    for place, name in enumerate(QUANTILES):
+        rows[name] = rows["last_close"] * np.exp(0.002 * (place - 3))
+    tables.write(warehouse, "predictions", rows, "q-15")
+    found = read_history(Tables(warehouse), "BTC-USD", "1m", 15, SINCE, FEE_BP).pit
+    moved = np.log(np.array(CLOSE[15:]) / CLOSE[:-15]) / 0.002
+    expected = np.histogram(moved, [-np.inf, *range(-3, 4), np.inf])[0] / len(moved)
+    assert found == pytest.approx(expected.tolist())
 
 
 def test_a_skill_comes_with_the_error_that_its_test_knows(warehouse: Path) -> None:

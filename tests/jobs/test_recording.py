@@ -1,6 +1,7 @@
 """The page in one file: what it plays, and that the shipped one is of today's page."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from conf.errors import MissingPrerequisite
 from jobs.demo.recording import TARGET, page, record
+from model.intervals import UPPER
 from tests import tables
 from tests.dashboard.conftest import watched
 
@@ -20,14 +22,15 @@ def test_what_was_predicted_stands_at_the_bar_that_it_was_made_from(tmp_path: Pa
     close = tables.random_walk(90, seed=1)
     tables.write(tmp_path, "bars", tables.bars(close).drop(index=70))
     made = tables.predictions(close, tables.guesses(close, seed=2))
+    for width, name in enumerate(UPPER, start=1):
+        made[name] = made["predicted_close"] * math.exp(width / 1e4)
     tables.write(tmp_path, "predictions", made.iloc[65:80])
     played = record(tmp_path)
     (series,) = played["series"]
     at = (int(made["as_of"].iloc[66].timestamp() * 1000) - 60_000 - series["first"]) // 60_000
     predicted = made.iloc[66]
     assert series["close"][at] == pytest.approx(close[66], rel=1e-6)
-    expected = [predicted[name] for name in ("predicted_close", "lower", "upper")]
-    assert series["made"][at][0] == pytest.approx(expected, rel=1e-6)
+    assert series["made"][at][0] == pytest.approx([predicted["predicted_close"], 1, 2, 3], rel=1e-6)
     missing = at + 4
     assert series["close"][missing] == series["close"][missing - 1]
 
@@ -51,7 +54,7 @@ def test_the_recording_plays_from_a_disk_without_a_network(browser: Browser) -> 
         card = seen.page.locator(".card", has_text="BTC-USD")
         before = card.locator(".price").inner_text()
         expect(card.locator(".price")).not_to_have_text(before)
-        expect(card.locator(".next")).to_contain_text("in 15")
+        expect(card.locator(".next")).to_contain_text(re.compile(r"in 1\sh"))
         card.click()
         expect(seen.page.locator(".chart[data-candles]")).to_be_visible()
         expect(seen.page.get_by_text("Was it right?")).to_be_visible()
