@@ -157,6 +157,19 @@ def test_a_new_champion_takes_over_while_bars_flow_and_no_bar_notices(
     assert int((versions != versions.shift()).sum()) - 1 == 1
 
 
+def test_a_model_of_before_is_served_with_its_own_horizons_and_so_is_its_successor(
+    own_stream: RunningStream, registry: Registry, tmp_path: Path, btc: list[Bar]
+) -> None:
+    registry.promote(register(registry, tmp_path, seed=1))
+    own_stream.publish(btc[:80])
+    save_random_artifact(tmp_path / "five", seed=2, horizons=(1, 5, 15, 30, 60))
+    registry.promote(registry.register(tmp_path / "five", "1m"))
+    own_stream.publish(btc[80:90])
+    rows = own_stream.table("predictions")
+    made = rows.groupby("model_version")["horizon"].agg(lambda of: sorted(set(of)))
+    assert made.to_dict() == {"1m-1": [1, 5, 15], "1m-2": [1, 5, 15, 30, 60]}
+
+
 class Dies:
     """A sink behind which nothing is written."""
 
