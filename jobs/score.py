@@ -63,7 +63,7 @@ COLUMNS: Final = {
     "trailing covered": "{coverage_trailing:.1%}",
     "gain, bp": "{gain_bp:+.2f}",
     "turnover": "{turnover:.2f}",
-    FEE: "{break_even_bp:.2f} ({break_even_low_bp:.2f}..{break_even_high_bp:.2f})",
+    FEE: "{break_even_bp:.1f} ({break_even_low_bp:.1f}..{break_even_high_bp:.1f})",
 }
 
 
@@ -122,9 +122,20 @@ def print_board(
     made = rows["backfilled"].map({True: "backfilled", False: "live"})
     for row in rows.assign(made=made).to_dict("records"):
         cells = (form.format_map(row) for form in forms.values())
-        table.add_row(*(re.sub(r"\+?nan%?", "-", cell) for cell in cells))
+        table.add_row(*(_cell(cell) for cell in cells))
     console.print(table)
     console.print(
         f"Breaks even: the fee of one side, in basis points, at which nothing is left of acting on "
         f"the sign of each prediction; the usual fee is {fee_bp:g}. No advice."
     )
+
+
+def _cell(text: str) -> str:
+    """Without what is not known.
+
+    >>> _cell("+nan%"), _cell("0.4 (nan..nan)"), _cell("nan (nan..nan)")
+    ('-', '0.4, early', '-')
+    """
+    if text.startswith("nan"):
+        return "-"
+    return re.sub(r"\+?nan%?", "-", text.replace(" (nan..nan)", ", early"))
