@@ -83,7 +83,6 @@ class EmbeddedBroker:
     def __init__(
         self,
         directory: Path,
-        port: int | None = None,
         secured: Secured | None = None,
         options: Sequence[str] = (),
     ) -> None:
@@ -93,8 +92,7 @@ class EmbeddedBroker:
         self._config = self.directory / "server.properties"
         ports = LISTENERS.findall(self._config.read_text()) if self._config.exists() else []
         known = ports[0] if ports else (free_port(), free_port())
-        self.port = port or int(known[0])
-        self._controller_port = int(known[1])
+        self.port, self._controller_port = map(int, known)
         self._program: Program | None = None
 
     @property

@@ -5,13 +5,11 @@ begins at one look goes in one message.
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import pandas as pd
 from pydantic import SecretStr
@@ -23,6 +21,7 @@ from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import CLOCK_SKEW_MS
 from jobs.scoring.kept import DAY_MS, FOLDER, new_files, opened
 from jobs.scoring.market import market, market_events
+from jobs.scoring.receivers import message, send
 from store.prometheus import Samples
 
 log = logging.getLogger(__name__)
@@ -56,12 +55,6 @@ SELECT symbol, interval, max(predicted) / 1000 AS predicted_s, max(bar) / 1000 A
        count(DISTINCT bar) AS bars
 FROM seen WHERE interval IN (SELECT unnest($timeframes)) GROUP BY ALL ORDER BY ALL
 """
-# The name of the text in the JSON that each form takes; Apprise's own other fields are left out.
-_TEXT: Final = {"slack": "text", "discord": "content", "telegram": "text"}
-_LEFT_OUT: Final = "&:title=&:version=&:type=&:attachments="
-_LINES: Final = 15
-# What a receiver might take for markup or a mention stays out of a message.
-_UNSAFE: Final = re.compile(r"[^\w .,:;%+/()-]")
 
 
 @dataclass(frozen=True)
@@ -123,21 +116,6 @@ def _numbers(state: Any) -> dict[str, float]:
     """What a state file says that are numbers by name; nothing of anything else."""
     items = state.items() if isinstance(state, dict) else ()
     return {name: float(value) for name, value in items if isinstance(value, int | float)}
-
-
-def message(texts: list[str]) -> str:
-    """One message of all, short enough for any receiver.
-
-    >>> message(["no 1m prediction for 600 s"])
-    'no 1m prediction for 600 s'
-    >>> message(["a", "b <!channel>"])
-    '2 alerts: a; b ??channel?'
-    """
-    lines = [_UNSAFE.sub("?", text) for text in texts]
-    if len(lines) == 1:
-        return lines[0]
-    rest = f"; and {len(lines) - _LINES} more" if len(lines) > _LINES else ""
-    return f"{len(lines)} alerts: {'; '.join(lines[:_LINES])}{rest}"
 
 
 def last_seen(warehouse_dir: Path) -> pd.DataFrame:
@@ -268,37 +246,3 @@ def changes(
     ]
     names = {alert.name for alert in found}
     return due, [name for name in sent if name not in names]
-
-
-def send(text: str, url: SecretStr, bounds: Alerts) -> bool:
-    """Send one message; whether it was taken. The URL is a secret, and appears in no log line."""
-    import apprise
-
-    logging.getLogger("apprise").disabled = True  # it writes URLs
-    # The message goes where the URL says, and nowhere that an answer names.
-    receivers = apprise.Apprise(asset=apprise.AppriseAsset(http_redirects=False))
-    known = receivers.add(apprise_url(url.get_secret_value(), bounds))
-    taken = bool(receivers.notify(f"Candlecast: {text}")) if known else False
-    if not taken:
-        reason = "not taken" if known else "ALERT_WEBHOOK_URL is no URL that Apprise knows"
-        event(log, "alert_undelivered", level=logging.WARNING, reason=reason)
-    return taken
-
-
-def apprise_url(url: str, bounds: Alerts) -> str:
-    """The receiver as Apprise names it; a plain web address takes JSON in the form of `bounds`.
-
-    >>> apprise_url("mailto://me:secret@example.com", Alerts())
-    'mailto://me:secret@example.com'
-    >>> apprise_url("https://example.com/hook", Alerts())[:38]
-    'jsons://example.com/hook?:message=text'
-    """
-    import apprise
-
-    scheme, _, address = url.partition("://")
-    if scheme not in ("http", "https") or apprise.Apprise.instantiate(url) is not None:
-        return url
-    form = f":message={_TEXT[bounds.form]}{_LEFT_OUT}"
-    if bounds.form == "telegram":
-        form += f"&:chat_id={quote(bounds.telegram_chat_id)}"
-    return f"json{scheme[4:]}://{address}{'&' if '?' in address else '?'}{form}"

@@ -19,18 +19,12 @@ from scipy.signal import lfilter
 from conf.settings import Alerts
 from jobs.export import export_rows
 from jobs.scoring import drift
-from jobs.scoring.alerts import (
-    Alert,
-    Metrics,
-    apprise_url,
-    badly_scored,
-    changes,
-    raise_alerts,
-    send,
-)
-from jobs.scoring.drift import Reference, drifted, update_drift
+from jobs.scoring.alerts import Alert, Metrics, badly_scored, changes, raise_alerts
+from jobs.scoring.drift import drifted, update_drift
 from jobs.scoring.intervals import adapt_intervals
+from jobs.scoring.receivers import apprise_url, send
 from jobs.scoring.scoreboard import update_scores
+from jobs.scoring.stability import Reference
 from model.registry import Registry
 from tests import tables
 from tests.artifacts import save_random_artifact
