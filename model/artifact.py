@@ -37,7 +37,7 @@ class Manifest(BaseModel):
     interval of `coverage`, in units of `volatility * sqrt(horizon)`, as in a model without a scale.
     `leaders` are those of each symbol as in `Market.of`; none of any where the model reads none.
     `symbol_gain` is how much more or less of the graph's output counts for a symbol, per horizon; 1
-    for others.
+    for others. `usual_volatility` is that of one bar's log return, of each symbol.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +59,7 @@ class Manifest(BaseModel):
     network_gain: tuple[float, ...]
     linear_gain: tuple[float, ...]
     symbol_gain: dict[str, tuple[float, ...]] = {}
+    usual_volatility: dict[str, float] = {}
     metrics: dict[str, float | None] = {}
     seed: int = 0
     libraries: dict[str, str] = {}

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -30,6 +30,7 @@ Feed = dict[str, NDArray[np.float32]]
 # No return of more than this many volatilities is ever forecast: an odd window should not move the
 # prediction further than the market moves.
 _OUTPUT_LIMIT: Final = 2.0
+_OfSymbol = TypeVar("_OfSymbol", float, tuple[float, ...])
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Forecaster:
                 f"intervals, {len(manifest.half_widths)} half-widths, {len(factor)} factors"
             )
         self._symbol_gain = manifest.symbol_gain
+        self._usual = manifest.usual_volatility
         widths = np.array(manifest.half_widths) * np.array(factor)
         # Each interval has a factor of its own, and holds the narrower ones all the same.
         self._widths = np.maximum.accumulate(widths.reshape(len(self.horizons), -1), axis=1)
@@ -113,13 +115,20 @@ class Forecaster:
                 f"{self.version}: forecasts no price from an ordinary window: {prices}"
             )
 
-    def _run(self, features: NDArray[np.float32], bars: Floats, ends: Indices) -> Floats:
+    def _run(
+        self,
+        features: NDArray[np.float32],
+        bars: Floats,
+        ends: Indices,
+        symbols: Sequence[str] | None,
+    ) -> Floats:
         """(2, n_windows, n_horizons): the forecast returns in volatilities, and the logarithm of
         the size expected of the move in them."""
         shape = len(ends), len(self.horizons)
         feeds = ({"features": window_inputs(features, e, self.lookback)} for e in batches(ends))
         if self._has_size:
-            sizes = batches(size_inputs(bars, self.lookback, ends))
+            usual = self._of_symbols(self._usual, math.nan, symbols)
+            sizes = batches(size_inputs(bars, self.lookback, ends, usual))
             feeds = ({**feed, "sizes": some} for feed, some in zip(feeds, sizes, strict=True))
         try:
             found = _infer(self._session, feeds)
@@ -134,14 +143,15 @@ class Forecaster:
             )
         return np.stack(found)
 
-    def _gains(self, symbols: Sequence[str] | None) -> Floats:
-        """How much of the graph's output counts, (n_windows, n_horizons) or (1, n_horizons)."""
-        ones = (1.0,) * len(self.horizons)
-        if not symbols or not self._symbol_gain:
-            return np.array([ones])
+    def _of_symbols(
+        self, known: Mapping[str, _OfSymbol], other: _OfSymbol, symbols: Sequence[str] | None
+    ) -> Floats:
+        """What is known of the symbol of each window, `other` where nothing is: (n_windows, ...),
+        or (1, ...) where all are alike."""
+        if not symbols or not known:
+            return np.array([other])
         names, place = np.unique(symbols, return_inverse=True)
-        gains = [self._symbol_gain.get(str(name), ones) for name in names]
-        return np.array(gains).reshape(-1, len(ones))[place]
+        return np.array([known.get(str(name), other) for name in names])[place]
 
     def predict(
         self, bars: Floats, ends: Indices, symbols: Sequence[str] | None = None
@@ -164,8 +174,9 @@ class Forecaster:
             )
         ends = np.asarray(ends)
         features, volatility = bar_features(bars, self.lookback, self._feature_names)
-        unit, log_size = self._run(features, bars, ends)
-        unit = np.clip(unit * self._gains(symbols), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
+        unit, log_size = self._run(features, bars, ends, symbols)
+        gains = self._of_symbols(self._symbol_gain, (1.0,) * len(self.horizons), symbols)
+        unit = np.clip(unit * gains, -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
         trailing = horizon_scale(volatility[ends], self.horizons)
         scale = trailing * np.exp(log_size)
         # The intervals of a model without a scale are in units of the volatility itself.

@@ -8,7 +8,7 @@ are folded into the last weights, so that serving takes a handful of operators:
                          |             +- LSTM 2 -+- Concat - MatMul -+
                          |             +- ...    -+                   +- Add - Add bias - output
                          +- Slice last steps - Reshape ------ MatMul -+
- sizes (n, k) - Max low - Min high - MatMul - Add bias - log_size
+ sizes (n, k) - MatMul - Add bias - log_size
 ```
 """
 
@@ -56,10 +56,8 @@ def export_onnx(weights: NetworkWeights, steps: int, size: SizeLine | None = Non
     bias = share * sum(member.head_bias for member in weights.members)
     graph.node("Add", ["sum", graph.constant("bias", bias)], "output")
     if size is not None:
-        graph.node("Max", ["sizes", graph.constant("size_low", size.low)], "sizes_above")
-        graph.node("Min", ["sizes_above", graph.constant("size_high", size.high)], "sizes_within")
         kernel = graph.constant("size_kernel", size.kernel)
-        graph.node("MatMul", ["sizes_within", kernel], "size_line")
+        graph.node("MatMul", ["sizes", kernel], "size_line")
         graph.node("Add", ["size_line", graph.constant("size_bias", size.bias)], "log_size")
     n_sizes = 0 if size is None else len(size.kernel)
     return graph.model(steps, n_features, n_horizons, n_sizes)

@@ -123,7 +123,7 @@ def fit_model(
     weights, pooled, history = _fit_paths(windows, settings, series[0].bar_ms, start, on_epoch)
     symbol_gain = _symbol_gains(pooled, windows, settings.horizons, len(series))
     outputs = pooled * symbol_gain[windows.series]
-    size, log_size = _fit_size(series, windows, settings)
+    size, usual, log_size = fit_size(series, windows, horizons)
     errors = (np.abs(windows.targets - outputs) / np.exp(log_size))[is_new]
     calibrated = coverages(settings.intervals.coverage)
     widths = np.stack([conformal_half_width(errors, one) for one in calibrated], axis=1)
@@ -143,20 +143,12 @@ def fit_model(
         half_widths=tuple(half_widths.tolist()),
         network_gain=tuple(weights.network_gain.tolist()),
         linear_gain=tuple(weights.linear_gain.tolist()),
+        usual_volatility=usual,
         symbol_gain={s.symbol: tuple(g) for s, g in zip(series, symbol_gain.tolist(), strict=True)},
         seed=settings.training.seed,
     )
     onnx = export_onnx(weights, sequence_steps(settings.lookback), size)
     return TrainedModel(weights, size, manifest, onnx, history)
-
-
-def _fit_size(
-    series: Sequence[Series], windows: Windows, settings: ModelSettings
-) -> tuple[SizeLine, Floats]:
-    """How far, and what that is on each window without its stretch; see `fit_size`."""
-    held_out = stretches(windows.end_times, settings.training.members)
-    embargo_ms = embargo_bars(settings.lookback, settings.horizons) * series[0].bar_ms
-    return fit_size(series, windows, settings.horizons, held_out, embargo_ms)
 
 
 def _fit_paths(

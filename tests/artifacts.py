@@ -13,7 +13,7 @@ from model.features import feature_names, sequence_steps
 from model.layout import Layout
 from model.onnx_export import export_onnx
 from model.registry import Registry
-from model.size import SizeLine
+from model.size import SizeLine, size_kernel
 from model.weights import MemberWeights, NetworkWeights
 
 HORIZONS = (1, 5, 15)
@@ -64,8 +64,8 @@ def save_random_artifact(
         network_gain=(1.0,) * n_horizons,
         linear_gain=(1.0,) * n_horizons,
     )
-    wide = np.full(11, 20, np.float32)
-    size = SizeLine(weights(11, n_horizons) / 10, weights(n_horizons) / 10, -wide, wide)
+    n_inputs = len(size_kernel(horizons))
+    size = SizeLine(weights(n_inputs, n_horizons) / 10, weights(n_horizons) / 10)
     graph = export_onnx(network, sequence_steps(lookback), size)
     files = {ONNX_FILE: graph, KERAS_FILE: b"none"}
     save_artifact(folder, manifest, files)
