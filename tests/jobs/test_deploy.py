@@ -86,8 +86,9 @@ def test_in_compose_who_need_not_speak_with_each_other_cannot() -> None:
     for name, service in services().items():
         for network in service["networks"]:  # without one it would be in everyone's
             members.setdefault(network, set()).add(name)
-    assert members["kafka"] == {"kafka", "spark-worker", "ingest", "stream", "dashboard"}
-    assert members["spark"] == {"spark-master", "spark-worker", "stream"}
+    assert members["kafka"] == {"kafka", "ingest", "stream", "dashboard"}
+    assert members["spark"] == {"spark-master", "spark-worker", "stream", "kafka"}
+    assert services()["spark-worker"]["networks"] == ["spark"], "the master has to reach it"
     networks = yaml.safe_load(COMPOSE_FILE.read_text())["networks"]
     inside = {name for name, network in networks.items() if network and network["internal"]}
     assert inside == {"kafka", "spark", "metrics"}
