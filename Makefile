@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && b
 BIN := .venv/bin
 # What would decide before a program of ours can (conf/environment.py has the others).
 export LC_ALL := C.UTF-8
-unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONDONTWRITEBYTECODE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## */\t/' | expand -t 16
@@ -31,8 +31,11 @@ install-dev: install .venv/.dev ## the same with what tests and measures, too
 	@sh conf/install.sh "$(PYTHON)" requirements-dev.lock
 	@touch $@ .venv/.train
 
+# Meanwhile what a first prediction would wait for: an empty registry, and the bytecode of what runs.
 .jars/.installed: conf/jars.lock jobs/machine/jars.py .venv/.run
-	@$(BIN)/python -m model.empty_registry & $(BIN)/python -m jobs.machine.jars && wait $$!
+	@$(BIN)/python -m model.empty_registry & registry=$$!; \
+	$(BIN)/python -c "import jobs.page, jobs.predict_stream, jobs.score, spark.worker_daemon as d; d.preload()" & \
+	bytecode=$$!; $(BIN)/python -m jobs.machine.jars && wait $$registry && wait $$bytecode
 	@touch $@
 
 # With --train the extra that it needs comes first.

@@ -30,6 +30,7 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _REMOVED: Final = (
     *("LANGUAGE", "CLASSPATH", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS"),
     *("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONIOENCODING", "PYTHONCASEOK"),
+    "PYTHONDONTWRITEBYTECODE",  # each start of a program would compile for six seconds
 )
 _REMOVED_BEGINNINGS: Final = (
     *("SPARK_", "PYSPARK_", "HADOOP_", "YARN_", "HIVE_"),

@@ -28,9 +28,15 @@ PRELOADED: Final = (
     "stream.to_parquet",
 )
 
-if __name__ == "__main__":
+
+def preload() -> None:
+    """Import what a worker uses."""
     for name in PRELOADED:
         with suppress(ImportError):  # the worker that needs it says so
             import_module(name)
+
+
+if __name__ == "__main__":
+    preload()
     gc.freeze()  # or the collectors of the forks would touch, and so copy, what they share
     manager()
