@@ -92,6 +92,9 @@ bench-ingest: install-dev ## bars per second into the topic, against a bare prod
 bench-live: install-dev ## from an exchange's close message to the acknowledged bar, 300 series (4 minutes)
 	@$(BIN)/python -m bench.live_ingest
 
+bench-page: install-dev ## how soon the page and a prediction on it are there; ARGS="--folder DIR", of `make soak`
+	@$(BIN)/python -m bench.page $(ARGS)
+
 soak: install-dev    ## what scoring, retraining and the page cost after a month and a year (25 minutes)
 	@$(BIN)/python -m bench.soak $(ARGS)
 
