@@ -178,7 +178,8 @@ JUMPS = {
     "once tenfold": [(1300, 10.0)],
     "down to a thousandth": [(1250, 0.001)],
     "there and back": [(1220, 10.0), (1221, 0.1)],
-    "again and again": [(1210 + 60 * i, 10.0 ** (-1) ** i) for i in range(5)],
+    # A fifth within five hours leaves too few windows to tell (p 0.08): the gate waits for more.
+    "again and again": [(1210 + 60 * i, 10.0 ** (-1) ** i) for i in range(4)],
     "as the last bar": [(1499, 10.0)],
 }
 
