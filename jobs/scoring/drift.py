@@ -49,12 +49,18 @@ RECENT_BARS: Final = 1_440
 # Of the training range the newest bars, over all series, are the reference.
 REFERENCE_BARS: Final = 500_000
 
+# A look costs what is new: of a series with gaps, only what lies within twice the time.
 _NEWEST_RESIDUALS: Final = """
+WITH newest AS (
+    SELECT symbol, horizon, max(target) AS last FROM kept.predictions
+    WHERE model_version = $version GROUP BY ALL)
 SELECT p.horizon, ln(b.close / p.predicted_close) / (ln(p.upper / p.lower) / 2) AS residual
-FROM kept.predictions p INNER JOIN kept.closes b
+FROM kept.predictions p INNER JOIN newest n
+  ON n.symbol = p.symbol AND n.horizon = p.horizon AND p.target > n.last - 2 * $bars * $bar_ms
+INNER JOIN kept.closes b
   ON b.symbol = p.symbol AND b.interval = p.interval AND b.time = p.target
-WHERE p.model_version = ? AND p.upper > p.lower AND p.lower > 0
-QUALIFY row_number() OVER (PARTITION BY p.symbol, p.horizon ORDER BY p.target DESC) <= ?
+WHERE p.model_version = $version AND p.upper > p.lower AND p.lower > 0
+QUALIFY row_number() OVER (PARTITION BY p.symbol, p.horizon ORDER BY p.target DESC) <= $bars
 """
 
 
@@ -123,7 +129,7 @@ def measure_drift(
     now = {("feature", name): values for name, values in features.items()}
     now |= {
         ("residual", f"horizon {horizon}"): values
-        for horizon, values in _scored_residuals(warehouse_dir, version).items()
+        for horizon, values in _scored_residuals(warehouse_dir, manifest.interval, version).items()
     }
     found = []
     for (kind, name), then in kept_references(artifact, warehouse_dir).items():
@@ -228,8 +234,9 @@ def _validation_residuals(
     return {horizon: (own.residuals(LSTM), own.time) for horizon, own in by_horizon.items()}
 
 
-def _scored_residuals(warehouse_dir: Path, version: str) -> dict[int, Floats]:
+def _scored_residuals(warehouse_dir: Path, interval: str, version: str) -> dict[int, Floats]:
+    values = {"version": version, "bars": RECENT_BARS, "bar_ms": TIMEFRAME_MS[interval]}
     with opened(warehouse_dir) as connection:
-        rows = connection.execute(_NEWEST_RESIDUALS, [version, RECENT_BARS]).df()
+        rows = connection.execute(_NEWEST_RESIDUALS, values).df()
     found = rows.groupby("horizon")["residual"]
-    return {int(str(horizon)): values.to_numpy(float) for horizon, values in found}
+    return {int(str(horizon)): of_it.to_numpy(float) for horizon, of_it in found}
