@@ -61,11 +61,12 @@ class Paid:
         """For people: what it made, where it breaks even, and the verdict."""
         if not self.turnover > 0:
             return self.verdict(fee_bp)
-        sure = "" if np.isnan(self.low_bp) else f" ({self.low_bp:.2f} to {self.high_bp:.2f})"
+        if np.isnan(self.low_bp):
+            return f"{self.verdict(fee_bp)} what acting on its sign would have made"
         return (
             f"acting on its sign made {self.gain_bp:+.2f} basis points a forecast and breaks even "
-            f"at a fee of {self.break_even_bp:.2f}{sure} a side; the usual fee is {fee_bp:g}: "
-            f"{self.verdict(fee_bp)}"
+            f"at a fee of {self.break_even_bp:.2f} ({self.low_bp:.2f} to {self.high_bp:.2f}) a "
+            f"side; the usual fee is {fee_bp:g}: {self.verdict(fee_bp)}"
         )
 
 

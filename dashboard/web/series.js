@@ -167,6 +167,8 @@ export class Series {
     const format = { type: "custom", minMove: Math.max(1e-12, 10 ** (Math.floor(Math.log10(Math.abs(least))) - 5)), formatter: price };
     this.bars.applyOptions({ priceFormat: format });
     this.bars.setData([...bars, ...blank]);
+    if (blank.length && !this.roomy) this.chart.timeScale().fitContent(); // a cone that came after the candles is seen, too
+    this.roomy = blank.length > 0;
     this.volume.setData(bars.map(({ time, volume }) => ({ time, value: volume })));
     const byTime = (a, b) => a.time - b.time, whole = last.time;
     this.mood.setData([...this.moods.values()].sort(byTime));
