@@ -40,7 +40,5 @@ RUN sh conf/install.sh python3 requirements-train.lock && find .venv -type d -na
 FROM ${SIZE}
 COPY --from=jars --chown=candlecast /candlecast/.jars .jars
 COPY --chown=candlecast . .
-# Nothing but what the programs import is compiled: all of it would be 200 MB.
 RUN uv pip install --quiet --no-deps --no-build-isolation --editable . \
- && python -m jobs.machine.jars && python -m model.empty_registry \
- && python -c "import ccxt, mlflow, sqlalchemy, jobs.predict_stream, stream.query, jobs.ingest_bars, jobs.score, dashboard.site"
+ && python -m jobs.machine.jars && python -m jobs.machine.prepared

@@ -31,11 +31,8 @@ install-dev: install .venv/.dev ## the same with what tests and measures, too
 	@sh conf/install.sh "$(PYTHON)" requirements-dev.lock
 	@touch $@ .venv/.train
 
-# Meanwhile what a first prediction would wait for: an empty registry, and the bytecode of what runs.
 .jars/.installed: conf/jars.lock jobs/machine/jars.py .venv/.run
-	@$(BIN)/python -m model.empty_registry & registry=$$!; \
-	$(BIN)/python -c "import jobs.page, jobs.predict_stream, jobs.score, spark.worker_daemon as d; d.preload()" & \
-	bytecode=$$!; $(BIN)/python -m jobs.machine.jars && wait $$registry && wait $$bytecode
+	@$(BIN)/python -m jobs.machine.prepared & $(BIN)/python -m jobs.machine.jars && wait $$!
 	@touch $@
 
 # With --train the extra that it needs comes first.

@@ -40,6 +40,6 @@ def _in_use(folder: Path, maker: str) -> bool:
         os.kill(int(maker), 0)
     except ProcessLookupError:
         return False
-    except OSError:
-        return True
+    except PermissionError:  # it is another user's
+        pass
     return True

@@ -10,6 +10,8 @@ TIMEFRAME_MS: Final[dict[str, int]] = {
     "1d": 86_400_000,
 }
 
+WEEK_MS: Final = 7 * TIMEFRAME_MS["1d"]
+
 if TYPE_CHECKING:
     Timeframe = str
 else:  # what pydantic checks, and a description of the API lists

@@ -15,12 +15,13 @@ from typing import Any, Final, cast
 import pandas as pd
 
 from conf.events import event
-from conf.timeframes import TIMEFRAME_MS
+from conf.timeframes import TIMEFRAME_MS, WEEK_MS
 from dashboard.api_types import Ahead, Card, Record
 from dashboard.records import Row
 from dashboard.sources import Sources
-from dashboard.tables import WEEK_MS, Series
-from store.schema import DISTRIBUTION, LEAST_OF_A_WEEK
+from dashboard.tables import Series
+from model.size import LEAST_OF_A_WEEK
+from store.schema import DISTRIBUTION
 
 log = logging.getLogger(__name__)
 

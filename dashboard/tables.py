@@ -13,7 +13,7 @@ from typing import Any, Final
 import duckdb
 import pandas as pd
 
-from conf.timeframes import TIMEFRAME_MS
+from conf.timeframes import TIMEFRAME_MS, WEEK_MS
 from store.footer import File
 from store.schema import PREDICTIONS, TIMES_MS
 from store.views import ask, files_of
@@ -28,8 +28,6 @@ WIDER: Final = 8
 # More candles than these are a smear on any screen: neighbours are drawn as one.
 MAX_CANDLES: Final = 1_500
 MAX_PREDICTIONS: Final = 50_000
-
-WEEK_MS: Final = 7 * 86_400_000
 
 # What the page and the API show of a prediction.
 PREDICTION_COLUMNS: Final = [n for n in PREDICTIONS.columns if n not in ("query_id", "batch_id")]

@@ -89,7 +89,9 @@ def _read(
 
 def print_result(console: Console, result: "TrainResult") -> None:
     """The metrics on the bars held back, the model beside persistence."""
-    table = Table(title=f"{result.version} on the bars held back", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"{result.version} on the bars held back", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     rows = [
         {"horizon": str(horizon), "": shown_name(name), "windows": str(m.n_windows), **m.shown()}
         for horizon, of in result.metrics.items()

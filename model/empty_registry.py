@@ -3,7 +3,6 @@
 `make install` makes it beside the installed packages; without it MLflow makes a registry itself.
 """
 
-import logging
 import os
 import shutil
 import sqlite3
@@ -27,10 +26,13 @@ def copy_to(file: Path) -> None:
     if file.exists() or not template().is_file():
         return
     staging = file.with_name(f".{file.name}.{os.getpid()}")
-    shutil.copyfile(template(), staging)
-    with suppress(OSError):  # another program's is there by now, or there are no hard links
-        os.link(staging, file)
-    staging.unlink()
+    # Another program's is there by now, the disk is full or has no hard links: MLflow sees to it.
+    with suppress(OSError):
+        try:
+            shutil.copyfile(template(), staging)
+            os.link(staging, file)
+        finally:
+            staging.unlink(missing_ok=True)
 
 
 def make(file: Path) -> None:
@@ -46,8 +48,3 @@ def make(file: Path) -> None:
             # MLflow's default experiment names a folder of whoever made it.
             database.execute("DELETE FROM experiments")
             database.execute("VACUUM INTO ?", [str(file)])
-
-
-if __name__ == "__main__":
-    logging.disable(logging.INFO)
-    make(template())

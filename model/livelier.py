@@ -4,19 +4,17 @@ What comes is the realised volatility of the next bars, what is usual its median
 a forecast says yes where the size that it expects lies above the median of those of its own week.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conf.timeframes import WEEK_MS
 from model.outcomes import LSTM, Floats, Outcomes
 from model.series import Series
+from model.size import LEAST_OF_A_WEEK
 from model.volatility import TRAILING
-
-WEEK_MS: Final = 7 * 86_400_000
-# Fewer forecasts of the last week say nothing about what is usual.
-LEAST_OF_A_WEEK: Final = 100
 
 
 def said_rightly(series: Series, here: Outcomes, since_ms: int) -> dict[str, float]:

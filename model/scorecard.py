@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from conf.settings import Evaluation
+from conf.timeframes import WEEK_MS
 from model.baselines import ARIMA, BASELINES
 from model.intervals import adapt_online
-from model.livelier import WEEK_MS, said_rightly
+from model.livelier import said_rightly
 from model.outcomes import LSTM, PERSISTENCE, Outcomes
 from model.paid import Paid, would_have_paid
 from model.series import Series

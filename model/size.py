@@ -40,6 +40,8 @@ _KERNEL: Final = {
     "volume_20": (0.01, 0.01, 0.02, 0.03, 0.04),
     "level": (-0.20, -0.40, -0.55, -0.75, -0.90),
 }
+# Fewer forecasts of the last week say nothing about what is usual.
+LEAST_OF_A_WEEK: Final = 100
 # Over how many bars ranges and volume are averaged, beside the whole lookback.
 _RANGE_BARS: Final = (1, 3)
 _VOLUME_BARS: Final = (1, 5, 20)

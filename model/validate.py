@@ -114,7 +114,10 @@ def held_out_metrics(
     forecaster = Forecaster(artifact)
     outcomes = joined([forecast_outcomes(one, part, {LSTM: forecaster}) for one in series])
     if len(outcomes) == 0:
-        raise NotEnoughBars("no complete window among the bars held back: collect more bars")
+        raise NotEnoughBars(
+            "no complete window among the bars held back: collect more bars without a gap, or "
+            "shorten training.horizons"
+        )
     return {
         horizon: {name: outcomes.at(horizon).metrics(name) for name in (LSTM, PERSISTENCE)}
         for horizon in forecaster.horizons

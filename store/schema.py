@@ -15,6 +15,7 @@ import pyarrow as pa
 from conf.timeframes import TIMEFRAME_MS
 from model.intervals import QUANTILES
 from model.layout import NEWS_COLUMNS
+from model.size import LEAST_OF_A_WEEK
 
 TEXT: Final = pa.string()
 NUMBER: Final = pa.float64()
@@ -164,8 +165,6 @@ BARS: Final = Table(
 )
 # What is known of a prediction beside its interval; null where its model was made without it.
 DISTRIBUTION: Final = ("scale", *QUANTILES)
-# Fewer predictions of the last week say nothing about what is usual.
-LEAST_OF_A_WEEK: Final = 100
 # SQL: of the predictions `p` of the week before `n`, of the same series and horizon, the share that
 # expected smaller moves.
 LIVELIER: Final = (

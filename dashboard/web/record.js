@@ -48,7 +48,7 @@ export class Record {
       figure(`Prices inside the interval; promised are ${percent(found.promised, 0)}`, covered(buckets, found.promised), buckets),
       pit ? figure("Where prices fell between the quantiles: as high as the line where these are true", between(pit))
         : figure("Where prices fell: below, inside, above the interval", shares(found.whole, found.promised)),
-      ...(paid && paid.break_even_bp !== null ? [figure("The fee of a side at which acting on each sign breaks even, in basis points", fee(paid))] : []));
+      ...(paid && paid.low_bp !== null ? [figure("The fee of a side at which acting on each sign breaks even, in basis points", fee(paid))] : []));
   }
 
   async readTable() {
@@ -109,12 +109,11 @@ const fees = (even, low, high) => (even === null ? "–" : `${even.toFixed(2)}${
 
 /** From 0 on: the fee at which nothing is left, how sure that is, and the usual one. */
 function fee({ break_even_bp: even, low_bp: low, high_bp: high, fee_bp: usual }) {
-  const picture = frame(), known = [0, usual, even, low ?? even, high ?? even], [least, most] = [Math.min(...known), Math.max(...known)];
+  const picture = frame(), known = [0, usual, low, high], [least, most] = [Math.min(...known), Math.max(...known)];
   const x = (value) => 12 + ((value - least) / (most - least || 1)) * (WIDE - 24), y = HIGH / 2;
-  const colour = low === null ? "early" : low > usual ? "better" : high <= usual ? "worse" : "early";
+  const colour = low > usual ? "better" : high <= usual ? "worse" : "early";
   picture.append(svg("line", { class: "zero", x1: x(0), x2: x(0), y1: 14, y2: HIGH - 22 }), svg("line", { class: "promised", x1: x(usual), x2: x(usual), y1: 14, y2: HIGH - 22 }));
-  if (low !== null) picture.append(svg("line", { class: `error ${colour}`, x1: x(low), x2: x(high), y1: y, y2: y }));
-  picture.append(svg("circle", { class: colour, cx: x(even), cy: y, r: 4 }), text(x(0), HIGH - 8, "0", "middle"), text(x(even), y - 10, fees(even, low, high), x(even) > WIDE / 2 ? "end" : "start"),
+  picture.append(svg("line", { class: `error ${colour}`, x1: x(low), x2: x(high), y1: y, y2: y }), svg("circle", { class: colour, cx: x(even), cy: y, r: 4 }), text(x(0), HIGH - 8, "0", "middle"), text(x(even), y - 10, fees(even, low, high), x(even) > WIDE / 2 ? "end" : "start"),
     text(x(usual), 10, `${usual} usual`, x(usual) > WIDE / 2 ? "end" : "start"));
   return picture;
 }

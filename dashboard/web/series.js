@@ -103,6 +103,7 @@ export class Series {
     this.step = found.step_ms;
     this.bar = found.bar_ms;
     this.horizons = found.horizons;
+    this.roomy = false; // whether the picture has had room for a cone
     this.read = 0; // the newest candle that the server told, epoch ms
     for (const kept of [this.candles, this.predicted, this.moods]) kept.clear();
     this.take(found);
@@ -167,8 +168,8 @@ export class Series {
     const format = { type: "custom", minMove: Math.max(1e-12, 10 ** (Math.floor(Math.log10(Math.abs(least))) - 5)), formatter: price };
     this.bars.applyOptions({ priceFormat: format });
     this.bars.setData([...bars, ...blank]);
-    if (blank.length && !this.roomy) this.chart.timeScale().fitContent(); // a cone that came after the candles is seen, too
-    this.roomy = blank.length > 0;
+    if (blank.length && !this.roomy) this.chart.timeScale().fitContent(); // the first cone may come after the candles
+    this.roomy ||= blank.length > 0;
     this.volume.setData(bars.map(({ time, volume }) => ({ time, value: volume })));
     const byTime = (a, b) => a.time - b.time, whole = last.time;
     this.mood.setData([...this.moods.values()].sort(byTime));

@@ -19,7 +19,7 @@ from dashboard.tables import Tables
 from jobs.scoring.scoreboard import update_scores
 from model.intervals import QUANTILES
 from model.registry import Registry
-from store.schema import LEAST_OF_A_WEEK
+from model.size import LEAST_OF_A_WEEK
 from store.views import read_sql
 from tests import tables
 

@@ -1,5 +1,6 @@
 """A registry begins as a copy of an empty one that the install has made."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def test_a_registry_that_is_there_stays_as_it_is(template: Path, tmp_path: Path)
     file.write_text("somebody's")
     empty_registry.copy_to(file)
     assert file.read_text() == "somebody's"
+
+
+def test_a_full_disk_is_left_to_who_makes_the_registry(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(_: Path, target: Path) -> None:
+        target.write_bytes(b"SQLite")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", half)
+    place = tmp_path / "warehouse"
+    place.mkdir()
+    empty_registry.copy_to(place / "mlflow.db")
+    assert list(place.iterdir()) == []
 
 
 def test_where_the_install_made_none_nothing_is_put_there(template: Path, tmp_path: Path) -> None:
