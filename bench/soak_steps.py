@@ -53,7 +53,7 @@ def lay(days: int, count: int) -> Measured:
     recorder = Recorder(folder, market)
     recorder.lay_days(TRAINING_DAYS)
     run("train", "--allow-unproven")
-    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+    registry = Registry.of(settings.registry)
     recorder.forecaster = Forecaster(registry.load(str(registry.champion("1m"))))
     recorder.lay_days(days - TRAINING_DAYS - LIVE_DAYS)
     begun_s = time.monotonic()

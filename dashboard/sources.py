@@ -37,7 +37,7 @@ class Sources:
             folder,
             Tables(folder),
             NewestMessages(kafka, kafka.predictions_topic, kafka.rejected_topic).start(),
-            Registry(settings.registry.tracking_uri, settings.registry.artifact_dir),
+            Registry.of(settings.registry),
             f"http://{stream.metrics_host}:{stream.metrics_port}/metrics",
             settings.market.fee_bp,
         )

@@ -71,7 +71,7 @@ class Arena:
     @classmethod
     def of(cls, settings: Settings, allow_unproven: bool = False) -> Self:
         """The one that the settings name."""
-        registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+        registry = Registry.of(settings.registry)
         promotions_dir = settings.warehouse.folder / "promotions"
         return cls(registry, promotions_dir, settings.promotion, allow_unproven)
 

@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 
 from conf.errors import ArtifactMismatch
-from conf.settings import Promotion
+from conf.settings import Intervals, Promotion
 from model.artifact import Artifact
 from model.dataset import TARGET_LIMIT, Span
 from model.features import MIN_VOLATILITY
@@ -50,8 +50,8 @@ _ALONE: Final = {
 ALONE: Final = tuple(_ALONE)
 # The challenger's spread around the last price.
 _SPREAD: Final = "spread"
-# The default of `intervals.adapt_rate`, of all who compete.
-_ADAPT_RATE: Final = 0.02
+# As shipped: all who compete follow their misses alike.
+_ADAPT_RATE: Final = Intervals().adapt_rate
 # So few windows that share no bar of their targets do not tell worse from chance.
 _LEAST_APART: Final = 20
 # A share of the squared error: two forecasts that differ by less are the same.

@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from conf.errors import ArtifactMismatch, ConfigurationError
+from conf.settings import Registry as RegistrySettings
 from conf.state_files import sync_file, sync_folder
 from conf.timeframes import TIMEFRAME_MS
 from model.artifact import MANIFEST_FILE, Artifact, load_artifact
@@ -59,6 +60,11 @@ class Registry:
     def __init__(self, tracking_uri: str, artifact_dir: str | Path) -> None:
         self._uri = tracking_uri
         self._artifact_dir = Path(artifact_dir)
+
+    @classmethod
+    def of(cls, settings: RegistrySettings) -> Self:
+        """The one that the settings name."""
+        return cls(settings.tracking_uri, settings.artifact_dir)
 
     def champion(self, timeframe: str) -> str | None:
         """The version in service at `timeframe`, or None. Takes some milliseconds."""

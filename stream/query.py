@@ -93,7 +93,7 @@ def start_query(
     require_same_state(spark, settings)
     require_same_topics(spark, checkpoint, kafka, topics_read(settings))
     messages = read_all(spark, settings)
-    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+    registry = Registry.of(settings.registry)
     lacking = dict.fromkeys(lacking_fields(settings.ingest.source), settings.ingest.source)
     intervals = tuple(TIMEFRAME_MS)
     champions = Champions(registry, intervals, window.lookback, settings.market, lacking)

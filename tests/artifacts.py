@@ -81,7 +81,7 @@ def random_champion(
     settings = RegistrySettings(
         tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_dir=str(folder / "models")
     )
-    registry = Registry(settings.tracking_uri, settings.artifact_dir)
+    registry = Registry.of(settings)
     of = [{}] if market is None else [{}, {symbol: market.of(symbol) for symbol in symbols}]
     for seed, leaders in enumerate(of, 1):
         save_random_artifact(folder / f"artifact{seed}", seed, leaders=leaders)

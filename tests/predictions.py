@@ -26,7 +26,7 @@ def batch_predictions(
     market: Market | None = None,
 ) -> pd.DataFrame:
     """What a plain pass of NumPy and ONNX over the bars, their news and leaders, predicts."""
-    forecaster = Forecaster(Registry(registry.tracking_uri, registry.artifact_dir).load(version))
+    forecaster = Forecaster(Registry.of(registry).load(version))
     frames = []
     alone = series_of(bars)
     for series in alone if market is None else with_leaders(alone, market.of):

@@ -12,12 +12,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.features import MIN_VOLATILITY, trailing_sum
+from conf.settings import Window
+from model.features import MIN_VOLATILITY, trailing_sum, volatility_bars
 from model.intervals import UPPER, central_widths
 
 Floats = NDArray[np.float64]
-# Half the default of `window.lookback`.
-_RETURNS: Final = 30
+# As shipped: what is scored does not say how far its model looks back.
+_RETURNS: Final = volatility_bars(Window().lookback)
 # The columns of the half-widths, of the intervals of CENTRAL.
 TRAILING: Final = tuple(f"trailing_{name}" for name in UPPER)
 # A run and a time in one number.

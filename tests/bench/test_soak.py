@@ -21,7 +21,7 @@ NAMES = ["A-USD", "B-USD"]
 
 @pytest.fixture
 def forecaster(champion_registry: RegistrySettings) -> Forecaster:
-    registry = Registry(champion_registry.tracking_uri, champion_registry.artifact_dir)
+    registry = Registry.of(champion_registry)
     return Forecaster(registry.load("1m-1"))
 
 

@@ -105,7 +105,7 @@ def lay(warehouse: Path, registry: RegistrySettings) -> None:
     market = Market(NAMES, now_ms // DAY_MS * DAY_MS - (DAYS + 1) * DAY_MS)
     recorder = Recorder(warehouse, market)
     recorder.lay_days(1)
-    served = Registry(registry.tracking_uri, registry.artifact_dir).load("1m-1")
+    served = Registry.of(registry).load("1m-1")
     recorder.forecaster = Forecaster(served)
     recorder.lay_days(DAYS - 1)
     recorder.lay_minutes(LIVE_MINUTES)

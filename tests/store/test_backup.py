@@ -71,7 +71,7 @@ def test_everything_comes_back_where_the_settings_say(
     )
     offsets = Path(settings.warehouse.checkpoint_dir) / "predict" / "offsets" / "0"
     assert offsets.read_text() == "_checkpoints/predict/offsets/0"
-    registry = Registry(settings.registry.tracking_uri, settings.registry.artifact_dir)
+    registry = Registry.of(settings.registry)
     assert registry.load(str(registry.champion("1m"))).version == "1m-1"
     assert (warehouse / "_scores" / "alerts.json").exists()
     assert not (warehouse / "demo").exists()

@@ -61,7 +61,7 @@ class OneProcess:
     """What Spark's workers do with each micro-batch, one after the other, on two shards."""
 
     def __init__(self, settings: RegistrySettings) -> None:
-        registry = Registry(settings.tracking_uri, settings.artifact_dir)
+        registry = Registry.of(settings)
         alone = ServedModel(registry.load("1m-1"))
         self.champion = ServedModel(registry.load("1m-2"), None, (alone,))
         self.stores = {key: Store() for key in KEYS}

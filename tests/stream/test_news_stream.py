@@ -57,7 +57,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> RegistrySettings:
     settings = RegistrySettings(
         tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_dir=str(folder / "models")
     )
-    made = Registry(settings.tracking_uri, settings.artifact_dir)
+    made = Registry.of(settings)
     for seed in (1, 2):
         save_random_artifact(folder / f"{seed}", seed, reads_news=seed == 2)
         made.promote(made.register(folder / f"{seed}", "1m"))
