@@ -187,9 +187,10 @@ def main(
     report: dict[str, Any] = {"sizes": {}, "limits": LIMITS, "about": machine()}
     for one in sizes:
         name = f"{one[0]} days x {one[1]} symbols"
-        place = Path(tempfile.mkdtemp(prefix="candlecast-soak-")) if folder is None else folder
+        kept = folder and (folder / f"{one[0]}x{one[1]}" if days is None else folder)
+        place = kept or Path(tempfile.mkdtemp(prefix="candlecast-soak-"))
         report["sizes"][name] = soak(place.resolve(), *one)
-        if folder is None:
+        if kept is None:
             shutil.rmtree(place)
         typer.echo(f"{name}: {json.dumps(report['sizes'][name])}")
     if days is None:
