@@ -71,6 +71,9 @@ PERMANENT: Final[tuple[tuple[tuple[type[KafkaError], ...], str], ...]] = (
     ),
 )
 
+# What a broker says of brokers that have not reported to their controller yet.
+STARTING: Final = "currently fenced"
+
 
 @contextmanager
 def connecting(broker: Broker) -> Iterator[None]:
@@ -100,7 +103,7 @@ def unusable(broker: Broker, error: BaseException) -> CandlecastError:
     """
     to = connection_to(broker)
     for kinds, what_to_do in PERMANENT:
-        if isinstance(error, kinds):
+        if isinstance(error, kinds) and STARTING not in str(error):
             return ConfigurationError(f"Kafka at {to} refuses: {_brief(error)}: {what_to_do}")
     nobody = unresolved(to)
     if nobody:

@@ -19,7 +19,7 @@ from jobs.machine.jars import JARS_DIR
 from jobs.machine.java import BRIEF, java_command
 from jobs.machine.processes import Program, wait_until
 
-START_TIMEOUT_S: Final = 60
+START_TIMEOUT_S: Final = 180
 # 256 MB serve the largest replay here; the broker leans on the page cache, not on its heap.
 HEAP: Final = "-Xmx256m"
 

@@ -54,6 +54,15 @@ def test_what_may_pass_is_tried_again(kind: str) -> None:
     assert len(str(error)) < 500
 
 
+def test_a_cluster_whose_brokers_have_not_all_begun_is_waited_for() -> None:
+    said = RESPONSE.replace(
+        "Replication factor: 3 larger than available brokers: 1.",
+        "Unable to replicate the partition 1 time(s): All brokers are currently fenced.",
+    )
+    error = unusable("127.0.0.1:1", kafka_errors.InvalidReplicationFactorError(said))
+    assert isinstance(error, BrokerUnavailable)
+
+
 def test_an_error_of_the_network_is_an_outage_and_one_of_ours_is_not() -> None:
     with pytest.raises(BrokerUnavailable), connecting("127.0.0.1:1"):
         raise ConnectionResetError("reset")
