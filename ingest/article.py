@@ -158,8 +158,11 @@ def _checked(found: dict[str, Any], name: str) -> Any:
     value = found[name]
     if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
         raise MalformedArticle(f"not an article: {name} is of another type")
+    texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+    if not all(isinstance(text, str) for text in texts):
+        raise MalformedArticle(f"not an article: {name} is of another type")
     try:
-        json.dumps(value, ensure_ascii=False).encode()  # JSON may hold half a character
+        "".join(texts).encode()  # JSON may hold half a character
     except UnicodeEncodeError:
         raise MalformedArticle(f"not an article: {name} is no valid text") from None
-    return tuple(map(str, value)) if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list) else value

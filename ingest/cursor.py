@@ -160,7 +160,7 @@ def resume_news(feed: NewsFeed, kafka: Kafka, now_ms: int) -> None:
         except MalformedArticle as error:
             event(log, "passed_over", level=logging.DEBUG, topic=kafka.news_topic, reason=error)
             continue
-        if isinstance(found, Article):
+        if isinstance(found, Article) and found.rejection_reason(now_ms) is None:
             feed.saw(found)
 
 

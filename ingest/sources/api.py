@@ -18,6 +18,9 @@ from ingest.sources.rows import number
 CHUNK_BYTES: Final = 65_536
 # The largest answer known, 2,000 bars, is about half a megabyte.
 MAX_BODY_BYTES: Final = 32_000_000
+# The deepest answer known has five lists and objects in each other. What is nested by the thousand
+# can be read, and not be shown, since Python counts the calls that do so.
+MAX_DEPTH: Final = 50
 # `Type` in an error's body, which min-api mostly sends with HTTP 200: 99 is the rate limit; 1 and 2
 # are a key, a market or any parameter, so there the words decide.
 TYPE_RATE_LIMIT: Final = 99
@@ -123,8 +126,8 @@ class Api:
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise SourceUnavailable(f"{where} gave no answer: {type(error).__name__}") from None
         try:
-            return response.status_code, response.headers, json.loads(body)
-        except (ValueError, RecursionError):
+            return response.status_code, response.headers, read_json(body)
+        except ValueError:
             if response.status_code != 200:
                 return response.status_code, response.headers, {}
             raise SourceUnavailable(f"{where} answered {len(body)} bytes, not JSON") from None
@@ -152,6 +155,29 @@ def is_address(text: str) -> bool:
         return place.scheme in ("http", "https") and bool(place.hostname) and place.port != 0
     except ValueError:
         return False
+
+
+def read_json(body: bytes) -> Any:
+    """What a body says; raises ValueError where it is no JSON, or deeper than `MAX_DEPTH`.
+
+    >>> read_json(b'{"Data": [{"time": 60}]}')
+    {'Data': [{'time': 60}]}
+    """
+    try:
+        found = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("too deep") from error
+    level = [found]
+    for _ in range(MAX_DEPTH):
+        held = [one.values() if isinstance(one, dict) else one for one in level if _holds(one)]
+        level = [value for values in held for value in values]
+    if any(map(_holds, level)):
+        raise ValueError("too deep")
+    return found
+
+
+def _holds(value: object) -> bool:
+    return isinstance(value, dict | list)
 
 
 class Problem(NamedTuple):

@@ -14,7 +14,7 @@ from ingest.cursor import messages_since, resume_news
 from ingest.metrics import IngestMetrics
 from ingest.news import NewsFeed
 from ingest.poll import Poller
-from ingest.publish import Publisher
+from ingest.publish import Publisher, article_record
 from ingest.sources import NewsSource, SourceOptions, open_source
 from tests.ingest.market_server import FIXTURES, PASSING, MarketServer, SimulatedClock, faulty
 from tests.ingest.runs import IMPATIENT_S, PATIENT_S, START_MS, Run
@@ -220,6 +220,8 @@ def test_a_body_of_a_megabyte_is_cut_and_a_title_of_one_refused(
         ({"title": 5}, "title is of another type"),
         ({"published_at": True}, "published_at is of another type"),
         ({"categories": "BTC"}, "categories is of another type"),
+        ({"categories": ["BTC", 7]}, "categories is of another type"),
+        ({"tags": [{"name": "Market"}]}, "tags is of another type"),
         ({"title": "\ud800"}, "title is no valid text"),
         ({"categories": ["\udfff"]}, "categories is no valid text"),
         ({"v": 2}, "v must be 1"),
@@ -233,6 +235,28 @@ def test_a_message_that_is_no_article_is_told_by_what_is_wrong(
     good = json.loads(Article("example", "1", START_MS, *texts, START_MS, START_MS).to_json())
     with pytest.raises(MalformedArticle, match=reason):
         read_message(json.dumps({**good, **changed}).encode())
+
+
+@pytest.mark.parametrize("field", ["categories", "title", "reach", "published_at"])
+def test_a_field_is_refused_however_deep_it_is(field: str) -> None:
+    texts = ("Up", "", "wire", ("BTC",), (), "", "EN", None)
+    good = json.loads(Article("example", "1", START_MS, *texts, START_MS, START_MS).to_json())
+    text = json.dumps({**good, field: "DEEP"})
+    # Close to a thousand there are depths that can be read, and gone through no more.
+    for depth in (2, 100, *range(800, 1_000), 100_000):
+        with pytest.raises(MalformedArticle):
+            read_message(text.replace('"DEEP"', "[" * depth + "]" * depth).encode())
+
+
+def test_what_breaks_a_rule_on_the_topic_is_no_article_that_ingest_knows(
+    read_news: Callable[..., list[Article]], run: Run, server: MarketServer
+) -> None:
+    write(server, 1, START_MS // 1000 - 60)
+    texts = ("Up", "", "wire", ("BTC",), (), "", "EN", None)
+    foreign = Article("cryptocompare", "x", 2**60, *texts, START_MS, START_MS)
+    with Publisher(run.bootstrap_servers) as publisher:
+        publisher.send([article_record(f"{run.topic}.news", foreign)])
+    assert [article.id for article in read_news(START_MS)] == ["x", "1"]
 
 
 def test_an_article_written_before_its_availability_was_noted_counts_from_its_fetch() -> None:

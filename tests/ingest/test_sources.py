@@ -267,6 +267,18 @@ def test_one_article_of_a_list_that_is_none_leaves_the_others(
     assert second.rejection_reason(START_MS) is None
 
 
+@pytest.mark.parametrize("status", [200, 403])
+@pytest.mark.parametrize("form", ['{"Data": %s}', '{"Response": "Error", "Message": %s}', "[%s]"])
+def test_an_answer_of_any_depth_is_read_or_none(
+    form: str, status: int, answering: Callable[..., Source]
+) -> None:
+    for depth in (100, *range(860, 1_000, 4)):
+        text = form % ("[" * depth + "]" * depth)
+        opened = answering("cryptocompare", text.encode(), status)
+        with pytest.raises(SourceUnavailable):
+            opened.fetch("BTC-USD", "1m", 0, MINUTE_MS)
+
+
 def test_an_absurd_number_of_categories_or_tags_is_refused(
     answering: Callable[..., Source],
 ) -> None:
