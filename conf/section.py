@@ -3,13 +3,29 @@
 import tomllib
 from functools import cache
 from importlib.resources import files
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SHIPPED_FILE: Final = files("conf") / "candlecast.toml"
 # In place of a default: `candlecast.toml` has it.
 SHIPPED: Final[Any] = ...
+
+# What Kafka, Spark and Parquet count with.
+_MOST: Final = 2**31 - 1
+PositiveInt = Annotated[int, Field(gt=0, le=_MOST)]
+NotNegativeInt = Annotated[int, Field(ge=0, le=_MOST)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+# Durations that a clock and a calendar can count with: up to a year in seconds, or a century in
+# days.
+_YEAR_S: Final = 366 * 86_400
+_CENTURY_DAYS: Final = 36_525
+Seconds = Annotated[float, Field(ge=0, le=_YEAR_S)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=_YEAR_S)]
+Days = Annotated[int, Field(ge=0, le=_CENTURY_DAYS)]
+PositiveDays = Annotated[int, Field(gt=0, le=_CENTURY_DAYS)]
 
 
 class Section(BaseModel):
@@ -18,7 +34,7 @@ class Section(BaseModel):
     `table` is the file's name for it, by default that of the class in small letters.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     table: ClassVar[str] = ""
 
     @model_validator(mode="before")

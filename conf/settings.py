@@ -6,34 +6,53 @@ a folder for all that is kept. Secrets come from the environment only. Types and
 values in `candlecast.toml` alone.
 """
 
+import json
 import os
 import re
 import tomllib
 from datetime import UTC, date, datetime, time
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 from conf.errors import ConfigurationError
 from conf.kafka import KafkaConnection
-from conf.section import SHIPPED, Section, shipped_values
+from conf.section import (
+    SHIPPED,
+    Days,
+    NotNegativeInt,
+    Port,
+    PositiveDays,
+    PositiveFloat,
+    PositiveInt,
+    PositiveSeconds,
+    Seconds,
+    Section,
+    Share,
+    shipped_values,
+)
 from conf.timeframes import Timeframe
 
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
-Share = Annotated[float, Field(gt=0, lt=1)]
 # A gap of more bars than these may be cut out of a series (`model/series.py`).
 Horizon = Annotated[int, Field(gt=0, le=1_440)]
 
@@ -44,17 +63,36 @@ def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
-class Kafka(KafkaConnection):
-    """How the broker is reached and what the topics are called."""
+def _topic_name(name: str) -> str:
+    if not re.fullmatch(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}", name):
+        raise ValueError("must be a topic of Kafka's: up to 249 of a-z, A-Z, 0-9, '.', '_' and '-'")
+    return name
 
-    bars_topic: str = SHIPPED
-    rejected_topic: str = SHIPPED
-    predictions_topic: str = SHIPPED
-    news_topic: str = SHIPPED
-    sentiment_topic: str = SHIPPED
+
+Topic = Annotated[str, AfterValidator(_topic_name)]
+
+
+class Kafka(KafkaConnection):
+    """How the broker is reached and what the topics are called, each of which has one role."""
+
+    bars_topic: Topic = SHIPPED
+    rejected_topic: Topic = SHIPPED
+    predictions_topic: Topic = SHIPPED
+    news_topic: Topic = SHIPPED
+    sentiment_topic: Topic = SHIPPED
     partitions: PositiveInt = SHIPPED
-    retention_days: PositiveInt | None = None
-    rejected_retention_days: PositiveInt = SHIPPED
+    retention_days: PositiveDays | None = None
+    rejected_retention_days: PositiveDays = SHIPPED
+
+    @field_validator("rejected_topic", "predictions_topic", "news_topic", "sentiment_topic")
+    @classmethod
+    def _of_one_role(cls, name: str, info: ValidationInfo) -> str:
+        """Kafka takes a dot and an underscore in names of topics for the same."""
+        for role, other in info.data.items():
+            if role.endswith("_topic") and other.replace(".", "_") == name.replace(".", "_"):
+                said = f"both {name!r}" if other == name else f"{name!r} and {other!r}, too alike"
+                raise ValueError(f"kafka.{info.field_name} and kafka.{role} are {said}")
+        return name
 
     @property
     def retention_s(self) -> dict[str, float]:
@@ -76,14 +114,14 @@ class Ingest(Section):
     intervals_of: dict[str, list[Timeframe]] = SHIPPED
     live: Literal["websocket", "poll"] = SHIPPED
     every_s: PositiveInt = SHIPPED
-    grace_s: dict[Timeframe, Annotated[float, Field(ge=0)]] = SHIPPED
+    grace_s: dict[Timeframe, Seconds] = SHIPPED
     backfill_bars: PositiveInt = SHIPPED
-    overlap_bars: Annotated[int, Field(ge=0)] = SHIPPED
+    overlap_bars: NotNegativeInt = SHIPPED
     calls_per: dict[Literal["second", "minute", "hour", "day", "month"], PositiveInt] = SHIPPED
     workers: PositiveInt = SHIPPED
     attempts: PositiveInt = SHIPPED
     timeout_s: Annotated[float, Field(gt=0, le=9)] = SHIPPED
-    news_every_s: Annotated[int, Field(ge=0)] = SHIPPED
+    news_every_s: NotNegativeInt = SHIPPED
     earliest: date = SHIPPED
     metrics_host: str = SHIPPED
     metrics_port: Port = SHIPPED
@@ -131,10 +169,10 @@ class Market(Section):
     in place of them.
     """
 
-    fee_bp: Annotated[float, Field(ge=0)] = SHIPPED
+    fee_bp: Annotated[float, Field(ge=0, le=10_000)] = SHIPPED
     leaders: Leaders = SHIPPED
     leaders_of: dict[str, Leaders] = SHIPPED
-    wait_s: Annotated[float, Field(ge=0)] = SHIPPED
+    wait_s: Seconds = SHIPPED
 
     @property
     def width(self) -> int:
@@ -168,8 +206,8 @@ class Sentiment(Section):
     """Whether the news count, and from when on."""
 
     enabled: bool = SHIPPED
-    delay_s: Annotated[float, Field(ge=0)] = SHIPPED
-    silent_after_s: PositiveFloat = SHIPPED
+    delay_s: Seconds = SHIPPED
+    silent_after_s: PositiveSeconds = SHIPPED
     max_articles_per_micro_batch: PositiveInt = SHIPPED
 
 
@@ -214,23 +252,23 @@ class Warehouse(Section):
 class Housekeeping(Section):
     """What `candlecast housekeeping` removes besides rows."""
 
-    models_days: PositiveInt = SHIPPED
+    models_days: PositiveDays = SHIPPED
 
 
 class Compaction(Section):
     """How `candlecast housekeeping` keeps the tables small."""
 
-    closed_after_h: PositiveFloat = SHIPPED
-    keep_days: Annotated[int, Field(ge=0)] = SHIPPED
+    closed_after_h: Annotated[float, Field(gt=0, le=8_784)] = SHIPPED
+    keep_days: Days = SHIPPED
 
 
 class Stream(Section):
     """How the Spark query runs."""
 
-    trigger_s: Annotated[float, Field(ge=0)] = SHIPPED
+    trigger_s: Seconds = SHIPPED
     max_bars_per_micro_batch: PositiveInt = SHIPPED
-    no_executors_s: PositiveFloat = SHIPPED
-    forget_after_days: PositiveFloat = SHIPPED
+    no_executors_s: PositiveSeconds = SHIPPED
+    forget_after_days: Annotated[float, Field(gt=0, le=36_525)] = SHIPPED
     metrics_host: str = SHIPPED
     metrics_port: Port = SHIPPED
 
@@ -242,7 +280,7 @@ class Training(Section):
         SHIPPED
     )
     units: PositiveInt = SHIPPED
-    members: Annotated[int, Field(ge=2)] = SHIPPED
+    members: Annotated[int, Field(ge=2, le=100)] = SHIPPED
     learning_rate: PositiveFloat = SHIPPED
     max_epochs: PositiveInt = SHIPPED
     patience: PositiveInt = SHIPPED
@@ -250,7 +288,7 @@ class Training(Section):
     max_bars: PositiveInt = SHIPPED
     validation_share: Share = SHIPPED
     test_share: Share = SHIPPED
-    seed: int = SHIPPED
+    seed: NotNegativeInt = SHIPPED
 
 
 class Intervals(Section):
@@ -284,7 +322,7 @@ class Retrain(Section):
     """
 
     schedule: Literal["daily", "weekly", "monthly"] = SHIPPED
-    check_every_s: PositiveFloat = SHIPPED
+    check_every_s: PositiveSeconds = SHIPPED
     live_windows: PositiveInt = SHIPPED
     min_skill: float = SHIPPED
     coverage_tolerance: Share = SHIPPED
@@ -334,11 +372,25 @@ class Registry(Section):
     artifact_dir: str = SHIPPED
 
 
+_PREFIX: Final = "CANDLECAST_"
+
+
+class _Environment(EnvSettingsSource):
+    """The variables; one that should be JSON and is none stays the text that it is, so that it is
+    refused by name as any other wrong value."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except (ValueError, RecursionError):
+            return value
+
+
 class Settings(BaseSettings):
     """All settings, validated once at start."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CANDLECAST_",
+        env_prefix=_PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -377,14 +429,17 @@ class Settings(BaseSettings):
         then the shipped one."""
         home = os.environ.get("CANDLECAST_HOME")
         placed = InitSettingsSource(settings_cls, _placed(home) if home else {})
-        return init_settings, env_settings, placed, InitSettingsSource(settings_cls, _from_files())
+        files = InitSettingsSource(settings_cls, _from_files())
+        return init_settings, _Environment(settings_cls), placed, files
 
 
-SECRET_SETTINGS: Final = frozenset(
-    (section, name)
+_SETTINGS: Final = {
+    (section, name): setting
     for section, kind in Settings.model_fields.items()
     for name, setting in kind.annotation.model_fields.items()  # type: ignore[union-attr]
-    if setting.annotation == SecretStr | None
+}
+SECRET_SETTINGS: Final = frozenset(
+    place for place, setting in _SETTINGS.items() if setting.annotation == SecretStr | None
 )
 
 
@@ -410,7 +465,7 @@ def home_variables(folder: Path | str) -> dict[str, str]:
     'sqlite:////data/mlflow.db'
     """
     return {
-        f"CANDLECAST_{section}__{name}".upper(): value
+        _variable(section, name): value
         for section, table in _placed(str(folder)).items()
         for name, value in table.items()
     }
@@ -423,7 +478,7 @@ def _from_files() -> dict[str, Any]:
     """
     tables: dict[str, Any] = dict(shipped_values())
     name = os.environ.get("CANDLECAST_CONFIG")
-    if name is None:
+    if not name:
         return tables
     try:
         own = tomllib.loads(Path(name).read_text())
@@ -431,8 +486,12 @@ def _from_files() -> dict[str, Any]:
         raise ConfigurationError(
             f"settings file {name} does not exist (CANDLECAST_CONFIG)"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"settings file {name} can't be read: {error}") from error
+    # pydantic-settings would take `Window` for `window`, and drop it in favour of the shipped one.
+    if strange := [section for section in own if section not in Settings.model_fields]:
+        said = "; ".join(f"{section}: {_NO_SETTING}" for section in strange)
+        raise ConfigurationError(f"settings: {said} ({name})")
     for section, setting in SECRET_SETTINGS:
         table = own.get(section)
         if isinstance(table, dict) and setting in table:
@@ -446,8 +505,14 @@ def _from_files() -> dict[str, Any]:
     return tables
 
 
+_NO_SETTING: Final = "there is no such setting"
 # Settings of older versions, and what to do about each.
 _GONE: Final = {"dashboard.refresh_s": "take it out: the page hears by itself of what is new"}
+# Behind the prefix, variables that are ours and no settings.
+_OTHERS: Final = ("CONFIG", "HOME", "SPARK_SECRET")
+_FOUND_CHARACTERS: Final = 200
+# What stands in a variable where the shipped file has nothing in the list or table.
+_EXAMPLES: Final = {"list_type": '["BTC-USD","ETH-USD"]', "dict_type": '{"ETH-USD": ["1d"]}'}
 
 
 class Secrets(BaseSettings):
@@ -463,31 +528,71 @@ class Secrets(BaseSettings):
 def load_settings() -> Settings:
     """Read and validate the settings once a process.
 
-    Raises ConfigurationError naming each setting that is wrong and what was found there.
+    Raises ConfigurationError naming each setting that is wrong and what was found there, and each
+    variable that names none.
     """
+    _check_variables()
     try:
         return Settings()  # type: ignore[call-arg]
-    except SettingsError as error:
-        raise ConfigurationError(f"settings: {error}") from error
     except ValidationError as error:
         raise wrong_settings(error) from error
 
 
+def _check_variables() -> None:
+    """Raise ConfigurationError for variables that look like ours, and are of no section."""
+    known = [*_OTHERS, *(_variable(*place).removeprefix(_PREFIX) for place in _SETTINGS)]
+    heads = {*_OTHERS, *(section.upper() for section in Settings.model_fields)}
+    said = []
+    for name in sorted(os.environ):
+        rest = name.upper().removeprefix(_PREFIX)
+        if rest != name.upper() and rest.partition("__")[0] not in heads:
+            (like,) = get_close_matches(rest, known, 1) or ["SECTION__SETTING"]
+            said.append(f"{name}: expected {_PREFIX}{like}")
+    if said:
+        raise ConfigurationError(f"no such variable: {'; '.join(said)}")
+
+
 def wrong_settings(error: ValidationError, *section: str) -> ConfigurationError:
-    """Names each setting that is wrong and what was found there."""
+    """Names each setting that is wrong and what was found there.
+
+    With `section` the values did not come from the environment.
+    """
     lines = []
     for one in error.errors():
-        name = ".".join(str(part) for part in (*section, *one["loc"]))
-        said = f"{one['msg']}{_found(one)}"
+        place = tuple(str(part) for part in (*section, *one["loc"]))
+        name, found = ".".join(place), _found(one, place)
+        said = f"{one['msg'].removeprefix('Value error, ')}{_expected(one, place)}"
         if one["type"] == "extra_forbidden":
-            said = _GONE.get(name, "there is no such setting")
-        lines.append(f"{name}: {said}")
+            said, found = _GONE.get(name, _NO_SETTING), ""
+        found = " in ".join(filter(None, (found, "" if section else _set(place))))
+        lines.append(f"{name}: {said}{f' (found {found})' if found else ''}")
     return ConfigurationError("settings: " + "; ".join(lines))
 
 
-def _found(error: ErrorDetails) -> str:
+def _variable(section: str, *names: str) -> str:
+    """The variable that holds a setting."""
+    return _PREFIX + "__".join((section, *names)).upper()
+
+
+def _set(place: tuple[str, ...]) -> str:
+    """The variable that sets a value, as it is written in the environment; empty without one."""
+    given = {name.upper(): name for name in os.environ}
+    names = (_variable(*place[:n]) for n in range(len(place), 0, -1))
+    return next((given[name] for name in names if name in given), "")
+
+
+def _expected(error: ErrorDetails, place: tuple[str, ...]) -> str:
+    """How a list or a table is written."""
+    kind = error["type"].replace("tuple", "list")
+    if kind not in _EXAMPLES or len(place) != 2:
+        return ""
+    shipped = shipped_values().get(place[0], {}).get(place[1])
+    example = json.dumps(shipped, separators=(",", ":")) if shipped else _EXAMPLES[kind]
+    return f", such as '{example}'"
+
+
+def _found(error: ErrorDetails, place: tuple[str, ...]) -> str:
     """What stands where something else should, unless it may be a secret."""
     value = error["input"]
-    return (
-        "" if error["loc"] in SECRET_SETTINGS or isinstance(value, dict) else f" (found {value!r})"
-    )
+    hidden = len(place) == 1 or place in SECRET_SETTINGS or isinstance(value, dict)
+    return "" if hidden else f"{value!r:.{_FOUND_CHARACTERS}}"

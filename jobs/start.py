@@ -113,7 +113,8 @@ def ask(given: dict[str, str | None], prompt: Callable[..., str] | None) -> Want
 def written_before(file: Path, given: dict[str, str | None]) -> Settings:
     """The settings by the file that is there; raises ConfigurationError where something else was
     asked for."""
-    own = os.environ.setdefault("CANDLECAST_CONFIG", str(file))
+    own = os.environ.get("CANDLECAST_CONFIG") or str(file)
+    os.environ["CANDLECAST_CONFIG"] = own
     if Path(own).resolve() != file.resolve():
         raise ConfigurationError(
             f"{file} is there from an earlier start, and CANDLECAST_CONFIG names {own}: unset that "

@@ -15,7 +15,7 @@ def drop_old(folder: TableFolder, keep_days: int, now: datetime) -> int:
     empties no table. A folder that can't be read, or does not say how new it is, stays.
     """
     spans = {name: _span_ms(folder, name) for name in folder.sizes()}
-    newest_ms = max((first for first, last in spans.values() if last < math.inf), default=0.0)
+    newest_ms = max((first for first, last in spans.values() if math.isfinite(last)), default=0.0)
     until = min(now, datetime.fromtimestamp(newest_ms / 1000, UTC))
     keep_from = (until - timedelta(days=keep_days)).replace(hour=0, minute=0, second=0)
     old = [name for name, (_, last) in spans.items() if last < keep_from.timestamp() * 1000]

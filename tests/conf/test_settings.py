@@ -1,6 +1,7 @@
 """The settings: where their values stand, and which file or variable wins."""
 
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -75,9 +76,13 @@ def test_the_environment_wins_over_the_file(environ: pytest.MonkeyPatch, tmp_pat
         ("[window]\nshard = 7\n", "window.shard: there is no such setting"),
         ("[window]\nshards = 0\n", r"window.shards: .* \(found 0\)"),
         ("[windows]\nshards = 1\n", "windows: there is no such setting"),
+        ("[Window]\nshards = 1\n", "Window: there is no such setting"),
+        ("[window]\nshards = 1\n[WINDOW]\nshards = 1\n", "WINDOW: there is no such setting"),
+        ("[ingest]\nsymbols = 'A-B'\n", r"""ingest.symbols: .*'\["BTC-USD","ETH-USD"\]'"""),
         ("[dashboard]\nrefresh_s = 2.0\n", "dashboard.refresh_s: take it out"),
         ("window = 3\n", "window: "),
         ("[window\n", r"mine\.toml can't be read"),
+        (f"a = {'[' * 5_000}", r"mine\.toml can't be read"),
     ],
 )
 def test_a_wrong_line_of_a_file_is_named(
@@ -86,6 +91,120 @@ def test_a_wrong_line_of_a_file_is_named(
     (tmp_path / "mine.toml").write_text(text)
     environ.setenv("CANDLECAST_CONFIG", str(tmp_path / "mine.toml"))
     with pytest.raises(ConfigurationError, match=message):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CANDLECAST_KAFAK__BOOTSTRAP_SERVERS", "CANDLECAST_KAFKA__BOOTSTRAP_SERVERS"),
+        ("CANDLECAST_WINDOWS__SHARDS", "CANDLECAST_WINDOW__SHARDS"),
+        ("CANDLECAST_WINDOW_SHARDS", "CANDLECAST_WINDOW__SHARDS"),
+        ("candlecast_window_shards", "CANDLECAST_WINDOW__SHARDS"),
+        ("CANDLECAST_CONFIG_FILE", "CANDLECAST_CONFIG"),
+        ("CANDLECAST_", "CANDLECAST_SECTION__SETTING"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused_with_the_one_that_is_like_it(
+    environ: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    environ.setenv(name, "7")
+    with pytest.raises(ConfigurationError, match=f"no such variable: {name}: expected {meant}$"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["CANDLECAST_SPARK_SECRET", "CANDLECAST_CONFIG", "CANDLECASTLE"])
+def test_a_variable_that_is_ours_and_no_setting_passes(
+    environ: pytest.MonkeyPatch, name: str
+) -> None:
+    before = load_settings()
+    load_settings.cache_clear()
+    environ.setenv(name, "")
+    assert load_settings() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "example"),
+    [
+        ("INGEST__SYMBOLS", "BTC-USD,ETH-USD", '["BTC-USD","ETH-USD"]'),
+        ("INGEST__SYMBOLS", "", '["BTC-USD","ETH-USD"]'),
+        ("INGEST__SYMBOLS", "[" * 5_000, '["BTC-USD","ETH-USD"]'),
+        ("INGEST__INTERVALS", '["1m"', '["1m"]'),
+        ("MARKET__LEADERS", "BTC-USD", '["BTC-USD","ETH-USD"]'),
+        ("TRAINING__HORIZONS", "1,5", "[1,5,15,30,60]"),
+        ("INGEST__CALLS_PER", "second=20", '{"second":20,"minute":300}'),
+    ],
+)
+def test_a_list_that_is_none_is_told_by_its_variable_and_how_it_is_written(
+    environ: pytest.MonkeyPatch, name: str, value: str, example: str
+) -> None:
+    environ.setenv(f"CANDLECAST_{name}", value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    said = str(caught.value)
+    assert said.startswith(f"settings: {name.lower().replace('__', '.')}: ")
+    assert f"such as '{example}' (found '{value[:190]}" in said
+    assert said.endswith(f"in CANDLECAST_{name})")
+    assert len(said) < 500
+
+
+def test_a_section_that_is_none_is_told_by_its_variable(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("CANDLECAST_WINDOW", "shards=7")
+    with pytest.raises(ConfigurationError, match=r"window: .*found CANDLECAST_WINDOW\)$"):
+        load_settings()
+
+
+NUMBERS = {
+    place: setting
+    for place, setting in SETTINGS.items()
+    if setting.annotation in (int, float, int | None, float | None)
+}
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e19", "1" + "0" * 400])
+def test_a_number_that_nothing_can_count_with_is_refused_by_name(
+    environ: pytest.MonkeyPatch, value: str
+) -> None:
+    unbounded = {
+        ("training", "learning_rate"),
+        ("intervals", "adapt_rate"),
+        ("retrain", "min_skill"),
+    }
+    unbounded |= {("score", "psi_watch"), ("score", "psi_alarm")}
+    assert len(NUMBERS) > 40
+    for section, name in NUMBERS:
+        if value == "1e19" and (section, name) in unbounded:
+            continue
+        environ.setenv(f"CANDLECAST_{section}__{name}".upper(), value)
+        with pytest.raises(ConfigurationError, match=rf"settings: {section}\.{name}: "):
+            load_settings()
+        environ.delenv(f"CANDLECAST_{section}__{name}".upper())
+
+
+@pytest.mark.parametrize(
+    "topic", ["", ".", "..", "a b", "a/b", "a:b", "a\n", "é", "x" * 250, "bars,news"]
+)
+def test_a_name_that_kafka_gives_no_topic_is_refused(
+    environ: pytest.MonkeyPatch, topic: str
+) -> None:
+    environ.setenv("CANDLECAST_KAFKA__NEWS_TOPIC", topic)
+    with pytest.raises(ConfigurationError, match=r"kafka\.news_topic: must be a topic"):
+        load_settings()
+
+
+TOPICS = [name for section, name in SETTINGS if name.endswith("_topic")]
+
+
+@pytest.mark.parametrize(("role", "other"), combinations(TOPICS, 2))
+def test_no_topic_has_two_roles(environ: pytest.MonkeyPatch, role: str, other: str) -> None:
+    for name in (role, other):
+        environ.setenv(f"CANDLECAST_KAFKA__{name}".upper(), "x.y")
+    both = f"kafka.{other} and kafka.{role} are both 'x.y'"
+    with pytest.raises(ConfigurationError, match=both):
+        load_settings()
+    # In names of metrics Kafka writes one for the other, and creates no second such topic.
+    environ.setenv(f"CANDLECAST_KAFKA__{role}".upper(), "x_y")
+    with pytest.raises(ConfigurationError, match=r"'x\.y' and 'x_y', too alike"):
         load_settings()
 
 

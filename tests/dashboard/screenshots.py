@@ -1,6 +1,6 @@
 """`make screenshots`: pictures of the page, of whatever warehouse and broker the settings name.
 
-Run it while `make demo` runs with its page (`CANDLECAST_PAGE_URL` names another address).
+Run it while `make demo` runs with its page (`PAGE_URL` names another address).
 """
 
 import logging
@@ -67,7 +67,7 @@ def main() -> None:
     """Take every picture. Raises MissingPrerequisite where no page answers."""
     configure_logging()
     settings = load_settings().dashboard
-    url = os.environ.get("CANDLECAST_PAGE_URL", f"http://{settings.host}:{settings.port}")
+    url = os.environ.get("PAGE_URL", f"http://{settings.host}:{settings.port}")
     try:
         with open_browser() as browser:
             for shot in SHOTS:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from conf.errors import AlreadyRunning, CandlecastError
@@ -119,6 +120,16 @@ def test_a_folder_that_does_not_say_how_old_it_is_stays(tmp_path: Path) -> None:
     (tmp_path / "bars" / f"batch={name}" / "part-0.parquet").write_bytes(b"PAR1")
     drop_rows(TableFolder(str(tmp_path), BARS), Compaction(keep_days=7), NOW)
     assert bars.names() == [name]
+
+
+def test_files_without_a_row_keep_nothing_and_end_nothing(tmp_path: Path) -> None:
+    bars = Bars(tmp_path)
+    name = bars.write(datetime(2017, 1, 1, tzinfo=UTC))
+    file = tmp_path / "bars" / f"batch={name}" / "part-0.parquet"
+    schema = pq.read_schema(file)
+    pq.ParquetWriter(file, schema).close()
+    drop_rows(TableFolder(str(tmp_path), BARS), Compaction(keep_days=7), NOW)
+    assert bars.names() == []
 
 
 def test_one_table_that_fails_leaves_the_others_their_turn(
