@@ -27,24 +27,32 @@ MESSAGE_BYTES: Final = 65_536
 # Clocks of a producer and of a stream on two machines may differ by this much.
 CLOCK_SKEW_MS: Final = 5_000
 
+# The least and the largest price and amount: their ratios, squares and sums are finite.
+PRICES: Final = (1e-30, 1e30)
+AMOUNTS: Final = (0.0, 1e30)
+
 Rule = tuple[str, Callable[[Any], Any]]
 
+
+def _within(name: str, bounds: tuple[float, float]) -> Rule:
+    least, most = bounds
+
+    def holds(bar: Any) -> Any:
+        value = getattr(bar, name)
+        return (value >= least) & (value <= most)
+
+    return f"{name} must be a number from {least:g} to {most:g}", holds
+
+
 # Each takes anything with a bar's fields and `bar_ms`, `now_ms` and `earliest_ms`: one bar in the
-# producer, NumPy arrays of many in the stream. NaN passes no comparison, so `0 < x < inf` rejects
-# it.
+# producer, NumPy arrays of many in the stream. NaN passes no comparison, so that bounds reject it.
 RULES: Final[tuple[Rule, ...]] = (
-    ("open must be positive and finite", lambda b: (b.open > 0) & (b.open < math.inf)),
-    ("high must be positive and finite", lambda b: (b.high > 0) & (b.high < math.inf)),
-    ("low must be positive and finite", lambda b: (b.low > 0) & (b.low < math.inf)),
-    ("close must be positive and finite", lambda b: (b.close > 0) & (b.close < math.inf)),
+    *(_within(name, PRICES) for name in ("open", "high", "low", "close")),
     ("low must not exceed open", lambda b: b.low <= b.open),
     ("low must not exceed close", lambda b: b.low <= b.close),
     ("open must not exceed high", lambda b: b.open <= b.high),
     ("close must not exceed high", lambda b: b.close <= b.high),
-    (
-        "base_volume must be finite and not negative",
-        lambda b: (b.base_volume >= 0) & (b.base_volume < math.inf),
-    ),
+    _within("base_volume", AMOUNTS),
     (
         "open_time must lie on the interval's grid",
         lambda b: (b.open_time >= 0) & (b.open_time % b.bar_ms == 0),
@@ -64,17 +72,8 @@ RULES: Final[tuple[Rule, ...]] = (
 ADDED_IN_2: Final = ("trades", "taker_base_volume", "taker_quote_volume")
 OPTIONAL: Final = ("quote_volume", *ADDED_IN_2)
 
-
-def _amount(name: str) -> Rule:
-    def holds(bar: Any) -> Any:
-        value = getattr(bar, name)
-        return (value >= 0) & (value < math.inf)
-
-    return f"{name} must be finite and not negative", holds
-
-
 # By field; only asked where its value is known.
-OPTIONAL_RULES: Final[dict[str, Rule]] = {name: _amount(name) for name in OPTIONAL}
+OPTIONAL_RULES: Final[dict[str, Rule]] = {n: _within(n, AMOUNTS) for n in OPTIONAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +131,9 @@ class Bar:
 
     def to_json(self) -> bytes:
         """The bytes that go to the topic; ValueError where a number is not finite."""
-        total = self.open + self.high + self.low + self.close + self.base_volume
-        total += sum(getattr(self, name) or 0.0 for name in OPTIONAL)
-        if not math.isfinite(total):
+        numbers = [self.open, self.high, self.low, self.close, self.base_volume]
+        numbers += [getattr(self, name) or 0.0 for name in OPTIONAL]
+        if not all(map(math.isfinite, numbers)):
             raise ValueError(f"a number of {self} is not finite")
         return orjson.dumps({"v": BAR_VERSION, **self.fields()})
 

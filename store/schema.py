@@ -13,6 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from conf.timeframes import TIMEFRAME_MS
+from ingest.bar import PRICES
 from model.intervals import QUANTILES
 from model.layout import NEWS_COLUMNS
 from model.size import LEAST_OF_A_WEEK
@@ -33,10 +34,8 @@ _SQL: Final = {
     FLAG: "BOOLEAN",
     TIME: "TIMESTAMP",
 }
-# What both engines and Python can count with: years, prices whose ratios and squares are finite,
-# and horizons, in bars.
+# What both engines and Python can count with, beside `PRICES`: years, and horizons in bars.
 TIMES_MS: Final = (0, 4_102_444_800_000)  # 1970 to 2100
-PRICES: Final = (1e-30, 1e30)
 HORIZONS: Final = (1, 100_000)
 _SQL_TIMES: Final = "BETWEEN TIMESTAMP '1970-01-01 00:00:00' AND TIMESTAMP '2100-01-01 00:00:00'"
 

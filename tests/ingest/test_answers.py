@@ -25,6 +25,10 @@ BROKEN: list[Any] = [
     [FIRST_MS, True, 12.0, 9.0, 11.0, 1.5, None],
     [FIRST_MS, 10**400, 12.0, 9.0, 11.0, 1.5, None],
     [FIRST_MS, 10.0],
+    [FIRST_MS, *[1.797e308] * 4, 1.5, None],
+    [FIRST_MS, *[5e-324] * 4, 1.5, None],
+    [FIRST_MS, 10.0, 12.0, 9.0, 11.0, 1e308, 1.7e308],
+    [FIRST_MS, 10.0, 12.0, 9.0, 11.0, 1.5, None, None, 1e308, 1.7e308],
     [FIRST_MS, {}, [], "", "1_0", "nan", "inf"],
     [FIRST_MS + 1, 10.0, 12.0, 9.0, 11.0, 1.5, None],
 ]

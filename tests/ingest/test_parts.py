@@ -21,10 +21,11 @@ from ingest.sources import SourceOptions, Terms
 from ingest.sources.api import retry_after_s
 from ingest.sources.rows import Answer, Span
 from ingest.sources.synthetic import Synthetic
+from store.schema import BARS
 from tests.ingest.market_server import SimulatedClock
 
 MINUTE_MS = 60_000
-finite = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300)
+finite = st.floats(allow_nan=False, allow_infinity=False)
 marks = st.lists(st.tuples(st.integers(-3, 40), st.sampled_from([ABSENT, PUBLISHED])), max_size=60)
 
 
@@ -43,6 +44,16 @@ def test_a_bars_json_is_what_the_standard_library_reads_and_writes(
 def test_a_bar_that_is_not_finite_has_no_json(value: float) -> None:
     with pytest.raises(ValueError, match="not finite"):
         Bar("A-B", "1m", 0, 1.0, 1.0, 1.0, value, 0.0, None, "example", 0).to_json()
+
+
+@given(*[st.floats()] * 2, *[st.none() | st.floats()] * 3)
+def test_a_bar_that_keeps_the_rules_has_a_json_and_a_place_in_the_warehouse(
+    price: float, volume: float, quote: float | None, base: float | None, cost: float | None
+) -> None:
+    bar = Bar("A-B", "1m", 0, *[price] * 4, volume, quote, "example", 0, None, base, cost)
+    if bar.rejection_reason(now_ms=MINUTE_MS) is None:
+        assert Bar.from_json(bar.to_json()) == bar
+        assert all(BARS.allows(name, value) for name, value in bar.fields().items())
 
 
 @given(marks, st.integers(0, 40))

@@ -57,10 +57,10 @@ def test_a_row_that_breaks_a_rule_is_rejected_by_name_and_the_rest_is_read(tmp_p
         (-1, "time must be unix time or a date"),
         (1514229940000, "low must not exceed open"),
         (1514229941000, "open_time must lie on the interval's grid"),
-        (1514230000000, "open must be positive and finite"),
-        (1514230060000, "open must be positive and finite"),
-        (1514230120000, "base_volume must be finite and not negative"),
-        (1514230140000, "quote_volume must be finite and not negative"),
+        (1514230000000, "open must be a number from 1e-30 to 1e+30"),
+        (1514230060000, "open must be a number from 1e-30 to 1e+30"),
+        (1514230120000, "base_volume must be a number from 0 to 1e+30"),
+        (1514230140000, "quote_volume must be a number from 0 to 1e+30"),
     ]
     assert len(list(read_bars(path, "A-B", "1m"))) == 12
 
