@@ -274,6 +274,7 @@ FORMS: Final[dict[str, tuple[str, bytes, dict[int, tuple[float | None, ...]]]]] 
         OURS + OURS.splitlines()[1] + b"\n# end\nData by example.org\n",
         BARS,
     ),
+    "a footer in Latin-1": ("a.csv", OURS + "Donn\xe9es: example.org\n".encode("latin-1"), BARS),
     "two symbols": (
         "a.csv",
         lines(

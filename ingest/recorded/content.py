@@ -3,6 +3,7 @@
 import codecs
 import csv
 import gzip
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ _ENCODINGS: Final = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+# What stands for a line with a cell that its quote opens and none closes: no row, and no note.
+NO_ROW: Final = "0"
 # What a damaged archive raises, each library in its own words.
 _DAMAGED: Final = (
     *(zipfile.BadZipFile, zlib.error, EOFError, csv.Error),
@@ -73,6 +76,32 @@ def encoding(beginning: bytes) -> tuple[str, int]:
         if beginning.startswith(mark):
             return name, len(mark)
     return "utf-8", 0
+
+
+def mended(stream: IO[bytes], encoded: str, delimiter: str) -> pa.NativeFile:
+    """The rest of a text as UTF-8, each line by itself.
+
+    What is not of its encoding becomes a replacement character. A line whose quote is never closed
+    would go on to the next quote, or take all that follows: it becomes `NO_ROW`.
+    """
+    decoder = codecs.getincrementaldecoder(encoded)("replace")
+    # A quote counts where a cell begins, and from there on until the next one that is not doubled.
+    within = r'"[^"\r\n]*+(?:""[^"\r\n]*+)*+'
+    cell = rf'(?:{within}"|(?!"))[^{delimiter}\r\n]*+{re.escape(delimiter)}'
+    unclosed = re.compile(rf"(?<![^\r\n])(?:{cell})*+{within}(?![^\r\n])")
+    # Whether there may be one at all: asked first, since it is 3 to 90 times as fast.
+    suspect = re.compile(rf'"(?<![^{delimiter}\r\n]"){within[1:]}(?![^\r\n])')
+    kept = ""
+
+    def block(packed: bytes) -> bytes:
+        nonlocal kept
+        text = kept + decoder.decode(packed, not packed)
+        end = 1 + max(text.rfind("\n"), text.rfind("\r")) if packed else len(text)
+        kept = text[end:]
+        text = text[:end]
+        return (unclosed.sub(NO_ROW, text) if suspect.search(text) else text).encode()
+
+    return pa.TransformInputStream(pa.PythonFile(stream, "r"), block)
 
 
 def _only_member(file: Path, archive: zipfile.ZipFile) -> str:

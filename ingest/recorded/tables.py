@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ingest.recorded.cells import NOTHING
-from ingest.recorded.content import encoding, unpacked
+from ingest.recorded.content import encoding, mended, unpacked
 from ingest.recorded.layout import WORDS, Layout, NoLayout, columns_at, missing, text_layout
 
 # By what they hold, as in `Layout.at`.
@@ -57,7 +57,7 @@ def text_blocks(file: Path, symbol: str, lines: Lines) -> Iterator[Block]:
         layout = text_layout(head[mark:].decode(name, errors="replace"), symbol)
         lines.first = layout.first_line
         stream.seek(mark)
-        with _reader(stream, layout, name, lines) as batches:
+        with _reader(mended(stream, name, layout.delimiter), layout, lines) as batches:
             for batch in batches:
                 block = {what: batch.column(f"c{cell}") for what, cell in layout.at.items()}
                 yield _with_points(block) if layout.comma else block
@@ -73,22 +73,19 @@ def _with_points(block: Block) -> Block:
     }
 
 
-def _reader(
-    stream: IO[bytes], layout: Layout, encoded: str, lines: Lines
-) -> "pa.csv.CSVStreamingReader":
+def _reader(text: pa.NativeFile, layout: Layout, lines: Lines) -> "pa.csv.CSVStreamingReader":
     def leave_out(row: pa.csv.InvalidRow) -> str:
         (lines.notes if _is_note(row.text, layout.delimiter) else lines.ragged).append(row.number)
         return "skip"
 
     used = [f"c{cell}" for cell in sorted(set(layout.at.values()))]
     return pa.csv.open_csv(
-        stream,
+        text,
         pa.csv.ReadOptions(
             use_threads=False,  # or rows have no numbers
             block_size=_BLOCK_BYTES,
             skip_rows=layout.first_line - 1,
             column_names=[f"c{cell}" for cell in range(layout.cells)],
-            encoding=encoded,
         ),
         pa.csv.ParseOptions(
             delimiter=layout.delimiter, invalid_row_handler=leave_out, ignore_empty_lines=False

@@ -111,7 +111,7 @@ def good(random: Random, steps: Steps) -> bytes:
 
 def absurd_price(random: Random, steps: Steps) -> bytes:
     fields = next_bar(random, steps, ABSURD)
-    price = random.choice([TINY, 1e-300, 1e-30, 1e30, 1e300, HUGE])
+    price = random.choice([TINY, 1e-300, 1e-30, 9e29, 1e30, 1e300, HUGE])
     prices = bar_fields("x", "1m", 0, price)
     volume = random.choice(["0.0", "1e308", "5e-324"])
     volumes = {"base_volume": volume, "quote_volume": volume}

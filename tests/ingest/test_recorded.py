@@ -4,12 +4,16 @@ import gzip
 import io
 import zipfile
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conf.errors import ConfigurationError
 from ingest.bar import Bar
 from ingest.recorded.bars import read_recorded
+from ingest.recorded.tables import Lines, text_blocks
 from ingest.sources.recorded import read_bars
 from ingest.sources.recorded_news import read_headlines
 
@@ -18,6 +22,7 @@ CSV = """time,open,high,low,close,volumefrom,volumeto
 1514219940,11,12,9,10,0,
 1514220000,10,10,10,10,2,20
 """
+TIMES = ["1514219880", "1514219940", "1514220000"]
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -108,6 +113,39 @@ def test_a_rejected_bar_is_logged_where_nobody_asks_for_it(
 def test_vectorised_rules_judge_as_the_bar_itself_does(tmp_path: Path) -> None:
     path = written(tmp_path, CSV)
     assert all(bar.rejection_reason(now_ms=2**60) is None for bar in read_bars(path, "A-B", "1m"))
+
+
+@given(
+    st.lists(st.text(st.sampled_from('",;|1 #x\0\xe9€'), max_size=8), max_size=6),
+    st.sampled_from(",;|\t"),
+    st.sampled_from(["utf-8", "latin-1", "utf-16"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_whatever_stands_in_a_line_each_other_line_is_read(
+    odd: list[str], delimiter: str, encoded: str, end: str
+) -> None:
+    head, *good = [line.replace(",", delimiter) for line in CSV.splitlines()]
+    text = end.join([head, good[0], *odd, *good[1:]])
+    with NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(text.encode(encoded, "replace"))
+        lines = Lines()
+        blocks = list(text_blocks(Path(file.name), "A-B", lines))
+    times = [time for block in blocks for time in block["time"].to_pylist()]
+    assert len(times) + len(lines.ragged) + len(lines.notes) == len(good) + len(odd)
+    assert [time for time in times if time in TIMES] == TIMES
+
+
+@pytest.mark.parametrize("line", [100, 9_999])
+@pytest.mark.parametrize("before", ["", "1", "10,12,9,11,"])
+def test_a_quote_that_none_closes_costs_its_own_line(
+    before: str, line: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"{1514219880 + 60 * minute},10,12,9,11,1.5,16,note" for minute in range(10_000)]
+    rows[line - 2] = rows[line - 2].replace(f",{before}", f',{before}"', 1)
+    path = written(tmp_path, "\n".join([CSV.splitlines()[0] + ",note", *rows]))
+    good = list(read_bars(path, "A-B", "1m"))
+    assert len(good) == 9_999
+    assert f'bars=9999 rejected=1 doubles=0 first="line {line}: ' in caplog.text
 
 
 def archive(*names: str) -> bytes:
