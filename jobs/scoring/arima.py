@@ -68,8 +68,12 @@ def period_start(time_ms: int, timeframe: str) -> int:
     >>> period_start(86_400_000 + 60_000, "1m")
     86400000
     """
-    length = max(DAY_MS, MIN_BARS_A_FIT * TIMEFRAME_MS[timeframe])
+    length = _period_ms(timeframe)
     return time_ms // length * length
+
+
+def _period_ms(timeframe: str) -> int:
+    return max(DAY_MS, MIN_BARS_A_FIT * TIMEFRAME_MS[timeframe])
 
 
 def add_arima(connection: duckdb.DuckDBPyConnection, warehouse_dir: Path) -> int:
@@ -165,8 +169,8 @@ def _of_series(
 ) -> Iterator[pd.DataFrame]:
     """A frame for each period whose model could be fitted."""
     bar_ms = TIMEFRAME_MS[timeframe]
-    starts = rows["as_of"].map(lambda time: period_start(time, timeframe))
-    for start, part in rows.groupby(starts):
+    length = _period_ms(timeframe)
+    for start, part in rows.groupby(rows["as_of"] // length * length):
         first = int(str(start)) - FIT_BARS * bar_ms
         ends = (part["as_of"].to_numpy(np.int64) - first) // bar_ms - 1
         close = np.full(int(ends.max()) + 1, np.nan)
@@ -180,7 +184,7 @@ def _of_series(
         part, ends = part[known], ends[known]
         horizons = sorted(set(part["horizon"]))
         returns = model.log_returns(close, ends, horizons)
-        column = part["horizon"].map(horizons.index).to_numpy()
+        column = np.searchsorted(horizons, part["horizon"])
         moved = returns[np.arange(len(part)), column]
         yield part.assign(arima_close=close[ends] * np.exp(moved), fitted_until=int(str(start)))
 
@@ -190,12 +194,13 @@ def _write(warehouse_dir: Path, found: pd.DataFrame) -> Iterator[Path]:
     rows = found.copy()
     for name in ("as_of", "fitted_until"):
         rows[name] = pd.to_datetime(rows[name], unit="ms", utc=True)
-    newest = f"{rows['as_of'].max():%Y-%m-%d}"
-    yield from _end_days(warehouse_dir, newest)
-    days = rows["as_of"].dt.strftime("%Y-%m-%d")
-    hours = rows["as_of"].dt.strftime("%Y-%m-%dT%H")
-    for batch, part in rows.groupby(days.where(days < newest, hours)):
-        append_rows(warehouse_dir, ARIMA, str(batch), part)
+    days = rows["as_of"].dt.floor("D")
+    newest = days.max()
+    yield from _end_days(warehouse_dir, f"{newest:%Y-%m-%d}")
+    # Whole days are grouped by their times: to write out each row's takes minutes for a month.
+    for start, part in rows.groupby(days.where(days < newest, rows["as_of"].dt.floor("h"))):
+        batch = f"{start:%Y-%m-%d}" if start < newest else f"{start:%Y-%m-%dT%H}"
+        append_rows(warehouse_dir, ARIMA, batch, part)
         yield from (warehouse_dir / ARIMA.name / f"{BATCH}{batch}").glob("*.parquet")
 
 
