@@ -1,15 +1,14 @@
-"""From an exchange's close message to the acknowledged bar: 300 series on one machine.
+"""From an exchange's close message to the acknowledged bar, and on to its last prediction: 300
+series, their stream and their broker on one machine.
 
 `python -m bench.live_ingest` writes `bench/live_ingest.json`. A server on loopback closes every
-minute of every series at once, as Binance does it, and answers the polls that confirm; a minute
-lasts `MINUTE_S` seconds, so that there are many of them. Polling alone can't be earlier than its
-grace, 3 s.
+minute of every series at once, as Binance does it, and answers the polls that confirm. Polling
+alone can't be earlier than its grace, 3 s.
 """
 
 import logging
 import os
 import platform
-import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -21,7 +20,11 @@ import ccxt
 import numpy as np
 from rich.console import Console
 
+from bench.job import SparkJob
+from bench.live import last_by_bar
 from bench.report import write
+from bench.series import FIRST_OPEN_MS, LOOKBACK, PARTITIONS
+from bench.stage import Stage
 from conf.settings import Ingest, Kafka
 from ingest.bar import Bar
 from ingest.budget import RateBudget
@@ -33,39 +36,18 @@ from ingest.poll import Poller
 from ingest.publish import Publisher, Record
 from ingest.sources import SourceOptions, open_source
 from ingest.topics import ensure_topics
-from jobs.machine.broker import EmbeddedBroker
+from jobs.machine.processes import wait_until
 from jobs.terminal.program import run_program
 from tests.ingest.exchange_server import MINUTE_MS, Binance, ExchangeServer, Market
 
 REPORT: Final = Path("bench/live_ingest.json")
 SERIES: Final = 300
-MINUTES: Final = 15
-MINUTE_S: Final = 12.0
-WARM_UP: Final = 3
+MINUTES: Final = 8
+WARM_UP: Final = 5
+# How long the predictions of the last minute may take.
+LAST_S: Final = 60.0
 
 Key = tuple[str, int]
-
-
-class FastClock(Clock):
-    """A clock whose minutes last `MINUTE_S` seconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._began = time.monotonic()
-        # the beginning of a minute, some years ago
-        self._from_ms = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS
-
-    def now_ms(self) -> int:
-        """Epoch ms of this clock."""
-        return self._from_ms + self.monotonic_ms()
-
-    def monotonic_ms(self) -> int:
-        """Milliseconds of this clock since it began."""
-        return int((time.monotonic() - self._began) * MINUTE_MS / MINUTE_S)
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for seconds of this clock."""
-        super().sleep(seconds * MINUTE_S * 1000 / MINUTE_MS)
 
 
 class Timed(Publisher):
@@ -79,7 +61,7 @@ class Timed(Publisher):
         """Send, and note the time."""
         sent = list(records)
         count = super().send(sent)
-        now_s = time.perf_counter()
+        now_s = time.time()
         for record in sent:
             bar = Bar.from_json(record.value)
             self.acknowledged.setdefault((bar.symbol, bar.open_time), now_s)
@@ -89,19 +71,19 @@ class Timed(Publisher):
 def main() -> int:
     """Run the benchmark, print and write what it found."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as folder, EmbeddedBroker(Path(folder) / "broker") as broker:
-        found = measured(broker.bootstrap_servers)
+    with Stage() as stage, stage.job("live-ingest", "live-ingest-bars") as job:
+        found = measured(stage.broker, job)
     write(REPORT, found)
     Console().print_json(data=found)
     return 0
 
 
-def measured(bootstrap_servers: str) -> dict[str, Any]:
-    """Seconds from message to acknowledgement, over all series and minutes."""
+def measured(broker: str, job: SparkJob) -> dict[str, Any]:
+    """Seconds from message to acknowledgement and prediction, over all series and minutes."""
     symbols = [f"C{number:03}-USDT" for number in range(SERIES)]
-    clock, told = FastClock(), dict[Key, float]()
-    kafka = Kafka(bootstrap_servers=bootstrap_servers, bars_topic="bars", partitions=4)
-    ensure_topics(kafka, {"bars": 4, "bars.rejected": 1})
+    clock, told = Clock(), dict[Key, float]()
+    kafka = Kafka(bootstrap_servers=broker, bars_topic=job.bars_topic, partitions=PARTITIONS)
+    ensure_topics(kafka, {kafka.rejected_topic: 1})
     settings = Ingest(source="exchange:binance", symbols=symbols, intervals=["1m"], calls_per={})
     with ExchangeServer(Binance(), symbols, clock) as server, Timed(kafka) as publisher:
         server.market = Market(clock, quiet=10**9)
@@ -109,8 +91,9 @@ def measured(bootstrap_servers: str) -> dict[str, Any]:
         source = open_source(settings.source, options)
         source.named(symbols[0])
         metrics = IngestMetrics()
-        since_ms = clock.now_ms()
-        feeds = bar_feeds(source, settings, kafka, since_ms, since_ms, LiveFeed)
+        now_ms = clock.now_ms()
+        since_ms = now_ms - LOOKBACK * MINUTE_MS
+        feeds = bar_feeds(source, settings, kafka, now_ms, since_ms, LiveFeed)
         live = Live(source, feeds, clock, metrics)
         poller = Poller(
             *(feeds, publisher, settings),
@@ -124,12 +107,25 @@ def measured(bootstrap_servers: str) -> dict[str, Any]:
             teller.start()
             poller.run()
         teller.join()
-    return report_of(told, publisher.acknowledged, metrics)
+    predicted: dict[Key, float] = {}
+
+    def all_predicted() -> bool:
+        predicted.update(predicted_at(broker, job.output_topic))
+        return told.keys() <= predicted.keys()
+
+    wait_until(all_predicted, LAST_S, job.program.check)
+    return report_of(told, publisher.acknowledged, predicted, metrics)
 
 
-def tell(
-    server: ExchangeServer, symbols: list[str], clock: FastClock, told: dict[Key, float]
-) -> None:
+def predicted_at(broker: str, topic: str) -> dict[Key, float]:
+    """By symbol and open time (epoch ms), when the bar's last prediction could be read (unix s)."""
+    return {
+        (symbol, FIRST_OPEN_MS + minute * MINUTE_MS): at_ms / 1000
+        for (symbol, minute), at_ms in last_by_bar(broker, topic, 0).items()
+    }
+
+
+def tell(server: ExchangeServer, symbols: list[str], clock: Clock, told: dict[Key, float]) -> None:
     """Close each minute of each series, `MINUTES` long; then stop the clock."""
     first_ms = clock.now_ms() // MINUTE_MS * MINUTE_MS
     for minute in range(MINUTES + WARM_UP):
@@ -140,32 +136,43 @@ def tell(
             forming = [c.so_far(share) for c in candles.values()]
             server.say(*map(server.protocol.told, symbols, forming, [False] * len(symbols)))
         clock.sleep((opened_ms + MINUTE_MS - clock.now_ms()) / 1000)
-        now_s = time.perf_counter()
+        now_s = time.time()
         if minute >= WARM_UP:
             told |= {(symbol, opened_ms): now_s for symbol in symbols}
         server.close(candles)
-    clock.sleep(30)
+    clock.sleep(20)
     clock.stopping.set()
 
 
 def report_of(
-    told: dict[Key, float], acknowledged: dict[Key, float], metrics: IngestMetrics
+    told: dict[Key, float],
+    acknowledged: dict[Key, float],
+    predicted: dict[Key, float],
+    metrics: IngestMetrics,
 ) -> dict[str, Any]:
     """Percentiles, and what it ran on."""
-    waits = np.array([acknowledged[key] - at for key, at in told.items() if key in acknowledged])
     differs = metrics.registry.get_sample_value("candlecast_ingest_live_differences_total")
     return {
         "series": SERIES,
         "bars": len(told),
-        "missing": len(told) - len(waits),
-        "p50_s": round(float(np.quantile(waits, 0.5)), 3),
-        "p99_s": round(float(np.quantile(waits, 0.99)), 3),
-        "most_s": round(float(waits.max()), 3),
+        "acknowledged": waits(told, acknowledged),
+        "predicted": waits(told, predicted),
         "by_poll_at_least_s": 3.0,
         "differences": differs,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "ccxt": ccxt.__version__,
+    }
+
+
+def waits(told: dict[Key, float], done: dict[Key, float]) -> dict[str, float]:
+    """Percentiles of the seconds in between, and of how many bars there are none."""
+    seconds = np.array([done[key] - at for key, at in told.items() if key in done])
+    return {
+        "missing": len(told) - len(seconds),
+        "p50_s": round(float(np.quantile(seconds, 0.5)), 3),
+        "p99_s": round(float(np.quantile(seconds, 0.99)), 3),
+        "most_s": round(float(seconds.max()), 3),
     }
 
 

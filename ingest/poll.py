@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 # A minute's bars go to Kafka as one group; those that come later than this make the next one.
 GATHER_S: Final = 1.0
+# So do those that are heard within this time of one another: a group is one micro-batch.
+QUIET_S: Final = 0.03
 # How often the clock is looked at while nothing is asked because of it.
 HELD_S: Final = 1.0
 # The longest sleep: so late a step of the wall clock is seen.
@@ -198,6 +200,11 @@ class Poller:
         """Publish what was heard and nothing keeps back; ask now for what keeps the rest back."""
         if not self._heard:
             return
+        until_ms = self._clock.monotonic_ms() + GATHER_S * 1000
+        while self._clock.monotonic_ms() < until_ms and (
+            came := self._clock.wait(self._calls.answers, QUIET_S)
+        ):
+            self._take(came)
         while self._found:
             self._publish()  # what a poll found may be the same bars
         heard, self._heard = self._heard, {}
