@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 
 # Beside Arrow's own: how sites write that there is nothing.
 NOTHING: Final = ("", "-", "--", "None", "none", "NaN", "nan", "NULL", "null", "N/A", "n/a", "NA")
-_THOUSANDS: Final = r"^\d{1,3}(,\d{3})+(\.\d*)?$"
+_THOUSANDS: Final = r"^[1-9]\d{0,2}(,\d{3})+(\.\d*)?$"
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _SUFFIXES: Final = {"K": 1e3, "M": 1e6, "B": 1e9}
 

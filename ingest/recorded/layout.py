@@ -52,9 +52,9 @@ DELIMITERS: Final = (",", ";", "\t", "|")
 HEAD_LINES: Final = 30
 _NUMBER: Final = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?")
 _TIME: Final = re.compile(r"\d{9,19}(\.\d*)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*|(19|20)\d{6} \d{4,6}")
-# 1.234,5: a comma before the decimals. 1,234 could be either.
+# 1.234,5: a comma before the decimals. 1,234 could be either; not 0,123.
 _COMMA: Final = re.compile(r"(\d{1,3}(\.\d{3})+|\d+),\d*")
-_EITHER: Final = re.compile(r"\d{1,3},\d{3}")
+_EITHER: Final = re.compile(r"[1-9]\d{0,2},\d{3}")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{4}|\d{6}")
 
 
@@ -150,20 +150,21 @@ def _with_header(lines: Sequence[str], number: int, delimiter: str, symbol: str)
         at |= {"time": plain.index("date"), "clock": plain.index("time")}
     # A delimiter behind the last cell of each row is one cell more than there are names.
     cells = len(names) + (len(row) == len(names) + 1 and not row[-1])
-    rows = [_cells(line, delimiter) for line in lines[number:-1]]
+    # The last line of a head may be cut off.
+    rows = [_cells(line, delimiter) for line in lines[number:-1] or lines[number:]]
     prices = [row[at[what]] for row in rows for what in PRICES if at[what] < len(row)]
-    return Layout(number + 1, delimiter, cells, at, _has_comma(prices, delimiter, number + 1))
+    return Layout(number + 1, delimiter, cells, at, _has_comma(prices, number + 1))
 
 
-def _has_comma(prices: Sequence[str], delimiter: str, line: int) -> bool:
+def _has_comma(prices: Sequence[str], line: int) -> bool:
     """Whether a comma stands before the decimals of prices; raises NoLayout where it could as well
-    stand between thousands. Between cells that commas delimit it is taken to."""
+    stand between thousands."""
     commas = [price for price in prices if _COMMA.fullmatch(price)]
     if not commas or any("." in price and price not in commas for price in prices):
         return False
     if not all(_EITHER.fullmatch(price) for price in commas):
         return True
-    if delimiter == "," or any(price.count(",") > 1 for price in prices):
+    if any(price.count(",") > 1 for price in prices):
         return False
     raise NoLayout(
         f"line {line}: {commas[0]} has a comma before the decimals or between thousands; "

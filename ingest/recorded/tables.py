@@ -60,17 +60,16 @@ def text_blocks(file: Path, symbol: str, lines: Lines) -> Iterator[Block]:
         with _reader(mended(stream, name, layout.delimiter), layout, lines) as batches:
             for batch in batches:
                 block = {what: batch.column(f"c{cell}") for what, cell in layout.at.items()}
-                yield _with_points(block) if layout.comma else block
+                yield _swapped(block) if layout.comma else block
 
 
-def _with_points(block: Block) -> Block:
-    """The numbers with a point before their decimals and nothing between thousands."""
-    return {
-        what: texts
-        if what in WORDS
-        else pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
-        for what, texts in block.items()
-    }
+def _swapped(block: Block) -> Block:
+    """Numbers with a point before their decimals, commas between thousands, for the opposite."""
+    swapped = dict(block)
+    for what in block.keys() - set(WORDS):
+        for sign, other in ((".", "\n"), (",", "."), ("\n", ",")):
+            swapped[what] = pc.replace_substring(swapped[what], sign, other)
+    return swapped
 
 
 def _reader(text: pa.NativeFile, layout: Layout, lines: Lines) -> "pa.csv.CSVStreamingReader":

@@ -135,6 +135,35 @@ def test_whatever_stands_in_a_line_each_other_line_is_read(
     assert [time for time in times if time in TIMES] == TIMES
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("written_as", "price"),
+    [
+        *(("0,123", 0.123), ("0,5", 0.5), ("1.234,5", 1234.5), ("12,3456", 12.3456)),
+        *(("1,234.5", 1234.5), ("1,234,567", 1234567.0), ("0.123", 0.123), ("1,234", None)),
+    ],
+)
+def test_a_comma_means_the_same_whatever_stands_between_cells(
+    delimiter: str, written_as: str, price: float | None, tmp_path: Path
+) -> None:
+    cells = ['"1514219880"', *[f'"{written_as}"'] * 5]
+    head = CSV.splitlines()[0].split(",")[:6]
+    path = written(tmp_path, "\n".join(map(delimiter.join, [head, cells])))
+    if price is None:
+        with pytest.raises(ConfigurationError, match="before the decimals or between thousands"):
+            read_recorded(path, "A-B", "1m")
+    else:
+        values = read_recorded(path, "A-B", "1m").good.values
+        assert [values["open"].tolist(), values["base_volume"].tolist()] == [[price], [price]]
+
+
+@pytest.mark.parametrize("odd", ["12.5", "0.123", "1.2345", "1,2,3"])
+def test_a_number_that_is_written_unlike_the_others_is_none(odd: str, tmp_path: Path) -> None:
+    rows = [f"{1514219880 + 60 * n};0,5;0,5;0,5;0,5;{odd if n else '0,5'}" for n in range(2)]
+    path = written(tmp_path, "\n".join(["time;open;high;low;close;volume", *rows]))
+    assert rejected(path) == [(1514219940000, "base_volume must be a number from 0 to 1e+30")]
+
+
 @pytest.mark.parametrize("line", [100, 9_999])
 @pytest.mark.parametrize("before", ["", "1", "10,12,9,11,"])
 def test_a_quote_that_none_closes_costs_its_own_line(
