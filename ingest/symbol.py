@@ -49,3 +49,13 @@ def market_of(symbol: str) -> str:
     """
     base, _, quote = symbol.partition("-")
     return f"{base.rpartition(':')[2]}-{quote}"
+
+
+def coins_of(symbol: str) -> tuple[str, str]:
+    """Base and quote of a symbol, without venue and settlement.
+
+    >>> coins_of("KRAKEN:BTC-USDT:USDC")
+    ('BTC', 'USDT')
+    """
+    base, _, quote = market_of(symbol).partition("-")
+    return base, quote.partition(":")[0]

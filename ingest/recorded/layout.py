@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ingest.bar import OPTIONAL
+from ingest.symbol import coins_of
 
 PRICES: Final = ("open", "high", "low", "close")
 REQUIRED: Final = ("time", *PRICES, "volume")
@@ -120,7 +121,7 @@ def _named(plain: Sequence[str]) -> dict[str, int]:
 
 def _volumes(plain: Sequence[str], at: dict[str, int], symbol: str) -> dict[str, int]:
     """Give `Volume BTC`, `Volume USDT` their meaning: by the symbol, or else base first."""
-    base, _, quote = (f"volume{_plain(coin)}" for coin in symbol.partition("-"))
+    base, quote = (f"volume{_plain(coin)}" for coin in coins_of(symbol))
     known = at.values()
     named = [i for i, n in enumerate(plain) if n.startswith("volume") and i not in known]
     if len(named) == 2 and quote != base and (plain[named[0]] == quote or plain[named[1]] == base):

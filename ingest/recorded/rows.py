@@ -1,7 +1,7 @@
 """A file brought into columns, row by row as it stands there; nothing is judged yet."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ from ingest.recorded.times import (
     unix_texts,
     written_times,
 )
+from ingest.symbol import market_of
 
 # The values of a bar under the names that its rules ask for, and what columns hold them as.
 VALUES: Final = {
@@ -71,7 +72,9 @@ def read_rows(file: Path, symbol: str, timeframe: str | None) -> Rows:
         with readable(file):
             parquet = is_parquet(file)
             blocks = parquet_blocks(file, symbol) if parquet else text_blocks(file, symbol, lines)
-            return _gathered(blocks, lines, {"symbol": symbol, "interval": timeframe or ""})
+            return _gathered(
+                blocks, lines, {"symbol": (symbol, market_of(symbol)), "interval": (timeframe,)}
+            )
     except NoLayout as error:
         raise ConfigurationError(f"recorded file {file}, {error}") from error
     except Ambiguous as error:
@@ -81,7 +84,9 @@ def read_rows(file: Path, symbol: str, timeframe: str | None) -> Rows:
         ) from error
 
 
-def _gathered(blocks: Iterable[Block], lines: Lines, asked: Mapping[str, str]) -> Rows:
+def _gathered(
+    blocks: Iterable[Block], lines: Lines, asked: Mapping[str, Sequence[str | None]]
+) -> Rows:
     times: list[Times | pa.Array] = []
     values: dict[str, list[Floats]] = {name: [] for name in VALUES}
     names = {what: _Names() for what in asked}
@@ -149,21 +154,32 @@ class _Names:
 
     def add(self, column: pa.Array) -> None:
         """A block's column."""
-        coded = column.cast(pa.string()).fill_null("").dictionary_encode()
-        texts = [_plain(text) for text in coded.dictionary.to_pylist()]
-        ours = np.array([self._numbers.setdefault(t, len(self._numbers)) for t in texts], np.int32)
+        texts = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null(""))
+        coded, known = texts.dictionary_encode(), self._numbers
+        names = coded.dictionary.to_pylist()
+        ours = np.array([known.setdefault(name, len(known)) for name in names], np.int32)
         self._of_rows.append(ours[coded.indices.to_numpy()])
 
-    def chosen(self, what: str, asked: str, n_rows: int) -> NDArray[np.bool_]:
-        """Which rows are those asked for: all of them where there is one name only."""
-        named = self._numbers.keys() - {""}
+    def chosen(self, what: str, asked: Sequence[str | None], n_rows: int) -> NDArray[np.bool_]:
+        """Which rows are those asked for: all of them where there is one name only.
+
+        Of the names `asked` the first counts that is there; or else what differs in case and
+        punctuation alone. Raises NoLayout where that is nothing, or several names.
+        """
+        named = sorted(self._numbers.keys() - {""})
         if len(named) < 2:
             return np.ones(n_rows, bool)
-        if _plain(asked) not in named:
-            found = ", ".join(sorted(named)[:5])
-            raise NoLayout(f"column {what}: expected {asked or 'one'} among several, found {found}")
-        return np.asarray(np.concatenate(self._of_rows) == self._numbers[_plain(asked)])
+        plain = {_plain(name) for name in asked if name}
+        alike = [name for name in asked if name in named][:1]
+        alike = alike or [name for name in named if _plain(name) in plain]
+        if len(alike) != 1:
+            found = ", ".join(alike or named[:5])
+            raise NoLayout(
+                f"column {what}: expected {asked[0] or 'one'} among several, found {found}"
+            )
+        return np.asarray(np.concatenate(self._of_rows) == self._numbers[alike[0]])
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.casefold())
+    """A name without case and punctuation; 1M stays, since that is a month."""
+    return re.sub(r"[\W_]", "", name if re.fullmatch(r"\d+M", name) else name.casefold())

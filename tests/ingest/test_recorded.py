@@ -3,6 +3,7 @@
 import gzip
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -177,6 +178,64 @@ def test_a_quote_that_none_closes_costs_its_own_line(
     assert f'bars=9999 rejected=1 doubles=0 first="line {line}: ' in caplog.text
 
 
+def of_several(tmp_path: Path, column: str, names: Sequence[str]) -> Path:
+    """A file of a bar for each name, the n-th of price n."""
+    rows = [f"{name},1514219880,{n},{n},{n},{n},{n}" for n, name in enumerate(names, 1)]
+    return written(tmp_path, "\n".join([f"{column},time,open,high,low,close,volume", *rows]))
+
+
+@pytest.mark.parametrize(
+    ("names", "symbol", "chosen"),
+    [
+        (("BTCB-USD", "BTC-BUSD"), "BTC-BUSD", 2),
+        (("btc-usdt", "BTC-USDT", "BTCUSDT"), "BTC-USDT", 2),
+        (("ETHUSDT", "BTCUSDT"), "BTC-USDT", 2),
+        (("ETH/USDT", " btc/usdt "), "BTC-USDT", 2),
+        (("BTC-USDT", "KRAKEN:BTC-USDT"), "KRAKEN:BTC-USDT", 2),
+        (("ETH-USDT", "BTC-USDT"), "KRAKEN:BTC-USDT", 2),
+        (("BTC-USDT", "BTC/USDT:USDT"), "KRAKEN:BTC-USDT:USDT", 2),
+        (("BTCB/USD", "BTC/BUSD"), "BTC-BUSD", "BTC-BUSD among several, found BTC/BUSD, BTCB/USD"),
+        (("btc-usdt", "BTCUSDT"), "BTC-USDT", "BTC-USDT among several, found BTCUSDT, btc-usdt"),
+        (("BTC-USDT:USDT", "ETH-USDT"), "BTC-USDT", "among several, found BTC-USDT:USDT, ETH-U"),
+    ],
+)
+def test_of_several_symbols_the_one_that_is_asked_for_is_read(
+    names: tuple[str, ...], symbol: str, chosen: int | str, tmp_path: Path
+) -> None:
+    path = of_several(tmp_path, "symbol", names)
+    if isinstance(chosen, str):
+        with pytest.raises(ConfigurationError, match=f"column symbol: expected .*{chosen}"):
+            read_recorded(path, symbol, "1m")
+    else:
+        assert read_recorded(path, symbol, "1m").good.values["open"].tolist() == [chosen]
+
+
+@pytest.mark.parametrize("names", [("1M", "1m"), ("1h", "1M", "1m"), ("5m", "1M", "1min", "1 m")])
+def test_a_month_is_no_minute(names: tuple[str, ...], tmp_path: Path) -> None:
+    path = of_several(tmp_path, "interval", names)
+    assert read_recorded(path, "A-B", "1m").good.values["open"].tolist() == [len(names)]
+    with pytest.raises(ConfigurationError, match="column interval: expected 15m among several"):
+        read_recorded(path, "A-B", "15m")
+
+
+@pytest.mark.parametrize("symbol", ["BTC-USDT", "BTC-USDT:USDT", "K:BTC-USDT", "K:BTC-USDT:BTC"])
+@pytest.mark.parametrize("form", ["Volume {}", "volume_{}", "Volume ({})"])
+def test_a_volume_is_of_the_coin_that_its_column_names(
+    symbol: str, form: str, tmp_path: Path
+) -> None:
+    for coins in (("BTC", "USDT"), ("USDT", "BTC")):
+        names = ",".join(map(form.format, coins))
+        cells = ",".join("15000" if coin == "USDT" else "1.5" for coin in coins)
+        path = written(tmp_path, f"time,open,high,low,close,{names}\n1514219880,1,1,1,1,{cells}\n")
+        values = read_recorded(path, symbol, "1m").good.values
+        assert [values["base_volume"][0], values["quote_volume"][0]] == [1.5, 15000.0]
+    path = written(
+        tmp_path, f"time,open,high,low,close,{form.format('USDT')}\n1514219880,1,1,1,1,9"
+    )
+    with pytest.raises(ConfigurationError, match="line 1: lacks volume"):
+        read_recorded(path, symbol, "1m")
+
+
 def archive(*names: str) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as zipped:
@@ -218,7 +277,7 @@ REFUSED = {
     "hours in ns as minutes": (hourly(10**9), "expected bars of 1m, found bars of 1h"),
     "other symbols": (
         b"symbol,time,open,high,low,close,volume\nC-D,1514219880,1,1,1,1,1\nE-F,1514219880,1,1,1,1,1",
-        "column symbol: expected A-B among several, found cd, ef",
+        "column symbol: expected A-B among several, found C-D, E-F",
     ),
     "times cut by a spreadsheet": (
         CSV.replace("1514219880", "1.5E+12")
