@@ -6,7 +6,7 @@ import numpy as np
 
 from conf.errors import ConfigurationError
 from ingest.recorded.bars import read_recorded
-from ingest.recorded.content import FILE_ENDINGS
+from ingest.recorded.content import FILE_ENDINGS, name_of
 from model.series import VALUES, Series, on_grid
 
 
@@ -33,7 +33,7 @@ def series_name(file: Path) -> str:
     """
     while file.suffix.lower() in FILE_ENDINGS:
         file = file.with_suffix("")
-    return file.name
+    return name_of(file)
 
 
 def series_files(folder: Path) -> list[Path]:

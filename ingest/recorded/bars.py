@@ -14,6 +14,7 @@ from conf.errors import ConfigurationError
 from conf.events import event
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import OPTIONAL_RULES, RULES
+from ingest.recorded.content import name_of
 from ingest.recorded.rows import Rows, read_rows
 from ingest.recorded.times import NO_TIME, Times
 
@@ -141,6 +142,6 @@ def _say(file: Path, rows: Rows, broken: NDArray[np.int8], doubles: int) -> None
             f"recorded file {file}: expected bars, found {bars}, beside {rejected} rows that are "
             f"none and {doubles} that repeat a time{'; ' * bool(first)}{first}"
         )
-    found = {"file": file.name, "bars": bars, "rejected": rejected, "doubles": doubles}
+    found = {"file": name_of(file), "bars": bars, "rejected": rejected, "doubles": doubles}
     level = logging.WARNING if rejected or doubles else logging.INFO
     event(log, "recorded_file", level=level, **found, **({"first": first} if first else {}))

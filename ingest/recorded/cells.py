@@ -19,7 +19,8 @@ _SUFFIXES: Final = {"K": 1e3, "M": 1e6, "B": 1e9}
 def numbers(cells: pa.Array) -> Floats:
     """The cells as numbers (n_rows,), NaN where one is empty, -inf where one holds something else.
 
-    Numbers may have `$` before, commas between thousands, and K, M or B behind.
+    Numbers may have `$` before, commas between thousands, and K, M or B behind. A comma that can't
+    stand between thousands stands before decimals.
     """
     if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
         try:
@@ -39,6 +40,7 @@ def _loosely(texts: pa.Array) -> pa.Array:
         factor = pc.if_else(has, times, factor)
         texts = pc.if_else(has, pc.utf8_rtrim(texts, suffix), texts)
     grouped = pc.match_substring_regex(texts, _THOUSANDS)
-    texts = pc.if_else(grouped, pc.replace_substring(texts, ",", ""), texts)
+    decimal = pc.replace_substring(texts, ",", ".")
+    texts = pc.if_else(grouped, pc.replace_substring(texts, ",", ""), decimal)
     texts = pc.if_else(pc.match_substring_regex(texts, _NUMBER), texts, "-inf")
     return pc.multiply(texts.cast(pa.float64()), factor)

@@ -48,6 +48,15 @@ def readable(file: Path) -> Iterator[None]:
         ) from error
 
 
+def name_of(file: Path) -> str:
+    """A file's name as a text that can be sent, also where its bytes are no UTF-8.
+
+    >>> name_of(Path("data/M\\udce4rz.csv"))
+    'M\ufffdrz.csv'
+    """
+    return file.name.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def is_parquet(file: Path) -> bool:
     """Whether the file begins as Parquet does."""
     with file.open("rb") as stream:

@@ -97,9 +97,16 @@ def text_layout(head: str, symbol: str) -> Layout:
 
 
 def columns_at(names: Sequence[str], symbol: str) -> dict[str, int]:
-    """Which column holds what, by their names; `symbol` tells base from quote volume."""
+    """Which column holds what, by their names; `symbol` tells base from quote volume.
+
+    Raises NoLayout where two columns of such a name could be meant.
+    """
     plain = [_plain(name) for name in names]
-    return _volumes(plain, _named(plain), symbol)
+    at = _volumes(plain, _named(plain), symbol)
+    for column in at.values():
+        if plain[column] and (n := plain.count(plain[column])) > 1:
+            raise NoLayout(f"column {names[column]}: expected one of that name, found {n}")
+    return at
 
 
 def missing(at: Mapping[str, int]) -> list[str]:

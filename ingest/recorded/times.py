@@ -53,6 +53,8 @@ def unix_texts(texts: pa.Array) -> Times:
 
 def unix_numbers(values: pa.Array) -> Times:
     """Unix times in s, ms, us or ns, each told apart by its size."""
+    if not pa.types.is_floating(values.type):
+        values = values.cast(pa.int64(), safe=False)  # what is too large for it becomes negative
     known = values.fill_null(NO_TIME).to_numpy(zero_copy_only=False)
     if known.dtype.kind == "f":
         whole = np.where(np.isfinite(known) & (known < 2**62), known, NO_TIME)

@@ -10,6 +10,7 @@ import numpy as np
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar, log_rejected
 from ingest.recorded.bars import GOOD, REASONS, read_recorded
+from ingest.recorded.content import name_of
 from ingest.sources.rows import VALUES, bar_of
 
 # Rows that become bars together: enough to make it cheap, few enough to hold little.
@@ -41,7 +42,7 @@ def read_bars(
     shown at the earliest. `now_ms`, `earliest_ms` and errors as in `read_recorded`.
     """
     recorded = read_recorded(Path(path), symbol, timeframe, now_ms, earliest_ms)
-    name, bar_ms = f"recorded:{Path(path).name}", TIMEFRAME_MS[timeframe]
+    name, bar_ms = f"recorded:{name_of(Path(path))}", TIMEFRAME_MS[timeframe]
     for first in range(0, len(recorded.broken), BLOCK_ROWS):
         block = recorded.rows.at(slice(first, first + BLOCK_ROWS))
         broken = recorded.broken[first : first + BLOCK_ROWS]

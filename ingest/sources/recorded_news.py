@@ -15,7 +15,7 @@ from typing import Final
 from conf.errors import ConfigurationError
 from conf.events import event
 from ingest.article import Article
-from ingest.recorded.content import readable, unpacked
+from ingest.recorded.content import name_of, readable, unpacked
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def read_headlines(file: Path, delay_ms: int) -> Iterator[Article]:
     if not file.is_file():
         raise ConfigurationError(f"no file {file}: name one with the columns {','.join(COLUMNS)}")
     with readable(file), unpacked(file) as packed:
-        rows = csv.DictReader(io.TextIOWrapper(packed, "utf-8-sig", newline=""))
+        rows = csv.DictReader(io.TextIOWrapper(packed, "utf-8-sig", "replace", newline=""))
         if missing := set(COLUMNS) - set(rows.fieldnames or ()):
             raise ConfigurationError(
                 f"{file} lacks {', '.join(sorted(missing))}: expected the columns "
@@ -43,12 +43,12 @@ def read_headlines(file: Path, delay_ms: int) -> Iterator[Article]:
         for number, row in enumerate(rows):
             if None in row.values() or not _SECONDS.fullmatch(row["time"]):
                 reason = f"expected {','.join(COLUMNS)}, time in unix seconds"
-                where = {"file": file.name, "line": rows.line_num}
+                where = {"file": name_of(file), "line": rows.line_num}
                 event(log, "headline_rejected", level=logging.WARNING, **where, reason=reason)
                 continue
             published_at = int(row["time"]) * 1000
             yield Article(
-                provider=f"recorded:{file.name}",
+                provider=f"recorded:{name_of(file)}",
                 id=str(number),
                 published_at=published_at,
                 title=row["title"],

@@ -2,17 +2,22 @@
 
 import gzip
 import io
+import json
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import ConfigurationError
 from ingest.bar import Bar
+from ingest.publish import rejection_record
 from ingest.recorded.bars import read_recorded
 from ingest.recorded.tables import Lines, text_blocks
 from ingest.sources.recorded import read_bars
@@ -93,6 +98,55 @@ def test_a_row_without_prices_is_a_gap_and_no_fault(tmp_path: Path) -> None:
     assert rejected(path) == []
 
 
+@pytest.mark.parametrize("kind", ["uint64", "int64", "uint32", "int32", "float64", "decimal128"])
+def test_a_time_may_be_a_number_of_any_kind(kind: str, tmp_path: Path) -> None:
+    of = pa.decimal128(20, 3) if kind == "decimal128" else pa.type_for_alias(kind)
+    unit = 1 if kind.endswith("32") else 1_000
+    times = [None, 1514219880 * unit, 1514219940 * unit]
+    columns = {name: [1.0] * 3 for name in ("open", "high", "low", "close", "volume")}
+    pq.write_table(pa.table({"time": pa.array(times, of), **columns}), tmp_path / "a.parquet")
+    recorded = read_recorded(tmp_path / "a.parquet", "A-B", "1m")
+    assert recorded.good.open_time.tolist() == [1514219880000, 1514219940000]
+
+
+def test_a_time_beyond_64_bits_is_none(tmp_path: Path) -> None:
+    times = pa.array([1514219880, 2**63, 2**64 - 1, 1514219940], pa.uint64())
+    columns = {name: [1.0] * 4 for name in ("open", "high", "low", "close", "volume")}
+    pq.write_table(pa.table({"time": times, **columns}), tmp_path / "a.parquet")
+    assert rejected(tmp_path / "a.parquet") == [(-1, "time must be unix time or a date")] * 2
+
+
+@pytest.mark.parametrize("twice", ["open", "time", "Volume USDT"])
+def test_two_columns_of_one_name_are_refused_by_name(twice: str, tmp_path: Path) -> None:
+    names = ["time", "open", "high", "low", "close", "Volume BTC", "Volume USDT", "note", "note"]
+    names.append(twice)
+    cells = [1514219880, *[1.0] * 9]
+    text = written(tmp_path, f"{','.join(names)}\n{','.join(map(str, cells))}\n")
+    packed = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([cell]) for cell in cells], names), packed)
+    for path in (text, packed):
+        with pytest.raises(
+            ConfigurationError, match=f"column {twice}: expected one of that name, found 2"
+        ):
+            read_recorded(path, "BTC-USDT", "1m")
+
+
+def test_a_files_name_is_sent_with_replacements_where_it_is_no_utf_8(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / os.fsdecode(b"M\xe4rz.csv")
+    path.write_text(CSV.replace("10,10,10,10", "10,9,10,10"))
+    found: list[Bar] = []
+    good = list(read_bars(path, "A-B", "1m", on_rejected=lambda bar, _: found.append(bar)))
+    assert [Bar.from_json(bar.to_json()).source for bar in good] == ["recorded:M\ufffdrz.csv"] * 2
+    record = rejection_record("bars.rejected", found[0], "high", 0)
+    assert json.loads(record.value)["source"] == "recorded:M\ufffdrz.csv:4"
+    assert "file=M\ufffdrz.csv" in caplog.text
+    path.write_bytes(b"time,title,source,subject\n1634068800,M\xe4rz,b,bitcoin\n")
+    (article,) = read_headlines(path, 0)
+    assert json.loads(article.to_json())["title"] == "M\ufffdrz"
+
+
 def test_a_bar_that_has_not_ended_is_rejected(tmp_path: Path) -> None:
     found: list[str] = []
     path = written(tmp_path, CSV)
@@ -158,11 +212,20 @@ def test_a_comma_means_the_same_whatever_stands_between_cells(
         assert [values["open"].tolist(), values["base_volume"].tolist()] == [[price], [price]]
 
 
-@pytest.mark.parametrize("odd", ["12.5", "0.123", "1.2345", "1,2,3"])
-def test_a_number_that_is_written_unlike_the_others_is_none(odd: str, tmp_path: Path) -> None:
-    rows = [f"{1514219880 + 60 * n};0,5;0,5;0,5;0,5;{odd if n else '0,5'}" for n in range(2)]
-    path = written(tmp_path, "\n".join(["time;open;high;low;close;volume", *rows]))
-    assert rejected(path) == [(1514219940000, "base_volume must be a number from 0 to 1e+30")]
+@pytest.mark.parametrize(("price", "among"), [("0,5", ";"), ("0.5", ";"), ("0.5", ",")])
+@pytest.mark.parametrize(
+    ("volume", "amount"),
+    [("12.5", 12.5), ("12,5", 12.5), ("0,123", 0.123), ("0.123", 0.123), ("1,2,3", None)],
+)
+def test_a_number_that_can_mean_one_thing_alone_means_that_whatever_the_others_are(
+    price: str, among: str, volume: str, amount: float | None, tmp_path: Path
+) -> None:
+    rows = [["1514219880", *[price] * 5], ["1514219940", *[price] * 4, volume]]
+    lines = [CSV.splitlines()[0].split(",")[:6], *[[f'"{cell}"' for cell in row] for row in rows]]
+    path = written(tmp_path, "\n".join(map(among.join, lines)))
+    found = read_recorded(path, "A-B", "1m").good.values
+    assert found["open"][0] == found["base_volume"][0] == 0.5
+    assert found["base_volume"][1:].tolist() == ([] if amount is None else [amount])
 
 
 @pytest.mark.parametrize("line", [100, 9_999])
