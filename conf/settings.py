@@ -35,6 +35,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from conf.address import is_address
 from conf.errors import ConfigurationError
 from conf.kafka import KafkaConnection
 from conf.section import (
@@ -105,6 +106,12 @@ class Kafka(KafkaConnection):
         return {topic: kept * 86_400.0 for topic, kept in days.items() if kept}
 
 
+def _web_address(text: str) -> str:
+    if not is_address(text):
+        raise ValueError("must be an http(s) address, such as https://example.org")
+    return text
+
+
 class Ingest(Section):
     """What is polled, how often, and how politely."""
 
@@ -125,7 +132,7 @@ class Ingest(Section):
     earliest: date = SHIPPED
     metrics_host: str = SHIPPED
     metrics_port: Port = SHIPPED
-    base_url: str | None = None
+    base_url: Annotated[str, AfterValidator(_web_address)] | None = None
 
     @property
     def earliest_ms(self) -> int:

@@ -68,8 +68,9 @@ def _history_from(source: Source, series: Series, settings: Ingest, now_ms: int)
         rows = list(source.rows(market_of(series.symbol), series.interval, first_ms, last_ms))
     except (NotOffered, RetryLater):
         return "not told"
-    # One of the time alone says that there is nothing.
-    times = [at for row in rows if len(row) > 1 and (at := whole(row[0])) is not None]
+    # One of the time alone says that there is nothing; one of another unit says no day.
+    found = [whole(row[0]) for row in rows if isinstance(row, list | tuple) and len(row) > 1]
+    times = [at for at in found if at is not None and 0 <= at <= now_ms]
     if not times:
         return "not told"
     return f"{datetime.fromtimestamp(min(times) / 1000, UTC):%Y-%m-%d}"

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -40,7 +39,7 @@ class Api:
     neither it nor the text of an error of `requests`, which may quote it, goes into a message or a
     log. HTTP statuses in `not_offered` mean that the provider does not know the symbol.
     `key_header` is the header that holds the key, and what stands before it. Raises
-    ConfigurationError where address or key can't be sent.
+    ConfigurationError where the key can't be sent.
     """
 
     def __init__(
@@ -58,8 +57,6 @@ class Api:
         self._key_variable = f"{name.upper()}_API_KEY"
         self._session = requests.Session()
         self._session.headers["Accept"] = "application/json"
-        if not is_address(self._base_url):
-            raise ConfigurationError(f"ingest.base_url = {self._base_url!r} is no http(s) address")
         if key := os.environ.get(self._key_variable, "").strip():
             if not key.isascii() or not key.isprintable():
                 raise ConfigurationError(
@@ -142,19 +139,6 @@ class Api:
             if len(body) > MAX_BODY_BYTES:
                 raise SourceUnavailable(f"{where} answered more than {MAX_BODY_BYTES} bytes")
         return bytes(body)
-
-
-def is_address(text: str) -> bool:
-    """Whether something can be asked there over HTTP.
-
-    >>> is_address("http://127.0.0.1:8080/v1"), is_address("http://["), is_address("example.org")
-    (True, False, False)
-    """
-    try:
-        place = urlsplit(text)
-        return place.scheme in ("http", "https") and bool(place.hostname) and place.port != 0
-    except ValueError:
-        return False
 
 
 def read_json(body: bytes) -> Any:

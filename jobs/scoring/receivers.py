@@ -3,18 +3,20 @@
 import logging
 import re
 from typing import Final
-from urllib.parse import quote
 
+import requests
 from pydantic import SecretStr
 
+from conf.address import is_address
 from conf.events import event
 from conf.settings import Alerts
 
 log = logging.getLogger(__name__)
 
-# The name of the text in the JSON that each form takes; Apprise's own other fields are left out.
+# The name of the text in the JSON that each form takes.
 _TEXT: Final = {"slack": "text", "discord": "content", "telegram": "text"}
-_LEFT_OUT: Final = "&:title=&:version=&:type=&:attachments="
+# For a connection, and for the answer.
+TIMEOUT_S: Final = 4.0
 _LINES: Final = 15
 # What a receiver might take for markup or a mention stays out of a message.
 _UNSAFE: Final = re.compile(r"[^\w .,:;%+/()-]")
@@ -42,28 +44,45 @@ def send(text: str, url: SecretStr, bounds: Alerts) -> bool:
     logging.getLogger("apprise").disabled = True  # it writes URLs
     # The message goes where the URL says, and nowhere that an answer names.
     receivers = apprise.Apprise(asset=apprise.AppriseAsset(http_redirects=False))
-    known = receivers.add(apprise_url(url.get_secret_value(), bounds))
-    taken = bool(receivers.notify(f"Candlecast: {text}")) if known else False
+    address, said = tidied(url.get_secret_value()), f"Candlecast: {text}"
+    reason = "not taken"
+    if receivers.add(address):
+        taken = bool(receivers.notify(said))
+    elif is_address(address):
+        taken = _posted(address, content(said, bounds))
+    else:
+        taken, reason = False, "ALERT_WEBHOOK_URL is no URL that Apprise knows"
     if not taken:
-        reason = "not taken" if known else "ALERT_WEBHOOK_URL is no URL that Apprise knows"
         event(log, "alert_undelivered", level=logging.WARNING, reason=reason)
     return taken
 
 
-def apprise_url(url: str, bounds: Alerts) -> str:
-    """The receiver as Apprise names it; a plain web address takes JSON in the form of `bounds`.
+def tidied(url: str) -> str:
+    """A URL without what a copy of it may bring along.
 
-    >>> apprise_url("mailto://me:secret@example.com", Alerts())
-    'mailto://me:secret@example.com'
-    >>> apprise_url("https://example.com/hook", Alerts())[:38]
-    'jsons://example.com/hook?:message=text'
+    >>> tidied(" HTTPS://example.com/Hook\\n")
+    'https://example.com/Hook'
     """
-    import apprise
+    scheme, sign, rest = url.strip().partition("://")
+    return f"{scheme.lower()}{sign}{rest}"
 
-    scheme, _, address = url.partition("://")
-    if scheme not in ("http", "https") or apprise.Apprise.instantiate(url) is not None:
-        return url
-    form = f":message={_TEXT[bounds.form]}{_LEFT_OUT}"
-    if bounds.form == "telegram":
-        form += f"&:chat_id={quote(bounds.telegram_chat_id)}"
-    return f"json{scheme[4:]}://{address}{'&' if '?' in address else '?'}{form}"
+
+def content(said: str, bounds: Alerts) -> dict[str, str]:
+    """The JSON that a plain web address takes, in the form of `bounds`.
+
+    >>> content("Candlecast: a", Alerts(form="telegram", telegram_chat_id="42"))
+    {'chat_id': '42', 'text': 'Candlecast: a'}
+    """
+    to = {"chat_id": bounds.telegram_chat_id} if bounds.form == "telegram" else {}
+    return {**to, _TEXT[bounds.form]: said}
+
+
+def _posted(address: str, body: dict[str, str]) -> bool:
+    """Whether the receiver took the JSON; the address is asked as it stands, query and all."""
+    try:
+        with requests.post(
+            address, json=body, timeout=TIMEOUT_S, allow_redirects=False, stream=True
+        ) as answer:
+            return 200 <= answer.status_code < 300
+    except (requests.RequestException, ValueError):
+        return False

@@ -192,6 +192,21 @@ def test_a_name_that_kafka_gives_no_topic_is_refused(
         load_settings()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "example.org", "ftp://example.org", "localhost:80", "http://", "http://[", "//a"),
+        *("http://a:b", "http://a:0", "https://a ", " https://a", "https://a/b c", "https:a"),
+    ],
+)
+def test_an_address_of_a_source_that_is_none_is_refused_whatever_the_source(
+    environ: pytest.MonkeyPatch, address: str
+) -> None:
+    environ.setenv("CANDLECAST_INGEST__BASE_URL", address)
+    with pytest.raises(ConfigurationError, match=r"ingest\.base_url: must be an http"):
+        load_settings()
+
+
 TOPICS = [name for section, name in SETTINGS if name.endswith("_topic")]
 
 

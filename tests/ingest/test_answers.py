@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.errors import ConfigurationError, NotOffered, SourceUnavailable
+from conf.settings import Ingest
+from ingest.bar_feed import Series
+from ingest.check import check_source
 from ingest.sources.rows import UNREADABLE_ROW
 from tests.ingest.market_server import SimulatedClock
 from tests.ingest.polled import MINUTE_MS, Made, Polled, every_minute, row
@@ -73,6 +76,22 @@ def test_an_answer_of_which_no_row_can_be_read_says_nothing_about_any_bar(
     source = Made(clock, lambda symbol, first, last: [None, {}])
     with pytest.raises(SourceUnavailable, match="no row for BTC-USD can be read"):
         source.fetch("BTC-USD", "1m", FIRST_MS, START_MS)
+
+
+@pytest.mark.parametrize(
+    "oldest", [START_MS * 1_000, START_MS * 1_000_000, 2**52, -1, "soon", None, math.nan]
+)
+def test_a_check_tells_no_day_by_a_row_whose_time_is_none(
+    oldest: Any, clock: SimulatedClock
+) -> None:
+    def rows(symbol: str, first_ms: int, last_ms: int) -> list[Any]:
+        old = last_ms < FIRST_MS
+        return [[oldest, 1.0], None] if old else every_minute("", first_ms, last_ms)
+
+    series = Series("BTC-USD", "1m", MINUTE_MS, 0)
+    said = check_source(Made(clock, rows), series, Ingest(), clock.now_ms())
+    assert "bars=3/3" in said
+    assert 'history_from="not told"' in said
 
 
 def test_a_bar_before_the_earliest_day_is_rejected(clock: SimulatedClock) -> None:

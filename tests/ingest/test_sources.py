@@ -302,15 +302,6 @@ def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(
     assert key not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["example.org", "ftp://example.org", "localhost:80", "http://", "http://[", "http://a:b"],
-)
-def test_an_address_that_is_none_is_refused_at_start(address: str, clock: SimulatedClock) -> None:
-    with pytest.raises(ConfigurationError, match=r"ingest\.base_url"):
-        open_source("coindesk", SourceOptions(clock=clock, base_url=address))
-
-
 def test_a_symbol_in_small_letters_is_that_in_capitals_and_a_mixed_one_stays(
     clock: SimulatedClock,
 ) -> None:
