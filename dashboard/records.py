@@ -12,9 +12,9 @@ import orjson
 import pyarrow as pa
 
 from conf.errors import MalformedRecord
+from conf.symbol import symbol_problem
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import CLOCK_SKEW_MS
-from ingest.symbol import symbol_problem
 from store.schema import NUMBER, PREDICTIONS, TEXT
 
 Row = dict[str, Any]
@@ -22,8 +22,6 @@ Row = dict[str, Any]
 # A prediction has some 400 bytes, a rejection a few kB of what was rejected.
 MAX_BYTES: Final = 65_536
 MAX_TEXT: Final = 200
-MAX_HORIZON: Final = 100_000
-_PRICES: Final = ("last_close", "predicted_close", "lower", "upper")
 
 
 def prediction(value: bytes | None, now_ms: int) -> Row:
@@ -33,7 +31,8 @@ def prediction(value: bytes | None, now_ms: int) -> Row:
     """
     found = _object(value)
     row = {name: _typed(found, name, kind) for name, kind in _KINDS.items()}
-    reason = next((text for text, holds in _RULES if not holds(row, now_ms)), None)
+    wrong = (text for text, holds in _RULES if not holds(row, now_ms))
+    reason = PREDICTIONS.problem(row) or next(wrong, None)
     if reason is not None:
         raise MalformedRecord(reason)
     return row
@@ -86,11 +85,9 @@ def _target_ms(row: Row) -> int:
 
 
 _KINDS: Final = dict(zip(PREDICTIONS.packed.names, PREDICTIONS.packed.types, strict=True))
+# Beside those of the table.
 _RULES: Final = (
     ("symbol must look like BASE-QUOTE", lambda row, _: not symbol_problem(row["symbol"])),
-    ("interval must be a timeframe", lambda row, _: row["interval"] in TIMEFRAME_MS),
-    ("horizon must be a number of bars", lambda row, _: 0 < row["horizon"] <= MAX_HORIZON),
-    ("prices must be positive", lambda row, _: all(row[name] > 0 for name in _PRICES)),
     ("as_of must not be in the future", lambda row, now: row["as_of"] <= now + CLOCK_SKEW_MS),
     (
         "target_time must be horizon bars later",

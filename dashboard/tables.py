@@ -13,6 +13,7 @@ from typing import Any, Final
 import duckdb
 import pandas as pd
 
+from conf.symbol import coins_of
 from conf.timeframes import TIMEFRAME_MS, WEEK_MS
 from store.footer import File
 from store.schema import PREDICTIONS, TIMES_MS
@@ -67,7 +68,7 @@ _ARTICLES: Final = """
 SELECT available_at, published_at, source, title, score
 FROM articles
 WHERE available_at >= make_timestamp($since::BIGINT * 1000)
-  AND (coins = '' OR list_contains(string_split(coins, ','), split_part($symbol, '-', 1)))
+  AND (coins = '' OR list_contains(string_split(coins, ','), $coin))
 ORDER BY available_at DESC LIMIT $most
 """
 _IN_STEPS: Final = {"bars": _CANDLES, "sentiment": _SENTIMENT}
@@ -161,7 +162,7 @@ class Tables:
 
     def articles(self, symbol: str, since_ms: int, most: int) -> pd.DataFrame:
         """The newest articles about the symbol's coin, or the market, since `since_ms`."""
-        values = {"symbol": symbol, "since": since_ms, "most": most}
+        values = {"coin": coins_of(symbol)[0], "since": since_ms, "most": most}
         return self._since("articles", _ARTICLES, since_ms, values)
 
     def skipped(self, since_ms: int) -> dict[str, int]:

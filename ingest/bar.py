@@ -15,8 +15,8 @@ import orjson
 
 from conf.errors import MalformedBar
 from conf.events import event
+from conf.symbol import symbol_problem
 from conf.timeframes import TIMEFRAME_MS
-from ingest.symbol import symbol_problem
 
 log = logging.getLogger(__name__)
 

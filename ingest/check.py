@@ -5,11 +5,11 @@ from typing import Final
 
 from conf.errors import NotOffered, RetryLater
 from conf.settings import Ingest
+from conf.symbol import market_of
 from ingest.bar import OPTIONAL
 from ingest.bar_feed import Series
 from ingest.sources import Source
 from ingest.sources.rows import Answer, whole
-from ingest.symbol import market_of
 
 CHECKED_BARS: Final = 3
 

@@ -5,11 +5,11 @@ from typing import Final
 
 from conf.errors import ConfigurationError
 from conf.settings import Ingest, Kafka
+from conf.symbol import symbol_problem
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar_feed import BarFeed, Series
 from ingest.budget import WINDOW_S, sustained_calls
 from ingest.sources import Source
-from ingest.symbol import symbol_problem
 
 # On top of the age that an answer may have: the source needs a moment to close its books.
 GRACE_MARGIN_S: Final = 2.0

@@ -17,6 +17,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.symbol import coins_of
 from model.layout import BAR_COLUMNS
 from model.series import Series
 
@@ -71,8 +72,8 @@ def news_of_bars(
     [[0.0, 0.0, 0.0, 0.0, 0.0], [2.0, 0.2, 0.05, 0.5, 0.5]]
     """
     row = (articles.available_at - first_open_time) // bar_ms
-    coin = symbol.split("-")[0]
-    mine = (row >= 0) & (row < n_bars) & ((articles.coin == coin) | (articles.coin == EVERY_COIN))
+    named = (articles.coin == coins_of(symbol)[0]) | (articles.coin == EVERY_COIN)
+    mine = (row >= 0) & (row < n_bars) & named
     row, score, weight = row[mine], articles.score[mine], articles.weight[mine]
 
     def total(values: NDArray[np.generic]) -> Floats:

@@ -6,7 +6,7 @@ the HTTP API follow from it.
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -37,6 +37,9 @@ _SQL: Final = {
 # What both engines and Python can count with, beside `PRICES`: years, and horizons in bars.
 TIMES_MS: Final = (0, 4_102_444_800_000)  # 1970 to 2100
 HORIZONS: Final = (1, 100_000)
+# An interval's coverage, and the size of a log return between such prices.
+COVERAGES: Final = (1e-12, 1.0)
+SIZES: Final = (0.0, 139.0)
 _SQL_TIMES: Final = "BETWEEN TIMESTAMP '1970-01-01 00:00:00' AND TIMESTAMP '2100-01-01 00:00:00'"
 
 
@@ -47,7 +50,8 @@ class Table:
     Of the rows with the same `identity` the first by `best_first` counts: the text of an ORDER BY
     that DuckDB and Spark SQL both take, in which `batch` is the folder that a row lies in. `time`
     is the column that a range of time is about. `optional` columns may be null; `prices` may not,
-    and lie within `PRICES`. A row that breaks a rule is in no view.
+    and lie within `PRICES`. `limits` are the least and the largest value of other columns; of each
+    pair in `ordered` the first does not exceed the second. A row that breaks a rule is in no view.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Table:
     best_first: str = "batch"
     optional: frozenset[str] = frozenset()
     prices: tuple[str, ...] = ()
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ordered: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def required(self) -> frozenset[str]:
@@ -74,12 +80,27 @@ class Table:
         bounds = self.bounds.get(column)
         return bounds is None or bool(bounds[0] <= value <= bounds[1])
 
+    def problem(self, row: Mapping[str, Any]) -> str | None:
+        """Which rule a row breaks, or None; its values are of their columns' types, times in epoch
+        ms."""
+        for name in self.columns:
+            if row[name] is not None and not self.allows(name, row[name]):
+                return f"{name} must be {self._allowed(name)}"
+        pairs = (pair for pair in self.ordered if row[pair[0]] > row[pair[1]])
+        return next((f"{low} must not exceed {high}" for low, high in pairs), None)
+
+    def _allowed(self, column: str) -> str:
+        if column == "interval":
+            return f"one of {', '.join(TIMEFRAME_MS)}"
+        low, high = self.bounds[column]
+        return "between 1970 and 2100" if self.columns[column] == TIME else f"{low:g} to {high:g}"
+
     @cached_property
     def bounds(self) -> dict[str, tuple[float, float]]:
         """The least and the largest value of each column that has such; times in epoch ms."""
         times = {name: TIMES_MS for name, kind in self.columns.items() if kind == TIME}
         horizons = {"horizon": HORIZONS} if "horizon" in self.columns else {}
-        return {**times, **horizons, **dict.fromkeys(self.prices, PRICES)}
+        return {**times, **horizons, **dict.fromkeys(self.prices, PRICES), **self.limits}
 
     @property
     def rules(self) -> str:
@@ -91,6 +112,7 @@ class Table:
             is_time = self.columns[name] == TIME
             within = f"{name} {_SQL_TIMES}" if is_time else f"{name} BETWEEN {low} AND {high}"
             rules.append(within if name in self.required else f"({name} IS NULL OR {within})")
+        rules += [f"{low} <= {high}" for low, high in self.ordered]
         return " AND ".join(rules)
 
     @cached_property
@@ -188,6 +210,8 @@ PREDICTIONS: Final = Table(
     best_first="predicted_at, batch",
     optional=frozenset((*DISTRIBUTION, "proven")),
     prices=("last_close", "predicted_close", "lower", "upper"),
+    limits={"coverage": COVERAGES, "scale": SIZES, **dict.fromkeys(QUANTILES, PRICES)},
+    ordered=(("lower", "upper"),),
 )
 SKIPPED: Final = Table(
     "skipped",

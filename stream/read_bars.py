@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
+from conf.symbol import symbol_problem
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import (
     ADDED_IN_2,
@@ -34,7 +35,6 @@ from ingest.bar import (
     VERSIONS,
     why_not_read,
 )
-from ingest.symbol import symbol_problem
 from ingest.wake import read_wake
 from spark.arrow import map_in_arrow
 from stream.contents import (

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from conf.symbol import coins_of
 from ingest.bar import OPTIONAL
-from ingest.symbol import coins_of
 
 PRICES: Final = ("open", "high", "low", "close")
 REQUIRED: Final = ("time", *PRICES, "volume")

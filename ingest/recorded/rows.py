@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError
+from conf.symbol import market_of
 from ingest.bar import OPTIONAL
 from ingest.recorded.cells import Floats, numbers
 from ingest.recorded.content import is_parquet, readable
@@ -27,7 +28,6 @@ from ingest.recorded.times import (
     unix_texts,
     written_times,
 )
-from ingest.symbol import market_of
 
 # The values of a bar under the names that its rules ask for, and what columns hold them as.
 VALUES: Final = {

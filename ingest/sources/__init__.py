@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import Any, Final, NamedTuple, Protocol
 
 from conf.errors import ConfigurationError
+from conf.symbol import market_of
 from ingest.article import Article
 from ingest.clock import Clock
 from ingest.sources.rows import Answer, Span, answer_of
-from ingest.symbol import market_of
 
 # `name` or `name:ARGUMENT` on the command line. Modules are imported when asked for: ccxt alone
 # takes seconds.

@@ -16,11 +16,11 @@ from conf.errors import (
     RateLimited,
     SourceUnavailable,
 )
+from conf.symbol import market_of
 from conf.timeframes import TIMEFRAME_MS
 from ingest.sources import Source, SourceOptions, Terms, not_served
 from ingest.sources.candles import FORMS, Form, optional
 from ingest.sources.rows import listed, whole
-from ingest.symbol import market_of
 
 # Asked for at once where ccxt does not say how many candles an exchange gives.
 PAGE_BARS: Final = 500

@@ -15,11 +15,11 @@ import ccxt.pro
 from aiohttp import WSMsgType
 
 from conf.events import event
+from conf.symbol import market_of
 from ingest.clock import Clock
 from ingest.sources import Closed, Cut
 from ingest.sources.candles import FORMS, Candle, Form
 from ingest.sources.rows import number, whole
-from ingest.symbol import market_of
 
 log = logging.getLogger(__name__)
 

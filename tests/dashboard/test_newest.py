@@ -16,6 +16,7 @@ from dashboard.records import MAX_TEXT, prediction, rejection
 from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
+from store.schema import PREDICTIONS, SMALL, TIME
 from tests.dashboard.poison import GOOD, NO_PREDICTIONS, NO_REJECTIONS, NOW_MS, changed, message
 
 WAIT_S = 20
@@ -35,6 +36,15 @@ def test_what_is_no_rejection_is_refused_with_a_reason(name: str) -> None:
 
 def test_a_prediction_keeps_the_columns_of_its_table_and_no_others() -> None:
     assert prediction(changed(note="x" * 1_000), NOW_MS) == GOOD
+
+
+@pytest.mark.parametrize("name", sorted(PREDICTIONS.bounds))
+def test_the_topic_has_the_bounds_of_the_table(name: str) -> None:
+    low, high = PREDICTIONS.bounds[name]
+    span = PREDICTIONS.columns[name] in (TIME, SMALL)
+    for value in (low - 1 if span else low - abs(low) / 2 - 1e-13, high + 1 if span else high * 2):
+        with pytest.raises(MalformedRecord, match=f"{name} must be"):
+            prediction(changed(**{name: value}), NOW_MS)
 
 
 def test_a_reason_is_one_line_of_bounded_length() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.symbol import SYMBOL_FORM, SYMBOL_LENGTH, SYMBOL_LETTERS, market_of, symbol_problem
+from conf.symbol import SYMBOL_FORM, SYMBOL_LENGTH, SYMBOL_LETTERS, market_of, symbol_problem
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,8 @@ def test_an_article_counts_for_its_coins_and_one_without_for_all() -> None:
     found = articles((0, ("BTC", "ETH"), 0.5), (0, ("LTC",), 0.5), (0, (), 0.5))
     counts = {s: news(found, s)[0, 0] for s in ("BTC-USD", "BTC-EUR", "ETH-USD", "XRP-USD")}
     assert counts == {"BTC-USD": 2, "BTC-EUR": 2, "ETH-USD": 2, "XRP-USD": 1}
+    for symbol in ("KRAKEN:BTC-USD", "BTC-USDT:USDT", "COINBASE:ETH-USD:USD", "A.B:LTC-EUR"):
+        assert news(found, symbol)[0, 0] == 2, symbol
 
 
 def test_no_news_is_a_count_of_zero_and_no_gap() -> None:
