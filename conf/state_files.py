@@ -1,11 +1,13 @@
 """Small files in which a program remembers something: whole or absent, never a reason to end."""
 
+import errno
 import json
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
+from conf.errors import ConfigurationError
 from conf.events import event
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,21 @@ def sync_file(file: Path) -> None:
     """Let a file's content survive a loss of power."""
     with file.open("rb") as written:
         os.fsync(written.fileno())
+
+
+def made_folder(folder: Path, setting: str) -> Path:
+    """`folder`, made where it is missing; raises ConfigurationError, which names the setting that
+    says where, where it can't be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{setting}: {folder} has to be a folder that this program may make and write to: "
+            f"{error.strerror}"
+        ) from error
+    return folder
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The HTTP API: what the page shows, for programs. Read-only, typed, described at /openapi.json."""
 
+import logging
 import math
 import re
 import time
@@ -14,6 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from conf.errors import CandlecastError
+from conf.events import event
 from conf.settings import Settings
 from conf.timeframes import TIMEFRAME_MS, Timeframe
 from dashboard.api_types import HealthAnswer, Model, Outlook, Prediction, Score, SpanName
@@ -23,6 +25,8 @@ from dashboard.outlook import outlooks
 from dashboard.overview import Overview
 from dashboard.site import add_page
 from dashboard.sources import Sources
+
+log = logging.getLogger(__name__)
 
 MAX_SYMBOL: Final = 200
 MAX_ROWS: Final = 5_000
@@ -67,9 +71,16 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.middleware("http")(RateLimit(settings.dashboard.requests_per_minute))
     app.middleware("http")(KnownHosts(settings.dashboard.api_hosts))
+    app.exception_handler(CandlecastError)(_not_now)
     _add_routes(app)
     add_page(app)
     return app
+
+
+async def _not_now(request: Request, error: Exception) -> Response:
+    """Say why in the log alone: the reason may name paths."""
+    event(log, "request_failed", level=logging.WARNING, path=request.url.path, reason=error)
+    return JSONResponse({"detail": "not to be had at the moment; the log says why"}, 503)
 
 
 class RateLimit:

@@ -39,9 +39,9 @@ def main(
     news: Annotated[Path, typer.Option(help="Headlines: time,title,source,subject.")] = NEWS,
     bars: Annotated[Path, typer.Option(help="The bars of one coin over the same time.")] = BARS,
     symbol: Annotated[str, typer.Option(help="Symbol of the bars.")] = "BTC-USD",
-    runs: Annotated[int, typer.Option(help="How often to train, from other seeds.")] = 5,
-    seeds: Annotated[int, typer.Option(help="Made-up series without an effect.")] = 20,
-    lookback: Annotated[int, typer.Option(help="In bars.")] = LOOKBACK,
+    runs: Annotated[int, typer.Option(min=1, help="How often to train, from other seeds.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Made-up series without an effect.")] = 20,
+    lookback: Annotated[int, typer.Option(min=1, help="In bars.")] = LOOKBACK,
 ) -> None:
     """Say what the news bring, with interval and p-value; into reports/ablation.json."""
     console = Console(markup=False, highlight=False, soft_wrap=True)

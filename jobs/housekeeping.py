@@ -34,7 +34,7 @@ SLOWLY_S: Final = 3_600
 
 
 def housekeeping(
-    every: Annotated[int, typer.Option(help="seconds until it is done again; 0: once")] = 0,
+    every: Annotated[int, typer.Option(min=0, help="seconds until it is done again; 0: once")] = 0,
 ) -> None:
     """Merge the folders of micro-batches, drop what is too old; with --every, beside the stream."""
     configure_logging()

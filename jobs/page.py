@@ -15,9 +15,12 @@ from conf.settings import Settings, load_settings
 # For requests under way at the end; a stream of events would never end.
 GRACE_S: Final = 2
 DASHBOARD_HELP: Final = "default: dashboard.port of the settings"
+API_HELP: Final = "default: dashboard.api_port"
 
 
-def dashboard(port: Annotated[int | None, typer.Option(help=DASHBOARD_HELP)] = None) -> None:
+def dashboard(
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help=DASHBOARD_HELP)] = None,
+) -> None:
     """Serve the page and the HTTP API until Ctrl-C."""
     settings = load_settings()
     shown = settings.dashboard
@@ -25,7 +28,7 @@ def dashboard(port: Annotated[int | None, typer.Option(help=DASHBOARD_HELP)] = N
 
 
 def api(
-    port: Annotated[int | None, typer.Option(help="default: dashboard.api_port")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help=API_HELP)] = None,
 ) -> None:
     """Serve the HTTP API until Ctrl-C."""
     settings = load_settings()

@@ -68,7 +68,7 @@ COLUMNS: Final = {
 
 
 def score(
-    every: Annotated[int, typer.Option(help="seconds until it is done again; 0: once")] = 0,
+    every: Annotated[int, typer.Option(min=0, help="seconds until it is done again; 0: once")] = 0,
     span: Annotated[str, typer.Option(help=f"shown: {', '.join(SPANS)}")] = "24h",
     all_: Annotated[bool, typer.Option("--all", help="every column")] = False,
     drift: Annotated[bool, typer.Option(help="compare with the training range too")] = True,

@@ -22,6 +22,7 @@ import typer
 from conf.errors import ConfigurationError, MissingPrerequisite, RetryLater
 from conf.ports import require_free
 from conf.settings import Ingest, Settings, load_settings
+from conf.state_files import made_folder
 from conf.timeframes import TIMEFRAME_MS
 from ingest.check import check_source
 from ingest.clock import Clock
@@ -144,8 +145,7 @@ def examine(settings: Settings, asked: Ingest) -> bool:
     RetryLater where the source does not answer.
     """
     typer.echo(f"ok      Java: {java_command()}")
-    folder = settings.warehouse.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(settings.warehouse.folder, "warehouse.dir")
     free_mb = shutil.disk_usage(folder).free // 10**6
     if free_mb < LEAST_DISK_MB:
         raise MissingPrerequisite(f"{folder}: {free_mb} MB are free, {LEAST_DISK_MB} are needed")

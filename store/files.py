@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from conf.errors import ConfigurationError
 from conf.events import event
 from conf.state_files import sync_file, sync_folder
 from store.schema import TIME, Table
@@ -20,6 +21,14 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = "batch="
 COMMITTED: Final = f"{BATCH}*/*.parquet"
+
+
+def not_listed(folder: Path | str, error: OSError) -> ConfigurationError:
+    """What says that a table's folder is there and can't be looked into: that is no empty table."""
+    return ConfigurationError(
+        f"warehouse.dir: {folder} has to be a folder that this program may read: "
+        f"{error.strerror or error}"
+    )
 
 
 def committed(warehouse_dir: Path, table: str) -> list[str]:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from conf.events import event
-from store.files import BATCH
+from store.files import BATCH, not_listed
 from store.footer import GONE, File, Stamp, Unreadable, read_footer, stamp_of
 from store.schema import Table
 
@@ -29,7 +29,11 @@ class _Folder:
 
 
 class TableFiles:
-    """The committed files of one table of one warehouse, as one process knows them."""
+    """The committed files of one table of one warehouse, as one process knows them.
+
+    Where the table's folder is there and can't be listed, whatever asks for files raises
+    ConfigurationError.
+    """
 
     def __init__(self, warehouse_dir: Path, table: Table) -> None:
         self._path = warehouse_dir / table.name
@@ -94,8 +98,10 @@ class TableFiles:
         try:
             with os.scandir(self._path) as entries:
                 there = dict(_changed_ns(e for e in entries if e.name.startswith(BATCH)))
-        except OSError:
+        except FileNotFoundError:
             there = {}
+        except OSError as error:
+            raise not_listed(self._path, error) from error
         known = self._folders
         self._folders = {
             name: known[name] if name in known and known[name].changed_ns == at else _Folder(at)

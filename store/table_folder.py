@@ -19,7 +19,7 @@ from conf.errors import CandlecastError
 from conf.events import event
 from conf.settings import local_folder
 from conf.state_files import sync_file, sync_folder
-from store.files import BATCH
+from store.files import BATCH, not_listed
 from store.schema import Table
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,10 @@ class TableFolder:
     def _named(self, prefix: str) -> list[str]:
         """What stands behind `prefix` in the names of the table's folders, in order."""
         table = pafs.FileSelector(self.path, allow_not_found=True)
-        infos = self._files.get_file_info(table)
+        try:
+            infos = self._files.get_file_info(table)
+        except OSError as error:
+            raise not_listed(self.path, error) from error
         names = [info.base_name for info in infos if info.type == pafs.FileType.Directory]
         return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 

@@ -149,6 +149,17 @@ def test_bad_files_and_absurd_rows_take_nothing_from_the_other_series(tmp_path: 
         assert status(running, "/predictions/ODD-USD") == 404
 
 
+def test_a_table_that_cant_be_listed_is_no_empty_answer_and_names_no_path(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "scores").write_text("no folder")
+    with serving(chosen_settings(tmp_path, NO_BROKER)) as running:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            get(running, "/scores")
+        assert caught.value.code == 503
+        assert str(tmp_path) not in caught.value.read().decode()
+
+
 def test_numbers_are_finite_or_null() -> None:
     rows = pd.DataFrame({"a": [1.0, np.inf, -np.inf, np.nan], "b": [None, 2, 3, 4]})
     shown = records(rows)

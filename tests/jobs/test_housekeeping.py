@@ -9,13 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import typer.main
+from click.testing import CliRunner
 
-from conf.errors import AlreadyRunning, CandlecastError
+from conf.errors import AlreadyRunning, CandlecastError, ConfigurationError
 from conf.settings import Compaction, Warehouse
+from jobs.cli import group
 from jobs.housekeeping import drop_rows, guarded
 from jobs.machine.processes import PROJECT_DIR
 from store.files import append_rows
-from store.locks import only_worker
+from store.locks import Work, only_worker
 from store.periods import Period
 from store.schema import ARIMA, BARS, TABLES
 from store.table_folder import TableFolder
@@ -59,6 +62,26 @@ def test_the_second_of_a_kind_is_refused_and_another_kind_is_not(tmp_path: Path)
             only_worker(elsewhere, "stream"),
         ):
             pass
+
+
+@pytest.mark.parametrize(("work", "setting"), [("score", "dir"), ("stream", "checkpoint_dir")])
+def test_work_where_no_folder_can_be_made_names_the_setting(
+    tmp_path: Path, work: Work, setting: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nope")):
+        warehouse = Warehouse(**{setting: str(place)})
+        with (
+            pytest.raises(ConfigurationError, match=rf"^warehouse\.{setting}: {place}"),
+            only_worker(warehouse, work),
+        ):
+            pass
+
+
+def test_a_pause_is_not_negative() -> None:
+    for program in ("housekeeping", "score"):
+        shown = CliRunner().invoke(typer.main.get_command(group), [program, "--every", "-5"])
+        assert (shown.exit_code, type(shown.exception)) == (2, SystemExit), shown.output
 
 
 def test_a_warehouse_of_other_machines_is_not_guarded_and_the_log_says_so(

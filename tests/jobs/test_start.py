@@ -100,6 +100,16 @@ def test_a_port_that_another_program_has_is_named(home: pytest.MonkeyPatch) -> N
             examine(load_settings(), WANTED.over(load_settings().ingest))
 
 
+@pytest.mark.parametrize("place", ["", "below", "below/that"])
+def test_a_folder_that_cant_be_made_is_named(
+    home: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    home.setenv("CANDLECAST_WAREHOUSE__DIR", str(tmp_path / "file" / place))
+    with pytest.raises(ConfigurationError, match=rf"^warehouse\.dir: {tmp_path}/file"):
+        examine(load_settings(), WANTED.over(load_settings().ingest))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [Wanted("nasdaq", "BTC-USD", "1m"), Wanted("synthetic", "BTC-USD", "7m")],

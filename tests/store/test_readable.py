@@ -1,6 +1,8 @@
 """What can't be read is named and left aside; everything else is answered for, by both engines."""
 
+import errno
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -10,11 +12,13 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
+from conf.errors import ConfigurationError
 from jobs.scoring.scoreboard import update_scores
 from store.files import append_rows
 from store.readable import table_files
 from store.schema import ARIMA, BARS
 from store.spark_views import ask_spark
+from store.table_folder import TableFolder
 from store.views import ask, files_of, read_sql
 from tests.store import hostile
 from tests.tables import START, bars, predictions, read_board, write
@@ -44,6 +48,39 @@ def test_a_bad_file_is_named_once_and_costs_itself_alone(
     assert len(named) == 1
     assert str(file) in named[0]
     assert list(files_of(warehouse)["bars"].left_aside()) == [str(file)]
+
+
+@pytest.mark.parametrize("place", ["bars", "."])
+def test_a_folder_that_is_none_is_named_and_no_empty_table(tmp_path: Path, place: str) -> None:
+    warehouse = tmp_path / "warehouse"
+    assert counts(warehouse) == []
+    (warehouse / place).parent.mkdir(exist_ok=True)
+    (warehouse / place).write_text("a file")
+    told = rf"warehouse\.dir: {warehouse}/bars has to be a folder .*Not a directory$"
+    with pytest.raises(ConfigurationError, match=told):
+        counts(warehouse)
+
+
+def test_compaction_takes_no_file_for_an_empty_table(tmp_path: Path) -> None:
+    assert TableFolder(str(tmp_path), BARS).sizes() == {}
+    (tmp_path / "bars").write_text("a file")
+    with pytest.raises(ConfigurationError, match=r"warehouse\.dir: .*/bars has to be a folder"):
+        TableFolder(str(tmp_path), BARS).sizes()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENOENT])
+def test_only_a_folder_that_is_not_there_is_an_empty_table(
+    warehouse: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scandir(path: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("store.readable.os.scandir", scandir)
+    if number == errno.ENOENT:
+        assert table_files(warehouse, ARIMA).all() == []
+    else:
+        with pytest.raises(ConfigurationError, match=os.strerror(number)):
+            table_files(warehouse, ARIMA).all()
 
 
 @pytest.mark.parametrize("column", ["symbol", "open_time", "close", "quote_volume"])
