@@ -74,6 +74,10 @@ class Cluster:
         self._running = ExitStack()
 
     @property
+    def programs(self) -> list[Program]:
+        return [self._master, *self._workers]
+
+    @property
     def login(self) -> dict[str, str]:
         return {"CANDLECAST_SPARK_SECRET": self._secret}
 
@@ -82,7 +86,7 @@ class Cluster:
             f"spark.authenticate true\nspark.authenticate.secret {self._secret}\n"
         )
         with self._running as running:
-            for program in (self._master, *self._workers):
+            for program in self.programs:
                 running.enter_context(program)
             up = wait_until(self._is_up, START_TIMEOUT_S, self._master.check)
             assert up, f"the cluster did not come up; see {self._master.log}"

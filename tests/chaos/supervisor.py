@@ -11,7 +11,7 @@ import psutil
 from conf.errors import AlreadyRunning
 from jobs.machine.processes import Program, candlecast, wait_until
 from tests.chaos.faults import Strike, await_new_bar
-from tests.chaos.victims import processes
+from tests.chaos.victims import in_role, processes
 from tests.chaos.world import SETTLE_S, Unrecovered, World
 
 SUPERVISOR: Final = "supervisor"
@@ -69,10 +69,10 @@ def left_of_it(world: World, run: Program) -> list[psutil.Process]:
     """What the supervisor has started, and itself, as far as it lives."""
     if run.running:
         return [psutil.Process(run.pid)]
-    found = []
+    found, of_worker = [], (*in_role(world, "executor"), *in_role(world, "Python worker"))
     for process in processes(world.disk.folder):
         try:
-            own = os.getpgid(process.pid) in world.own_groups()
+            own = os.getpgid(process.pid) in world.own_groups() and process not in of_worker
             if not own and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (ProcessLookupError, psutil.NoSuchProcess):

@@ -133,7 +133,8 @@ class World:
 
     def own_groups(self) -> set[int]:
         """The process groups that the world keeps alive beside the stream."""
-        return {self.ingest.program.pid} if self.ingest.program.running else set()
+        cluster = self._cluster.programs if self._cluster else []
+        return {one.pid for one in (self.ingest.program, *cluster) if one.running}
 
     @property
     def has_executors(self) -> bool:

@@ -16,9 +16,10 @@ from conf.errors import (
     MissingPrerequisite,
     RegistryUnavailable,
 )
+from conf.settings import Registry as RegistrySettings
 from model import mlflow_client
 from model.artifact import read_manifest, save_artifact
-from model.mlflow_client import registry_error
+from model.mlflow_client import registry_error, sqlite_file
 from model.registry import Registry
 from tests.artifacts import save_random_artifact
 
@@ -67,6 +68,17 @@ def test_a_locked_registry_is_asked_again_later(mlflow_database: Path, tmp_path:
             registry.models()
     assert away.value.exit_code == 75
     assert registry.champion("1m") is None
+
+
+def test_a_registry_that_was_replaced_is_seen_by_who_had_the_one_before(
+    champion_registry: RegistrySettings, registry: Registry, tmp_path: Path
+) -> None:
+    assert registry.champion("1m") is None
+    other = sqlite_file(champion_registry.tracking_uri)
+    assert other is not None
+    (tmp_path / "mlflow.db").unlink()
+    shutil.copy(other, tmp_path / "mlflow.db")
+    assert registry.champion("1m") == "1m-1"
 
 
 def test_who_writes_to_the_registry_keeps_no_reader_waiting(
