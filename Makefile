@@ -52,7 +52,7 @@ recording: install-dev ## docs/replay.html: the page with the last demo's predic
 	@$(BIN)/python -m jobs.demo.recording
 
 test: install-dev lint ## lint, types and every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: install-dev    ## style, types, and which folder may import which
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
@@ -86,7 +86,7 @@ bench-table: install-dev ## the table of docs/performance.md from the last `make
 bench-ingest: install-dev ## bars per second into the topic, against a bare producer
 	@$(BIN)/python -m bench.ingest $(ARGS)
 
-bench-live: install-dev ## from an exchange's close message to the acknowledged bar, 300 series (4 minutes)
+bench-live: install-dev ## from an exchange's close message to the acknowledged bar, and its prediction, 300 series (a quarter of an hour)
 	@$(BIN)/python -m bench.live_ingest
 
 bench-page: install-dev ## how soon the page and a prediction on it are there; ARGS="--folder DIR", of `make soak`

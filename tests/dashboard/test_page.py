@@ -282,6 +282,27 @@ def test_each_empty_state_says_what_to_do_and_goes_by_itself(
         expect(page.get_by_text("Too early to tell")).to_be_visible()
 
 
+def test_a_cone_that_comes_after_the_candles_is_in_the_picture(
+    browser: Browser, demo: Demo, tmp_path: Path
+) -> None:
+    symbol, close = "LATE-USD", tables.random_walk(30, seed=1)
+    tables.write(tmp_path / "warehouse", "bars", tables.bars(close, symbol=symbol))
+    env = demo.env(CANDLECAST_WAREHOUSE__DIR=str(tmp_path / "warehouse"))
+    with (
+        serving("dashboard", env, tmp_path / "page.log", "/overview") as url,
+        watched(browser) as seen,
+    ):
+        seen.page.goto(f"{url}/#s={symbol}")
+        chart = seen.page.locator(".chart")
+        expect(chart).to_have_attribute("data-candles", "30")
+        last = chart.get_attribute("data-last")
+        expect(chart).to_have_attribute("data-until", last or "")
+        publish(demo, symbol=symbol, as_of=(int(last or 0) + 60) * 1000, predicted_at=now_ms())
+        ahead = str(int(last or 0) + 15 * 60)
+        expect(chart).to_have_attribute("data-ahead", ahead)
+        expect(chart).to_have_attribute("data-until", ahead)
+
+
 def test_a_server_that_goes_and_comes_back_is_shown_without_a_reload(
     browser: Browser, demo: Demo, tmp_path: Path
 ) -> None:
