@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy import stats
 
-from conf.settings import Promotion, load_settings
+from conf.sections import Promotion
+from conf.settings import load_settings
 from model.dataset import TARGET_LIMIT, Span
 from model.decisions import level_left
 from model.outcomes import Outcomes

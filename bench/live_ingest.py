@@ -25,7 +25,7 @@ from bench.live import last_by_bar
 from bench.report import write
 from bench.series import FIRST_OPEN_MS, LOOKBACK, PARTITIONS
 from bench.stage import Stage
-from conf.settings import Ingest, Kafka
+from conf.sections import Ingest, Kafka
 from ingest.bar import Bar
 from ingest.budget import RateBudget
 from ingest.clock import Clock

@@ -23,7 +23,7 @@ from rich.table import Table
 from bench.report import machine, write
 from bench.soak import answers, environment
 from conf.ports import free_port
-from conf.settings import Kafka
+from conf.sections import Kafka
 from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import PROJECT_DIR, candlecast, wait_until

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from conf.events import event
-from conf.settings import Kafka
+from conf.sections import Kafka
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar, log_rejected
 from ingest.clock import Clock

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from conf.errors import NotOffered, RetryLater
-from conf.settings import Ingest
+from conf.sections import Ingest
 from conf.symbol import market_of
 from ingest.bar import OPTIONAL
 from ingest.bar_feed import Series

@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from conf.errors import BrokerUnavailable, MalformedArticle, MalformedBar
 from conf.events import event
 from conf.kafka import Broker, kafka_python_options
-from conf.settings import Kafka
+from conf.sections import Kafka
 from ingest.article import Article, read_message
 from ingest.bar import Bar
 from ingest.bar_feed import BarFeed

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from conf.events import event
-from conf.settings import Kafka
+from conf.sections import Kafka
 from ingest.article import BODY_CHARACTERS, Article, Listed
 from ingest.clock import Clock
 from ingest.feed import Feed, Findings, Steps

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from conf.errors import ConfigurationError
-from conf.settings import Ingest, Kafka
+from conf.sections import Ingest, Kafka
 from conf.symbol import symbol_problem
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar_feed import BarFeed, Series

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from conf.errors import NotOffered, RateLimited, RetryLater
 from conf.events import event
-from conf.settings import Ingest
+from conf.sections import Ingest
 from ingest.budget import RateBudget
 from ingest.calls import SLICE_S, Calls, Poll
 from ingest.clock import Clock, StepWatch, backoff_s, until_broker_answers

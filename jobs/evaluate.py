@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from conf.errors import CandlecastError, ConfigurationError
-from conf.settings import Evaluation, Market, load_settings, wrong_settings
+from conf.sections import Evaluation, Market
+from conf.settings import load_settings, wrong_settings
 from jobs.terminal.program import run_program
 from model.baselines import ARIMA, BASELINES
 from model.leaders import with_leaders

@@ -16,7 +16,8 @@ from typing import Annotated, Final
 import typer
 
 from conf.events import event
-from conf.settings import Compaction, Settings, load_settings, local_folder
+from conf.sections import Compaction, local_folder
+from conf.settings import Settings, load_settings
 from jobs.terminal.logs import configure_logging
 from model.decisions import Arena
 from model.pruning import prune_models

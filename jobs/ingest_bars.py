@@ -19,7 +19,8 @@ from conf.errors import (
 )
 from conf.events import event
 from conf.ports import listening
-from conf.settings import Ingest, Kafka, Settings, load_settings, wrong_settings
+from conf.sections import Ingest, Kafka
+from conf.settings import Settings, load_settings, wrong_settings
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar_feed import BarFeed
 from ingest.budget import RateBudget

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conf.errors import ConfigurationError
 from conf.events import event
-from conf.settings import Ingest, Kafka
+from conf.sections import Ingest, Kafka
 from ingest.bar import Bar
 from ingest.clock import Clock
 from ingest.cursor import bars_since, without_known

@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from conf.settings import Market, Settings, load_settings
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Market
+from conf.sections import Registry as RegistrySettings
+from conf.settings import Settings, load_settings
 from jobs.demo.recordings import BACKFILL, LEADERS, SERIES, Parts, read_all
 from jobs.demo.report import series_of
 from jobs.terminal.program import run_program

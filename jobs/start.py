@@ -21,7 +21,8 @@ import typer
 
 from conf.errors import ConfigurationError, MissingPrerequisite, RetryLater
 from conf.ports import require_free
-from conf.settings import Ingest, Settings, load_settings
+from conf.sections import Ingest
+from conf.settings import Settings, load_settings
 from conf.state_files import made_folder
 from conf.timeframes import TIMEFRAME_MS
 from ingest.check import check_source

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.settings import Evaluation
+from conf.sections import Evaluation
 from model.layout import BAR_COLUMNS
 from model.outcomes import LSTM
 from model.planted import planted_series

@@ -9,7 +9,7 @@ from typing import Final
 
 from conf.errors import ArtifactMismatch, CandlecastError, RegistryUnavailable
 from conf.events import event
-from conf.settings import Market
+from conf.sections import Market
 from model.artifact import Artifact
 from model.asking import Asking
 from model.features import input_named, reading

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from conf.errors import ArtifactMismatch
 from conf.events import event
 from conf.locks import only_one
-from conf.settings import Promotion, Settings
+from conf.sections import Promotion
+from conf.settings import Settings
 from conf.state_files import sync_file, sync_folder
 from model.artifact import Artifact
 from model.dataset import Span

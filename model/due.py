@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from conf.settings import Retrain
+from conf.sections import Retrain
 
 RETRY_AFTER: Final = timedelta(days=1)
 SCHEDULE_DAYS: Final = {"daily": 1, "weekly": 7, "monthly": 30}

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.settings import MOST_LEADERS
+from conf.sections import MOST_LEADERS
 from model.dataset import TARGET_LIMIT, Span, Windows, embargo_bars, windows_of
 from model.features import input_named
 from model.leaders import with_leaders

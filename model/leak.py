@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.settings import Evaluation
+from conf.sections import Evaluation
 from model.layout import BAR_COLUMNS, BASE_VOLUME, CLOSE, QUOTE_VOLUME
 from model.outcomes import LSTM, PERSISTENCE
 from model.series import Series

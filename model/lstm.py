@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from conf.environment import KERAS
 from conf.errors import ArtifactMismatch, NotEnoughMemory
-from conf.settings import Training
+from conf.sections import Training
 from model.dataset import Sequences, Span, apart, inside
 from model.early import LSTM_EARLY
 from model.features import mirrored

@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 
 from conf.errors import ArtifactMismatch
-from conf.settings import Intervals, Promotion
+from conf.sections import Intervals, Promotion
 from model.artifact import Artifact
 from model.dataset import TARGET_LIMIT, Span
 from model.features import MIN_VOLATILITY

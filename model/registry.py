@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from conf.errors import ArtifactMismatch, ConfigurationError
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from conf.state_files import sync_file, sync_folder
 from conf.timeframes import TIMEFRAME_MS
 from model.artifact import MANIFEST_FILE, Artifact, load_artifact

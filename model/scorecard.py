@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conf.settings import Evaluation
+from conf.sections import Evaluation
 from conf.timeframes import WEEK_MS
 from model.baselines import ARIMA, BASELINES
 from model.intervals import adapt_online

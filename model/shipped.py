@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from conf.events import event
-from conf.settings import Market
+from conf.sections import Market
 from model.artifact import MANIFEST_FILE, Manifest, read_manifest
 from model.decisions import Arena, Decision, deciding, record
 from model.features import reading

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.errors import ConfigurationError, NotEnoughBars
-from conf.settings import Intervals, Training
+from conf.sections import Intervals, Training
 from model.artifact import Artifact, Manifest
 from model.dataset import (
     Span,

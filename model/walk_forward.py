@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from conf.settings import Evaluation
+from conf.sections import Evaluation
 from model.baselines import BASELINES, fit_baselines
 from model.dataset import Span, embargo_bars
 from model.forecast import Forecaster

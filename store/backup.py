@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from conf.errors import ConfigurationError, MissingPrerequisite, RetryLater
-from conf.settings import Settings, local_folder
+from conf.sections import local_folder
+from conf.settings import Settings
 from conf.state_files import read_state, replace_file, write_state
 from model.mlflow_client import sqlite_file
 from store.locks import LOCKS, only_worker

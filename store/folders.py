@@ -3,7 +3,7 @@
 from pyspark.sql import SparkSession
 
 from conf.errors import CandlecastError
-from conf.settings import local_folder
+from conf.sections import local_folder
 from conf.state_files import sync_folder
 from spark.files import Folder
 from store.files import BATCH

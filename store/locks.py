@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from conf.events import event
 from conf.locks import only_one
-from conf.settings import Warehouse, local_folder
+from conf.sections import Warehouse, local_folder
 from conf.state_files import made_folder
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from conf.errors import ConfigurationError
-from conf.settings import local_folder
+from conf.sections import local_folder
 from spark.files import exists, literal
 from store.files import COMMITTED
 from store.footer import File

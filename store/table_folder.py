@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from conf.errors import CandlecastError
 from conf.events import event
-from conf.settings import local_folder
+from conf.sections import local_folder
 from conf.state_files import sync_file, sync_folder
 from store.files import BATCH, not_listed
 from store.schema import Table

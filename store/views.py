@@ -14,7 +14,7 @@ import duckdb
 import pandas as pd
 
 from conf.errors import ConfigurationError, RetryLater
-from conf.settings import local_folder
+from conf.sections import local_folder
 from conf.timeframes import TIMEFRAME_MS
 from model.intervals import QUANTILES
 from store import engine

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import DataFrame
 
-    from conf.settings import Market, Sentiment, Window
+    from conf.sections import Market, Sentiment, Window
 
 # Of Spark's local properties, which go from the thread that begins a job to its tasks.
 _WANTED: Final = "candlecast.leaders"

@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from conf.kafka import Broker, spark_options
-from conf.settings import Kafka
+from conf.sections import Kafka
 from spark.arrow import map_in_arrow
 from store.schema import PREDICTIONS, SENTIMENT
 from stream.contents import REJECTED, REJECTED_SCHEMA

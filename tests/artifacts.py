@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from conf.settings import Market
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Market
+from conf.sections import Registry as RegistrySettings
 from model.artifact import KERAS_FILE, ONNX_FILE, Manifest, save_artifact
 from model.features import feature_names, sequence_steps
 from model.layout import Layout

@@ -12,8 +12,9 @@ import hypothesis
 import pytest
 from pyspark.sql import SparkSession
 
-from conf.settings import Intervals, Settings, Training
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Intervals, Training
+from conf.sections import Registry as RegistrySettings
+from conf.settings import Settings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker

@@ -6,8 +6,8 @@ from typing import Final
 
 import pandas as pd
 
-from conf.settings import Market
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Market
+from conf.sections import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from tests.predictions import IDENTITY, assert_same_predictions, batch_predictions_with

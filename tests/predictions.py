@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from conf.settings import Market
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Market
+from conf.sections import Registry as RegistrySettings
 from ingest.bar import Bar
 from jobs.demo.report import series_of
 from model.features import complete_windows

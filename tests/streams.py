@@ -11,8 +11,9 @@ from kafka import KafkaProducer
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from conf.settings import Kafka, Settings, Stream, Warehouse
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Kafka, Stream, Warehouse
+from conf.sections import Registry as RegistrySettings
+from conf.settings import Settings
 from ingest.bar import Bar
 from ingest.cursor import messages_since
 from ingest.publish import BarPublisher

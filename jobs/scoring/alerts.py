@@ -15,7 +15,8 @@ import pandas as pd
 from pydantic import SecretStr
 
 from conf.events import event
-from conf.settings import Alerts, Secrets
+from conf.sections import Alerts
+from conf.settings import Secrets
 from conf.state_files import read_state, write_state
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import CLOCK_SKEW_MS

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from conf.settings import Alerts
+from conf.sections import Alerts
 from conf.shown import shown_length, shown_price
 from conf.timeframes import TIMEFRAME_MS
 from jobs.scoring.kept import OPEN_MS, new_files, opened

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from conf.address import is_address
 from conf.events import event
-from conf.settings import Alerts
+from conf.sections import Alerts
 
 log = logging.getLogger(__name__)
 

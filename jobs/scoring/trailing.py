@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.settings import Window
+from conf.sections import Window
 from model.features import MIN_VOLATILITY, trailing_sum, volatility_bars
 from model.intervals import UPPER, central_widths
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from conf.errors import DataLoss
-from conf.settings import Market
+from conf.sections import Market
 from conf.timeframes import TIMEFRAME_MS
 from stream.packed import from_bytes, to_bytes
 from stream.state.change import Arrived, WakeUp, new_bars

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conf.errors import DataLoss
-from conf.settings import Market
+from conf.sections import Market
 from conf.timeframes import TIMEFRAME_MS
 from stream.state.change import new_bars, of_change
 from stream.state.leaders import Leaders

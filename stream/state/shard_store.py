@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-from conf.settings import Market
+from conf.sections import Market
 from stream.packed import from_bytes, to_bytes
 from stream.state.settings import ShardSettings, StateVariables
 from stream.state.shard import Advance, Shard

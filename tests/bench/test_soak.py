@@ -9,7 +9,7 @@ import pytest
 
 from bench.soak import LIMITS, broken, longer
 from bench.warehouse import MINUTE_MS, Market, Recorder, folders, publish
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from model.forecast import Forecaster
 from model.registry import Registry
 from store.schema import STREAM_TABLES

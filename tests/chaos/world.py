@@ -13,7 +13,8 @@ from typing import Final, Self
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaConnectionError, RetriableError
 
-from conf.settings import Kafka, Market, Settings, Stream, Warehouse, Window
+from conf.sections import Kafka, Market, Stream, Warehouse, Window
+from conf.settings import Settings
 from ingest.bar import Bar
 from ingest.sources.synthetic import synthetic_symbols
 from ingest.topics import ensure_topics

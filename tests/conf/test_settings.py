@@ -9,13 +9,8 @@ from pydantic_core import PydanticUndefined
 
 from conf.errors import ConfigurationError
 from conf.section import SHIPPED_FILE, shipped_values
-from conf.settings import (
-    SECRET_SETTINGS,
-    Settings,
-    Window,
-    home_variables,
-    load_settings,
-)
+from conf.sections import Window
+from conf.settings import SECRET_SETTINGS, Settings, home_variables, load_settings
 
 SETTINGS = {
     (section, name): setting

@@ -11,8 +11,9 @@ from typing import Any
 import uvicorn
 
 from conf.ports import free_port
-from conf.settings import Dashboard, Kafka, Settings, Warehouse
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Dashboard, Kafka, Warehouse
+from conf.sections import Registry as RegistrySettings
+from conf.settings import Settings
 from dashboard.api import create_app
 from jobs.machine.processes import wait_until
 

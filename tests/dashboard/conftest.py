@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from pyspark.sql import SparkSession
 
 from conf.ports import free_port
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from conf.settings import Settings
 from ingest.bar import Bar
 from ingest.replay import in_close_order

@@ -10,7 +10,7 @@ from kafka.errors import KafkaConnectionError
 
 import dashboard.newest
 from conf.errors import MalformedRecord
-from conf.settings import Kafka
+from conf.sections import Kafka
 from dashboard.newest import NewestMessages
 from dashboard.records import MAX_TEXT, prediction, rejection
 from ingest.topics import ensure_topics

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conf.settings import Kafka
+from conf.sections import Kafka
 from dashboard.newest import NewestMessages
 from dashboard.overview import Overview
 from dashboard.record import read_history

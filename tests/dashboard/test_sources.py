@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conf.settings import Kafka
+from conf.sections import Kafka
 from dashboard.newest import NewestMessages
 from dashboard.sources import Sources
 from dashboard.tables import Tables

@@ -10,7 +10,7 @@ from typing import Any, Final
 import duckdb
 
 from conf.errors import MalformedBar
-from conf.settings import Ingest
+from conf.sections import Ingest
 from ingest.bar import Bar
 from tests.streams import read_topic
 

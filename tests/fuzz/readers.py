@@ -15,7 +15,7 @@ from kafka import KafkaProducer
 
 from bench.warehouse import DAY_MS, Market, Recorder
 from conf.errors import RetryLater
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker, free_port
 from jobs.machine.processes import Program, candlecast, wait_until

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from conf.events import event
-from conf.settings import Kafka, Market, Settings, Stream
+from conf.sections import Kafka, Market, Stream
+from conf.settings import Settings
 from jobs.demo.report import parquet_rows
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import Program, spark_submit, wait_until

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from dashboard.records import prediction, rejection
 from dashboard.tables import Tables
 from store.series import read_warehouse

@@ -12,7 +12,7 @@ from itertools import count
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from conf.settings import Ingest
+from conf.sections import Ingest
 from ingest.bar import Bar
 from ingest.budget import RateBudget
 from ingest.clock import Clock

@@ -5,7 +5,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from conf.settings import Ingest, Kafka
+from conf.sections import Ingest, Kafka
 from ingest.bar import Bar
 from ingest.bar_feed import BarFeed, Series
 from ingest.budget import RateBudget

@@ -5,7 +5,7 @@ from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from conf.settings import Ingest, Kafka
+from conf.sections import Ingest, Kafka
 from ingest.bar import Bar
 from ingest.bar_feed import BarFeed
 from ingest.budget import RateBudget

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from conf.errors import ConfigurationError, NotOffered, SourceUnavailable
-from conf.settings import Ingest
+from conf.sections import Ingest
 from ingest.bar_feed import Series
 from ingest.check import check_source
 from ingest.sources.rows import UNREADABLE_ROW

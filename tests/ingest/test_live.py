@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conf.settings import Ingest
+from conf.sections import Ingest
 from ingest.bar import OPTIONAL
 from ingest.bar_feed import Series
 from ingest.budget import RateBudget

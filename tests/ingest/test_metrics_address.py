@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from conf.settings import Ingest
+from conf.sections import Ingest
 from ingest.metrics import IngestMetrics
 from jobs.ingest_bars import serve_metrics
 from jobs.machine.broker import free_port

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from conf.errors import MalformedArticle
-from conf.settings import Ingest
+from conf.sections import Ingest
 from ingest.article import BODY_CHARACTERS, Article, Listed, read_message
 from ingest.budget import RateBudget
 from ingest.cursor import messages_since, resume_news

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conf.settings import Kafka
+from conf.sections import Kafka
 from conf.timeframes import TIMEFRAME_MS
 from ingest.bar import Bar
 from ingest.bar_feed import BarFeed, Series

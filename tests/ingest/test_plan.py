@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from conf.errors import ConfigurationError
-from conf.settings import Ingest
+from conf.sections import Ingest
 from ingest.bar_feed import Series
 from ingest.clock import Clock
 from ingest.plan import plan_series

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 from click.testing import CliRunner
 
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from jobs.cli import COMMANDS, group
 from jobs.machine.processes import PROJECT_DIR
 

@@ -13,7 +13,7 @@ import typer.main
 from click.testing import CliRunner
 
 from conf.errors import AlreadyRunning, CandlecastError, ConfigurationError
-from conf.settings import Compaction, Warehouse
+from conf.sections import Compaction, Warehouse
 from jobs.cli import group
 from jobs.housekeeping import drop_rows, guarded
 from jobs.machine.processes import PROJECT_DIR

@@ -11,7 +11,8 @@ from rich.console import Console
 
 import jobs.leaders
 from conf.errors import NotEnoughBars
-from conf.settings import Market, load_settings
+from conf.sections import Market
+from conf.settings import load_settings
 from jobs.leaders import print_proposal
 from model.leading import Lead, Proposal
 from model.series import Series

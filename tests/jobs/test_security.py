@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from conf.errors import BrokerUnavailable, ConfigurationError
 from conf.kafka import KafkaConnection
 from conf.ports import free_port
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from conf.settings import Settings, load_settings
 from dashboard.newest import NewestMessages
 from ingest.bar import Bar

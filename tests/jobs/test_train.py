@@ -11,8 +11,9 @@ from rich.console import Console
 
 import jobs.retrain
 from conf.errors import ConfigurationError, NotEnoughBars
-from conf.settings import Evaluation, Market, Promotion, Retrain, Settings
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Evaluation, Market, Promotion, Retrain
+from conf.sections import Registry as RegistrySettings
+from conf.settings import Settings
 from jobs.evaluate import evaluate_files, read_market, write_rows
 from jobs.models import print_models, promote_version, roll_back
 from jobs.retrain import reason_now, retrain_if_due

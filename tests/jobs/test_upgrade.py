@@ -20,7 +20,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.errors import ArtifactMismatch, ConfigurationError, DataLoss
-from conf.settings import Registry, Settings, Warehouse, load_settings
+from conf.sections import Registry, Warehouse
+from conf.settings import Settings, load_settings
 from ingest.bar import VERSIONS, Bar
 from jobs.machine.broker import EmbeddedBroker
 from jobs.upgrade import ORDER, upgrade

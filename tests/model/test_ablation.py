@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conf.errors import ConfigurationError, NotEnoughBars
-from conf.settings import Evaluation
+from conf.sections import Evaluation
 from ingest.sources.recorded_news import read_headlines
 from jobs.ablation import BARS, NEWS, draw, recorded
 from model.ablation import Ablation, Proof, ablate, compare, news_against_none, shuffled_news

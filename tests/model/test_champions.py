@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from conf.errors import CandlecastError, ConfigurationError, RegistryUnavailable
-from conf.settings import Market
+from conf.sections import Market
 from model.artifact import read_manifest, save_artifact
 from model.champions import Champions
 from model.registry import Registry

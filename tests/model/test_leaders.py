@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conf.errors import ArtifactMismatch, CandlecastError
-from conf.settings import Market
+from conf.sections import Market
 from model.artifact import load_artifact
 from model.champions import Champions
 from model.dataset import Span, windows_of

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from conf.settings import Evaluation, Market
+from conf.sections import Evaluation, Market
 from model.leaders import with_leaders
 from model.leak import check_for_leak, shuffled_bars
 from model.series import Series

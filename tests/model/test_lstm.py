@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from conf.errors import ArtifactMismatch
-from conf.settings import Training
+from conf.sections import Training
 from model.dataset import Span, windows_of
 from model.features import FEATURE_NAMES
 from model.forecast import run_graph

@@ -9,7 +9,7 @@ import pytest
 
 from bench.challengers import first_promotion
 from conf.errors import AlreadyRunning
-from conf.settings import Promotion
+from conf.sections import Promotion
 from model.artifact import Artifact, load_artifact, save_artifact
 from model.dataset import Span
 from model.decisions import Arena, decide_and_record, deciding, decisions, level_left

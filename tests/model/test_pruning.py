@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from conf.errors import AlreadyRunning, ConfigurationError
-from conf.settings import Promotion
+from conf.sections import Promotion
 from model.decisions import Arena, deciding
 from model.pruning import prune_models
 from model.registry import Registry

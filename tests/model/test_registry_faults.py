@@ -16,7 +16,7 @@ from conf.errors import (
     MissingPrerequisite,
     RegistryUnavailable,
 )
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from model import mlflow_client
 from model.artifact import read_manifest, save_artifact
 from model.mlflow_client import registry_error, sqlite_file

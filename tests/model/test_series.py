@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.errors import NotEnoughBars
-from conf.settings import Market, Settings
+from conf.sections import Market
+from conf.settings import Settings
 from model.dataset import Span, covered, newest_share, windows_of
 from model.news import ScoredArticles, with_news
 from model.series import LONGEST_GAP_BARS, Series, newest_bars, on_grid

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conf.settings import Market, Promotion, Settings, Warehouse
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Market, Promotion, Warehouse
+from conf.sections import Registry as RegistrySettings
+from conf.settings import Settings
 from jobs.demo.recordings import BACKFILL, LEADERS, SERIES, Parts, read_all
 from jobs.demo.report import series_of
 from jobs.predict_stream import let_shipped_serve

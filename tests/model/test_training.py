@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conf.errors import NotEnoughBars
-from conf.settings import Evaluation
+from conf.sections import Evaluation
 from model.dataset import (
     Span,
     apart,

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from conf.errors import AlreadyRunning, ConfigurationError, RetryLater
-from conf.settings import Registry as RegistrySettings
-from conf.settings import Settings, Warehouse
+from conf.sections import Registry as RegistrySettings
+from conf.sections import Warehouse
+from conf.settings import Settings
 from model.registry import Registry
 from store.backup import NOTE, Places, back_up, held, restore
 from store.locks import only_worker

@@ -10,8 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.errors import CandlecastError
-from conf.settings import Registry as RegistrySettings
-from conf.settings import Warehouse
+from conf.sections import Registry as RegistrySettings
+from conf.sections import Warehouse
 from ingest.bar import Bar
 from jobs.machine.broker import EmbeddedBroker
 from store.compaction import compact_table

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from conf.settings import Market
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Market
+from conf.sections import Registry as RegistrySettings
 from tests.artifacts import random_champion
 from tests.leaders import LEADERS, SYMBOLS, Bars, four_symbols
 

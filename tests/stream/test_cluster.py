@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conf.settings import Registry as RegistrySettings
-from conf.settings import Warehouse
+from conf.sections import Registry as RegistrySettings
+from conf.sections import Warehouse
 from ingest.bar import Bar
 from ingest.publish import BarPublisher
 from ingest.topics import ensure_topics

@@ -14,7 +14,7 @@ import pytest
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.publish import BarPublisher
 from ingest.sources.recorded import read_bars

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from ingest.bar import Bar
 from stream.state.rings import GAP, LATE, WARMING_UP
 from tests.predictions import assert_same_predictions, batch_predictions

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from conf.settings import Market
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Market
+from conf.sections import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.wake import wake_message
 from model.layout import BAR_COLUMNS, NEWS_COLUMNS, Layout

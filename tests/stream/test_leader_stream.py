@@ -9,8 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.errors import ConfigurationError
-from conf.settings import Market
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Market
+from conf.sections import Registry as RegistrySettings
 from ingest.wake import read_wake
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until

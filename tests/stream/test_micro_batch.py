@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from conf.settings import Settings, Warehouse
+from conf.sections import Warehouse
+from conf.settings import Settings
 from ingest.bar import ADDED_IN_2
 from model.series import VALUES
 from model.served import ServedModel

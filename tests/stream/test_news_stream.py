@@ -10,8 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.errors import ConfigurationError
-from conf.settings import Registry as RegistrySettings
-from conf.settings import Sentiment
+from conf.sections import Registry as RegistrySettings
+from conf.sections import Sentiment
 from ingest.article import Article, Listed
 from ingest.bar import Bar
 from ingest.publish import Publisher, Record, article_record

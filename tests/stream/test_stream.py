@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from conf.settings import Registry as RegistrySettings
+from conf.sections import Registry as RegistrySettings
 from ingest.bar import Bar
 from ingest.sources.recorded import read_bars
 from stream.state.rings import GAP, WARMING_UP

@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient
 from pyspark.errors import StreamingQueryException
 
 from conf.errors import CandlecastError, ConfigurationError, DataLoss
-from conf.settings import Warehouse, Window
+from conf.sections import Warehouse, Window
 from ingest.bar import Bar
 from ingest.publish import BarPublisher
 from ingest.topics import ensure_topics

@@ -16,7 +16,7 @@ from apprise import Apprise
 from pydantic import SecretStr
 from scipy.signal import lfilter
 
-from conf.settings import Alerts
+from conf.sections import Alerts
 from jobs.export import export_rows
 from jobs.scoring import drift
 from jobs.scoring.alerts import Alert, Metrics, badly_scored, changes, raise_alerts

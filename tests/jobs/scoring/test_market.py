@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conf.settings import Alerts
+from conf.sections import Alerts
 from jobs.scoring.alerts import raise_alerts
 from jobs.scoring.kept import FOLDER
 from tests.tables import START, bars, predictions, write

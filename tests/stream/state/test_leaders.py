@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.errors import DataLoss
-from conf.settings import Market
+from conf.sections import Market
 from model.series import VALUES
 from stream.state import leaders as leaders_module
 from stream.state import shard_store
