@@ -69,8 +69,7 @@ class Lagged:
         lags = self.head.shape[1]
         products = self.products + later.products
         for lag in range(1, lags + 1):
-            across = later.head[:, :lag] * self.tail[:, lags - lag :]
-            products[:, lag] += across.sum(axis=1)
+            products[:, lag] += np.vecdot(later.head[:, :lag], self.tail[:, lags - lag :])
         place = np.arange(lags)
         own = np.minimum(self.count, lags).astype(int)[:, None]
         new = np.minimum(later.count, lags).astype(int)[:, None]

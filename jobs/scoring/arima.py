@@ -44,9 +44,11 @@ _HOUR: Final = re.compile(rf"{BATCH}(\d{{4}}-\d\d-\d\d)T\d\d")
 
 # What was taken in since the last time; what was before has its forecast, or can't have one.
 _MISSING: Final = """
-SELECT DISTINCT symbol, interval, as_of, horizon FROM kept.predictions p
-ANTI JOIN kept.arima a USING (symbol, interval, as_of, horizon)
-WHERE p.look > (SELECT arima_look FROM kept.state) ORDER BY ALL
+WITH new AS (SELECT DISTINCT symbol, interval, as_of, horizon FROM kept.predictions
+             WHERE look > (SELECT arima_look FROM kept.state))
+SELECT new.* FROM new
+ANTI JOIN (SELECT * FROM kept.arima WHERE as_of >= (SELECT min(as_of) FROM new))
+USING (symbol, interval, as_of, horizon) ORDER BY ALL
 """
 _ADD: Final = (
     """INSERT INTO kept.arima

@@ -1,6 +1,7 @@
 """The outcomes that are kept as sums: of each block, and of all blocks that are closed."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import duckdb
@@ -116,6 +117,7 @@ class Blocks:
         """The number of the block that holds a target time; a block ends with its last."""
         return (target_ms - 1) // self.length_ms
 
+    @cached_property
     def none(self) -> Sums:
         """A run for each series, without an outcome."""
         return Sums.none(len(self.keys), self.horizon)
@@ -160,7 +162,7 @@ class Blocks:
         totals = self.totals()
         for block, sums in self.whole({block for (block,) in later}).items():
             done = (block + 1) * self.length_ms <= until
-            totals = totals.then(Sums.from_numbers(_only(sums, done, self.none())))
+            totals = totals.then(Sums.from_numbers(_only(sums, done, self.none)))
         self._connection.execute(
             "DELETE FROM kept.totals WHERE interval = ? AND horizon = ?", self._of
         )
@@ -187,7 +189,7 @@ class Blocks:
         return rows | trailing_spread(rows, closes, n_runs, horizon, bar_ms, BLOCK_BARS)
 
     def _placed(self, run: Any, numbers: Any) -> Sums:
-        placed = self.none().numbers()
+        placed = self.none.numbers()
         if len(run):
             placed[run] = np.stack([np.asarray(one) for one in numbers])
         return Sums.from_numbers(placed)

@@ -83,17 +83,18 @@ def board_of(blocks: Blocks) -> pd.DataFrame:
     """The rows of one interval and horizon, over each span that a series was scored in."""
     # The beginnings of all spans but the longest, the earliest first.
     cuts = np.array(sorted(blocks.until_ms - length for length in _LENGTHS_MS))
-    parts = [blocks.none() for _ in range(len(cuts) + 1)]
+    parts = [blocks.none for _ in range(len(cuts) + 1)]
     parts[0] = blocks.totals()
     for _, part, sums in sorted(_pieces(blocks, cuts), key=lambda piece: piece[:2]):
         parts[part] = parts[part].then(sums)
-    boards, span_sums = [], blocks.none()
+    boards, span_sums = [], blocks.none
     for span, sums in zip(SPANS, parts[::-1], strict=True):
         span_sums = sums.then(span_sums)
         there = span_sums.plain["count"] > 0
         figures = span_sums.figures(blocks.horizon)
-        chosen = {name: values[there] for name, values in figures.items()}
-        boards.append(blocks.keys[there].assign(span=span, **chosen))
+        chosen = pd.DataFrame({name: values[there] for name, values in figures.items()})
+        keys = blocks.keys[there].reset_index(drop=True)
+        boards.append(pd.concat([keys.assign(span=span), chosen], axis=1))
     return pd.concat(boards)
 
 
