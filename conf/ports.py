@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from conf.errors import MissingPrerequisite
@@ -51,5 +51,11 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 def free_port() -> int:
     """A loopback port that nothing listens on at this moment."""
-    with bound_socket(LOOPBACK, 0, "") as probe:
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """So many of them. Asked for one after the other, the same may come twice."""
+    with ExitStack() as held:
+        probes = [held.enter_context(bound_socket(LOOPBACK, 0, "")) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]

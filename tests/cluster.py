@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import pyspark
 
-from conf.ports import free_port
+from conf.ports import free_ports
 from jobs.machine.processes import Program, wait_until
 
 START_TIMEOUT_S: Final = 120
@@ -43,7 +43,7 @@ class Cluster:
     def __init__(
         self, folder: Path, env: Mapping[str, str], workers: int = 1, cores: int = 2
     ) -> None:
-        port, page_port = free_port(), free_port()
+        port, page_port = free_ports(2)
         self._conf = folder / "cluster.conf"
         self._secret = uuid.uuid4().hex
         self.url = f"spark://127.0.0.1:{port}"

@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 
 from conf.errors import BrokerUnavailable, MissingPrerequisite
 from conf.kafka import KafkaConnection, kafka_python_options
-from conf.ports import free_port, require_free
+from conf.ports import free_ports, require_free
 from jobs.machine.jars import JARS_DIR
 from jobs.machine.java import BRIEF, java_command
 from jobs.machine.processes import Program, wait_until
@@ -91,7 +91,7 @@ class EmbeddedBroker:
         self._options = options
         self._config = self.directory / "server.properties"
         ports = LISTENERS.findall(self._config.read_text()) if self._config.exists() else []
-        known = ports[0] if ports else (free_port(), free_port())
+        known = ports[0] if ports else free_ports(2)
         self.port, self._controller_port = map(int, known)
         self._program: Program | None = None
 
