@@ -67,13 +67,17 @@ def run(settings: Settings) -> None:
 
 
 def let_shipped_serve(settings: Settings) -> None:
-    """Where no model serves yet, the one that comes with the code does; the stream runs without."""
+    """Where no model has served yet, the one that comes with the code does; the stream runs
+    without."""
     from model.decisions import Arena
     from model.shipped import serve_shipped
+    from stream.query import checkpoint_dir
+    from stream.service_record import served_before
 
     if settings.promotion.shipped:
         try:
-            serve_shipped(Arena.of(settings), settings.market)
+            before = served_before(checkpoint_dir(settings))
+            serve_shipped(Arena.of(settings), settings.market, before)
         except (CandlecastError, OSError) as error:
             event(log, "shipped_off", level=logging.WARNING, reason=error)
 

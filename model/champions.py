@@ -128,8 +128,11 @@ class Champions:
     def _look(self) -> dict[str, ServedModel]:
         if self._serving and not self._registry.exists:
             raise RegistryUnavailable("the registry is no longer where it was")
-        for timeframe in self._intervals:
-            version = self._registry.champion(timeframe)
+        versions = {timeframe: self._registry.champion(timeframe) for timeframe in self._intervals}
+        # Other programs make an empty one where it is gone, and no command takes a champion away.
+        if lost := [timeframe for timeframe in self._serving if versions.get(timeframe) is None]:
+            raise RegistryUnavailable(f"the registry has lost the champion of {', '.join(lost)}")
+        for timeframe, version in versions.items():
             held = self._held.get(timeframe)
             is_new = version is not None and (held is None or held.version != version)
             if version is not None and is_new and version not in self._rejected:

@@ -35,8 +35,9 @@ def shipped_fits(timeframe: str, lookback: int, lacking: Collection[str]) -> boo
     return manifest.lookback == lookback and not reading(manifest.feature_names, lacking)
 
 
-def serve_shipped(arena: Arena, market: Market) -> list[str]:
-    """Let the shipped models serve at the timeframes without a champion; returns their versions.
+def serve_shipped(arena: Arena, market: Market, served_before: Collection[str] = ()) -> list[str]:
+    """Let the shipped models serve at the timeframes without a champion, but for those of
+    `served_before`, whose registry is away; returns their versions.
 
     They are registered like any other, and marked as unproven in every row that they predict. One
     that reads leaders serves where `market` names those that it was trained with; then the one that
@@ -46,6 +47,8 @@ def serve_shipped(arena: Arena, market: Market) -> list[str]:
     for manifest_file in sorted(SHIPPED_DIR.glob(f"*/{MANIFEST_FILE}")):
         folder = manifest_file.parent
         manifest = read_manifest(folder)
+        if manifest.interval in served_before:
+            continue
         if any(market.of(symbol) != led for symbol, led in manifest.leaders.items()):
             continue
         with deciding(arena.promotions_dir):

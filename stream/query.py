@@ -22,7 +22,7 @@ from stream.micro_batch import MicroBatchWriter, Sink
 from stream.operator import with_windows
 from stream.read_bars import read_messages
 from stream.read_news import read_news
-from stream.service_record import ServiceRecord
+from stream.service_record import NOTE, ServiceRecord
 from stream.state.shard import STATE_VERSION
 from stream.to_kafka import predictions_topic, rejected_topic, sentiment_topic
 from stream.to_parquet import ParquetTables
@@ -99,7 +99,7 @@ def start_query(
     champions = Champions(registry, intervals, window.lookback, settings.market, lacking)
     metrics.follow_registry(lambda: champions.away_since)
     record = ServiceRecord(
-        spark, f"{checkpoint}/served.json", champions, begun_micro_batch(spark, checkpoint)
+        spark, f"{checkpoint}/{NOTE}", champions, begun_micro_batch(spark, checkpoint)
     )
     waker = Waker(Publisher(kafka), kafka.bars_topic, settings.market.wait_s)
 

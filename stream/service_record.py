@@ -7,7 +7,7 @@ start has something to serve while the registry is away.
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pyspark.sql import SparkSession
 
@@ -16,8 +16,23 @@ from conf.events import event
 from model.champions import Champions
 from model.served import Models, models_from_json, models_to_json, sealed, unsealed
 from spark.files import read_text, write_text
+from store.table_folder import file_system
 
 log = logging.getLogger(__name__)
+
+NOTE: Final = "served.json"
+
+
+def served_before(checkpoint: str) -> set[str]:
+    """The timeframes at which models served the newest micro-batch of a checkpoint: these serve
+    on, also where the registry is gone."""
+    try:
+        files, path = file_system(f"{checkpoint}/{NOTE}")
+        with files.open_input_stream(path) as note:
+            newest = unsealed(note.read().decode())[-1]["models"]
+        return set(models_from_json(newest))
+    except (ArtifactMismatch, OSError, LookupError, TypeError, ValueError):
+        return set()  # there is none, or the start of the query says what is wrong with it
 
 
 class Since(NamedTuple):

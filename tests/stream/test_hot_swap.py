@@ -20,6 +20,7 @@ from ingest.publish import BarPublisher
 from ingest.sources.recorded import read_bars
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import wait_until
+from jobs.predict_stream import let_shipped_serve
 from model.registry import Registry
 from stream import query
 from stream.micro_batch import MicroBatch
@@ -211,16 +212,28 @@ def test_a_repeated_micro_batch_is_predicted_by_the_champion_that_it_was_begun_w
     assert served == ["1m-1"] * 40 + ["1m-2"] * 10
 
 
+@pytest.mark.parametrize("gone", ["damaged", "missing", "empty"])
 def test_what_served_before_a_restart_serves_after_it_without_a_registry(
-    own_stream: RunningStream, registry: Registry, tmp_path: Path, btc: list[Bar]
+    own_stream: RunningStream,
+    registry: Registry,
+    mlflow_database: Path,
+    tmp_path: Path,
+    btc: list[Bar],
+    gone: str,
 ) -> None:
     registry.promote(register(registry, tmp_path, seed=1))
     own_stream.publish(btc[:80])
-    (tmp_path / "mlflow.db").write_bytes(b"no database")
+    for file in tmp_path.glob("mlflow.db*"):
+        file.unlink()
+    if gone == "damaged":
+        (tmp_path / "mlflow.db").write_bytes(b"no database")
+    elif gone == "empty":
+        shutil.copy(mlflow_database, tmp_path / "mlflow.db")
     shutil.rmtree(tmp_path / "models")
     own_stream.publish(btc[80:90])
     own_stream.stop()
     own_stream.queries.clear()
+    let_shipped_serve(own_stream.settings)
     own_stream.publish(btc[90:100])
     rows = own_stream.table("predictions")
     assert rows[rows["horizon"] == 1]["model_version"].tolist() == ["1m-1"] * 40
