@@ -234,6 +234,8 @@ def test_what_served_before_a_restart_serves_after_it_without_a_registry(
     own_stream.stop()
     own_stream.queries.clear()
     let_shipped_serve(own_stream.settings)
+    if gone != "damaged":
+        assert Registry.of(own_stream.settings.registry).champion("1m") is None
     own_stream.publish(btc[90:100])
     rows = own_stream.table("predictions")
     assert rows[rows["horizon"] == 1]["model_version"].tolist() == ["1m-1"] * 40
