@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 import psutil
 import typer
 from kafka import KafkaProducer
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +24,7 @@ from bench.report import machine, write
 from bench.soak import answers, environment
 from conf.ports import free_port
 from conf.sections import Kafka
+from conf.shown import shown_price
 from ingest.topics import ensure_topics
 from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import PROJECT_DIR, candlecast, wait_until
@@ -61,7 +62,9 @@ PAINT: Final = """() => performance.getEntriesByType('paint')
 
 def watched_page(browser: Browser) -> Page:
     """A new page that notes when prices changed, and its longest task."""
-    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    size: ViewportSize = {"width": 1280, "height": 900}
+    # The page allows no evaluation, by which a wait for its state asks in each frame.
+    page = browser.new_context(viewport=size, bypass_csp=True).new_page()
     page.add_init_script(WATCH)
     return page
 
@@ -103,9 +106,9 @@ def to_pixel(browser: Browser, url: str, symbol: str, producer: KafkaProducer) -
     page.wait_for_timeout(1000)  # until the events flow
     newest = int(time.time() * 1000)
     for number in range(MESSAGES):
-        price = 1000.0 + number
-        producer.send(TOPIC, prediction(symbol, 15, price, newest + number * 60_000)).get(10)
-        sent[f"{price:,.0f}"] = time.time()
+        price, as_of = 1000.0 + number, newest - (MESSAGES - number) * 60_000
+        producer.send(TOPIC, prediction(symbol, 15, price, as_of)).get(10)
+        sent[shown_price(price)] = time.time()
         page.wait_for_timeout(EVERY_S * 1000)
     seen: dict[str, float] = page.evaluate("window.seen")
     page.context.close()
