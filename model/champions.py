@@ -129,15 +129,17 @@ class Champions:
         if self._serving and not self._registry.exists:
             raise RegistryUnavailable("the registry is no longer where it was")
         versions = {timeframe: self._registry.champion(timeframe) for timeframe in self._intervals}
-        # Other programs make an empty one where it is gone, and no command takes a champion away.
-        if lost := [timeframe for timeframe in self._serving if versions.get(timeframe) is None]:
+        # Other programs make an empty one where it is gone, and no command takes a champion away:
+        # what has served at a timeframe serves on there until the registry names another.
+        lost = {name: model for name, model in self._serving.items() if not versions.get(name)}
+        if lost and not any(versions.values()):
             raise RegistryUnavailable(f"the registry has lost the champion of {', '.join(lost)}")
         for timeframe, version in versions.items():
             held = self._held.get(timeframe)
             is_new = version is not None and (held is None or held.version != version)
             if version is not None and is_new and version not in self._rejected:
                 self._take(timeframe, version)
-        return {timeframe: self._served(timeframe) for timeframe in self._held}
+        return lost | {name: self._served(name) for name in self._held if name not in lost}
 
     def _served(self, timeframe: str) -> ServedModel:
         champion, *substitutes = (

@@ -30,7 +30,7 @@ def served_before(checkpoint: str) -> set[str]:
         files, path = file_system(f"{checkpoint}/{NOTE}")
         with files.open_input_stream(path) as note:
             newest = unsealed(note.read().decode())[-1]["models"]
-        return set(models_from_json(newest))
+        return set(dict(newest))
     except (ArtifactMismatch, OSError, LookupError, TypeError, ValueError):
         return set()  # there is none, or the start of the query says what is wrong with it
 

@@ -43,7 +43,7 @@ export class Series {
     this.forecast = new Forecast();
     this.bars.attachPrimitive(this.forecast);
     this.chart.subscribeCrosshairMove((event) => this.explain(event.time));
-    this.chart.timeScale().subscribeVisibleTimeRangeChange((range) => { this.canvas.dataset.until = range?.to ?? ""; });
+    this.chart.timeScale().subscribeVisibleTimeRangeChange((range) => { this.canvas.dataset.shown = range ? `${range.from} ${range.to}` : ""; });
   }
 
   colours() {

@@ -14,7 +14,7 @@ from typing import Final
 import psutil
 
 from conf.errors import RetryLater
-from jobs.machine.broker import free_port
+from conf.ports import free_port
 from jobs.machine.processes import Program, candlecast, wait_until
 from tests.chaos.victims import kill
 from tests.chaos.world import SETTLE_S, Unrecovered, World

@@ -295,12 +295,12 @@ def test_a_cone_that_comes_after_the_candles_is_in_the_picture(
         seen.page.goto(f"{url}/#s={symbol}")
         chart = seen.page.locator(".chart")
         expect(chart).to_have_attribute("data-candles", "30")
-        last = chart.get_attribute("data-last")
-        expect(chart).to_have_attribute("data-until", last or "")
-        publish(demo, symbol=symbol, as_of=(int(last or 0) + 60) * 1000, predicted_at=now_ms())
-        ahead = str(int(last or 0) + 15 * 60)
-        expect(chart).to_have_attribute("data-ahead", ahead)
-        expect(chart).to_have_attribute("data-until", ahead)
+        last = int(chart.get_attribute("data-last") or 0)
+        first, ahead = last - 29 * 60, last + 15 * 60
+        expect(chart).to_have_attribute("data-shown", f"{first} {last}")
+        publish(demo, symbol=symbol, as_of=(last + 60) * 1000, predicted_at=now_ms())
+        expect(chart).to_have_attribute("data-ahead", str(ahead))
+        expect(chart).to_have_attribute("data-shown", f"{first} {ahead}")
 
 
 def test_a_server_that_goes_and_comes_back_is_shown_without_a_reload(

@@ -15,9 +15,10 @@ from kafka import KafkaProducer
 
 from bench.warehouse import DAY_MS, Market, Recorder
 from conf.errors import RetryLater
+from conf.ports import free_port
 from conf.sections import Registry as RegistrySettings
 from ingest.topics import ensure_topics
-from jobs.machine.broker import EmbeddedBroker, free_port
+from jobs.machine.broker import EmbeddedBroker
 from jobs.machine.processes import Program, candlecast, wait_until
 from model.forecast import Forecaster
 from model.registry import Registry

@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
+from conf.ports import free_port
 from conf.sections import Ingest
 from ingest.metrics import IngestMetrics
 from jobs.ingest_bars import serve_metrics
-from jobs.machine.broker import free_port
 
 
 def test_metrics_are_answered_on_loopback_alone() -> None:

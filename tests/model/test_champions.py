@@ -202,6 +202,28 @@ def test_a_registry_that_vanished_counts_as_away(troubled: Troubled) -> None:
     assert champions.away_since > 0
 
 
+def test_what_lost_its_champion_serves_on_and_keeps_no_other_from_being_taken(
+    registry: Registry, mlflow_database: Path, tmp_path: Path
+) -> None:
+    save_random_artifact(tmp_path / "hours", seed=5, timeframe="1h")
+    registry.promote(registry.register(tmp_path / "hours", "1h"))
+    now = [0.0]
+    champions = Champions(
+        registry, ("1m", "1h"), lookback=60, market=Market(), clock=lambda: now[0]
+    )
+    assert serving(champions) == {"1m": "1m-2", "1h": "1h-1"}
+    for file in tmp_path.glob("mlflow.db*"):
+        file.unlink()
+    shutil.copy(mlflow_database, tmp_path / "mlflow.db")
+    assert serving(champions) == {"1m": "1m-2", "1h": "1h-1"}
+    assert champions.away_since
+    save_random_artifact(tmp_path / "seed9", seed=9)
+    registry.promote(registry.register(tmp_path / "seed9", "1m"))
+    now[0] = 60.0  # it is asked again
+    assert serving(champions) == {"1m": "1m-1", "1h": "1h-1"}
+    assert not champions.away_since
+
+
 def test_an_answer_of_the_registry_goes_before_what_served_before(troubled: Troubled) -> None:
     before = troubled.served().current()
     troubled.restore("1m-1")

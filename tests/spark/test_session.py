@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.machine.broker import free_port
+from conf.ports import free_port
 from jobs.machine.processes import PROJECT_DIR
 
 
