@@ -296,9 +296,11 @@ def test_a_cone_that_comes_after_the_candles_is_in_the_picture(
         chart = seen.page.locator(".chart")
         expect(chart).to_have_attribute("data-candles", "30")
         last = int(chart.get_attribute("data-last") or 0)
-        first, ahead = last - 29 * 60, last + 15 * 60
+        first, ahead = last - 29 * 60, last + 60
         expect(chart).to_have_attribute("data-shown", f"{first} {last}")
-        publish(demo, symbol=symbol, as_of=(last + 60) * 1000, predicted_at=now_ms())
+        # At the horizon that is shown without a prediction, or all would be loaded anew.
+        as_of = (last + 60) * 1000
+        publish(demo, symbol=symbol, horizon=1, as_of=as_of, predicted_at=now_ms())
         expect(chart).to_have_attribute("data-ahead", str(ahead))
         expect(chart).to_have_attribute("data-shown", f"{first} {ahead}")
 
